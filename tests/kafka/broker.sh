@@ -127,7 +127,7 @@ own_pid() {
   local dir=$1 pid
   pid=$(cat "$dir/pid" 2>/dev/null) || return 1
   # A zombie has an empty command line, so it does not count.
-  tr '\0' '\n' <"/proc/$pid/cmdline" 2>/dev/null | grep -qxF "$dir/server.properties" || return 1
+  { tr '\0' '\n' <"/proc/$pid/cmdline"; } 2>/dev/null | grep -qxF "$dir/server.properties" || return 1
   echo "$pid"
 }
 

@@ -1,1 +1,11 @@
 //! placeholder
+
+pub mod au12;
+pub mod drift;
+pub mod gate;
+pub mod percentile;
+pub mod posterior;
+pub mod resample;
+pub mod reward;
+pub mod segment_id;
+pub mod select_arm;

@@ -1,0 +1,116 @@
+//! Drift correction: the offset between a device's clock and UTC, learnt from poll records (mathematics §3).
+//!
+//! The machine moves on poll records only, a failed poll being a record too, and measures ages in their log
+//! time. So it is a pure function of the topic: no clock, no timer.
+
+use serde::{Deserialize, Serialize};
+
+/// Consecutive failures after which the offset is frozen.
+pub const FREEZE_AFTER_FAILURES: u32 = 3;
+/// Age of a freeze, in ms of log time, at which the offset is given up.
+pub const RESET_AFTER_MS: i64 = 300_000;
+/// Offsets beyond this many microseconds are applied all the same, and reported.
+pub const TOLERANCE_US: i64 = 150_000;
+
+/// What one poll record says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Poll {
+    /// The device answered.
+    Success {
+        /// Host UTC read before the device was asked, µs since the epoch.
+        host_before_us: i64,
+        /// The device's own clock, µs since the epoch.
+        device_us: i64,
+    },
+    /// Non-zero exit, timeout, or an answer that is no number.
+    Failure,
+}
+
+/// What a poll record did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PollEffect {
+    /// The offset was replaced; `exceeds_tolerance` asks for a warning, nothing else.
+    Updated {
+        /// |offset| > 150 ms.
+        exceeds_tolerance: bool,
+    },
+    /// One more failure; the offset is kept.
+    Counted,
+    /// The third failure in a row: the offset is kept and frozen from this log time on.
+    Froze,
+    /// Frozen for less than 300 s: the record is not looked at.
+    IgnoredWhileFrozen,
+    /// Frozen for 300 s or more: offset and failures go to 0. The record itself is not looked at.
+    Reset,
+}
+
+/// Clock state of one device of one session.
+///
+/// ```
+/// use lsie_operators::drift::{DriftState, Poll};
+/// let mut drift = DriftState::default();
+/// drift.observe(1_000, Poll::Success { host_before_us: 5_000_000, device_us: 5_040_000 });
+/// assert_eq!(drift.offset_us(), -40_000);
+/// assert_eq!(drift.correct(7_000_000), 6_960_000);
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DriftState {
+    offset_us: i64,
+    consecutive_failures: u32,
+    /// Log time of the third failure, ms.
+    frozen_at_ms: Option<i64>,
+}
+
+impl DriftState {
+    /// Takes the next poll record; `log_ms` is its own log time in ms.
+    pub fn observe(&mut self, log_ms: i64, poll: Poll) -> PollEffect {
+        if let Some(frozen_at_ms) = self.frozen_at_ms {
+            if log_ms.saturating_sub(frozen_at_ms) < RESET_AFTER_MS {
+                return PollEffect::IgnoredWhileFrozen;
+            }
+            *self = DriftState::default();
+            return PollEffect::Reset;
+        }
+        match poll {
+            Poll::Success { host_before_us, device_us } => {
+                self.offset_us = host_before_us.saturating_sub(device_us);
+                self.consecutive_failures = 0;
+                PollEffect::Updated { exceeds_tolerance: self.exceeds_tolerance() }
+            }
+            Poll::Failure => {
+                self.consecutive_failures += 1;
+                if self.consecutive_failures < FREEZE_AFTER_FAILURES {
+                    return PollEffect::Counted;
+                }
+                self.frozen_at_ms = Some(log_ms);
+                PollEffect::Froze
+            }
+        }
+    }
+
+    /// Host UTC minus device clock, µs; 0 before the first success and after a reset.
+    pub fn offset_us(&self) -> i64 {
+        self.offset_us
+    }
+
+    /// A device instant on corrected UTC, µs. For device clocks only: platform and physiological timestamps
+    /// carry their own UTC (DM-1).
+    pub fn correct(&self, device_us: i64) -> i64 {
+        device_us.saturating_add(self.offset_us)
+    }
+
+    /// Whether polls are ignored at present.
+    pub fn is_frozen(&self) -> bool {
+        self.frozen_at_ms.is_some()
+    }
+
+    /// Failures since the last success or reset, at most 3.
+    pub fn consecutive_failures(&self) -> u32 {
+        self.consecutive_failures
+    }
+
+    /// |offset| > 150 ms.
+    pub fn exceeds_tolerance(&self) -> bool {
+        self.offset_us.unsigned_abs() > TOLERANCE_US.unsigned_abs()
+    }
+}

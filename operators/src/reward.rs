@@ -1,0 +1,90 @@
+//! The reward of one encounter: how strongly a face smiled after the stimulus, gated by what was said
+//! (mathematics §6).
+
+use crate::percentile::percentile_of_sorted;
+
+/// W_measure in seconds after the stimulus, both bounds inclusive.
+pub const MEASURE_S: (f64, f64) = (0.5, 5.0);
+/// W_baseline in seconds after (that is, before) the stimulus, both bounds inclusive.
+pub const BASELINE_S: (f64, f64) = (-5.0, -2.0);
+
+/// Outcome of one encounter; contracts §11.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Reward {
+    /// r: P90 where the gate is open, else 0; in [0, 1].
+    pub gated_reward: f64,
+    /// 90th percentile of the clamped intensities in W_measure; 0 when there are none.
+    pub p90_intensity: f64,
+    /// G: 1 when the utterance matched, else 0.
+    pub semantic_gate: u8,
+    /// Observations in W_measure.
+    pub n_frames_in_window: u64,
+    /// Mean clamped intensity in W_baseline; `None` when it is empty. Diagnostic only.
+    pub au12_baseline_pre: Option<f64>,
+    /// The computation completed (there is no minimum of frames, DM-16).
+    pub is_valid: bool,
+}
+
+/// Evaluates one encounter on the session's continuous series.
+///
+/// `series` holds (time in epoch seconds, intensity) in any order; the edges are `stimulus_s + offset` in
+/// double arithmetic. Observations that are not finite are left out. The result does not depend on order.
+///
+/// ```
+/// use lsie_operators::reward::reward;
+/// let result = reward(&[(100.6, 0.8), (100.7, 0.9)], 100.0, true);
+/// assert_eq!((result.n_frames_in_window, result.gated_reward), (2, 0.89));
+/// ```
+pub fn reward(series: &[(f64, f64)], stimulus_s: f64, is_match: bool) -> Reward {
+    let measured = intensities_within(series, stimulus_s, MEASURE_S);
+    let baseline = intensities_within(series, stimulus_s, BASELINE_S);
+    let p90_intensity = percentile_of_sorted(&measured, 90.0).unwrap_or(0.0);
+    let gated_reward = if is_match { p90_intensity.clamp(0.0, 1.0) } else { 0.0 };
+    Reward {
+        gated_reward,
+        p90_intensity,
+        semantic_gate: u8::from(is_match),
+        n_frames_in_window: measured.len() as u64,
+        au12_baseline_pre: mean(&baseline),
+        is_valid: true,
+    }
+}
+
+/// What the segment or the session must know before an encounter changes a posterior.
+#[derive(Clone, Copy, Debug)]
+pub struct EncounterInput<'a> {
+    /// Whether the utterance matched; `None` when there is no semantic result.
+    pub is_match: Option<bool>,
+    /// The series, possibly empty; `None` when none was recorded.
+    pub series: Option<&'a [(f64, f64)]>,
+    /// When the stimulus happened, epoch seconds.
+    pub stimulus_s: Option<f64>,
+    /// Arm in force.
+    pub arm: &'a str,
+    /// Experiment in force.
+    pub experiment: &'a str,
+}
+
+/// The reward of an encounter, or `None` when it makes no update and no row.
+///
+/// A closed gate and an empty series are observations: reward 0, and β grows by 1 (DM-5).
+pub fn encounter_reward(input: &EncounterInput<'_>) -> Option<Reward> {
+    if input.arm.is_empty() || input.experiment.is_empty() {
+        return None;
+    }
+    Some(reward(input.series?, input.stimulus_s?, input.is_match?))
+}
+
+/// Clamped intensities inside an inclusive window, ascending.
+fn intensities_within(series: &[(f64, f64)], stimulus_s: f64, offsets_s: (f64, f64)) -> Vec<f64> {
+    let (from, to) = (stimulus_s + offsets_s.0, stimulus_s + offsets_s.1);
+    let inside = series.iter().filter(|(time, value)| from <= *time && *time <= to && value.is_finite());
+    let mut values: Vec<f64> = inside.map(|(_, value)| value.clamp(0.0, 1.0)).collect();
+    values.sort_unstable_by(f64::total_cmp);
+    values
+}
+
+/// Mean in ascending order, so that it is the same for any order of arrival.
+fn mean(ascending: &[f64]) -> Option<f64> {
+    (!ascending.is_empty()).then(|| ascending.iter().sum::<f64>() / ascending.len() as f64)
+}

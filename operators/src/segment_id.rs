@@ -1,0 +1,65 @@
+//! Identity of segments and of sessions that an operator's click created (mathematics §2).
+
+use lsie_schemas::canonical;
+use sha2::{Digest, Sha256};
+use uuid::{Uuid, Variant};
+
+/// Length of every segment in microseconds: 30 s.
+pub const SEGMENT_US: i64 = 30_000_000;
+
+/// The event-time span of one segment, half-open: `start_us <= t < end_us`, corrected UTC in microseconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Window {
+    /// First instant of the segment.
+    pub start_us: i64,
+    /// First instant after the segment; also its `timestamp_utc`.
+    pub end_us: i64,
+}
+
+/// Window of the segment with this ordinal (the first is 1; the engine's index `k` is ordinal − 1).
+///
+/// `None` for an ordinal below 1 and for a window that does not fit the microsecond clock.
+pub fn window(anchor_us: i64, ordinal: i64) -> Option<Window> {
+    let index = ordinal.checked_sub(1).filter(|index| *index >= 0)?;
+    let start_us = anchor_us.checked_add(index.checked_mul(SEGMENT_US)?)?;
+    Some(Window { start_us, end_us: start_us.checked_add(SEGMENT_US)? })
+}
+
+/// Ordinal of the segment that contains instant `t_us`; `None` before the anchor.
+pub fn ordinal_at(anchor_us: i64, t_us: i64) -> Option<i64> {
+    let since = t_us.checked_sub(anchor_us).filter(|since| *since >= 0)?;
+    Some(since / SEGMENT_US + 1)
+}
+
+/// Segment id: lowercase hex SHA-256 of session id, C(start) and C(end) joined **without a separator** (DM-12).
+///
+/// ```
+/// use lsie_operators::segment_id::{segment_id, window};
+/// let session = "3f2b8c1e-5a4d-4e6f-8a9b-0c1d2e3f4a5b".parse().unwrap();
+/// let first = window(1_777_024_800_000_000, 1).unwrap();
+/// assert!(segment_id(session, first.start_us, first.end_us).starts_with("51d0621b62990b26"));
+/// ```
+pub fn segment_id(session_id: Uuid, start_us: i64, end_us: i64) -> String {
+    let material =
+        format!("{}{}{}", session_id.hyphenated(), canonical::to_text(start_us), canonical::to_text(end_us));
+    hex(&Sha256::digest(material))
+}
+
+/// Session id of a session that a client action created: the first 16 bytes of
+/// SHA-256(`session:` + action id) with version nibble 4 and the RFC variant.
+pub fn session_id_from_action(client_action_id: Uuid) -> Uuid {
+    let digest = Sha256::digest(format!("session:{}", client_action_id.hyphenated()));
+    let mut bytes = [0u8; 16];
+    bytes.copy_from_slice(&digest[..16]);
+    uuid::Builder::from_bytes(bytes)
+        .with_variant(Variant::RFC4122)
+        .with_version(uuid::Version::Random)
+        .into_uuid()
+}
+
+/// Lowercase hex.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let nibbles = bytes.iter().flat_map(|byte| [byte >> 4, byte & 15]);
+    nibbles.map(|nibble| char::from(DIGITS[usize::from(nibble)])).collect()
+}

@@ -1,0 +1,58 @@
+//! The records of the topics, one file each.
+
+mod audio;
+mod control;
+mod dead_letter;
+mod epoch;
+mod experiment;
+mod video;
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+pub use audio::AudioChunk;
+pub use control::{ClockPoll, Control, EndSession, StartSession, Stimulus, Stream, Subjects, Transcript};
+pub use dead_letter::DeadLetter;
+pub use epoch::{EpochRange, EpochRecord};
+pub use experiment::{ArmText, ExperimentRecord};
+pub use video::VideoUnit;
+
+/// Header: schema version of a media record.
+pub const HEADER_VERSION: &str = "lsie-v";
+/// Header: stream name (`audio` or `video`).
+pub const HEADER_STREAM: &str = "stream";
+/// Header: sequence number in the stream, from 0.
+pub const HEADER_SEQ: &str = "seq";
+/// Header: capture time of the first sample or of the frame, µs on the device clock.
+pub const HEADER_CAPTURE_US: &str = "capture-us";
+/// Header: codec.
+pub const HEADER_CODEC: &str = "codec";
+/// Header: sample rate in Hz (audio).
+pub const HEADER_RATE: &str = "rate";
+/// Header: `1` on a key frame that carries its parameter sets, else `0` (video).
+pub const HEADER_KEY_FRAME: &str = "key-frame";
+
+/// A decoded record of a topic that the engine reads.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Record {
+    /// Raw audio.
+    Audio(AudioChunk),
+    /// One video access unit.
+    Video(VideoUnit),
+    /// Session control.
+    Control(Control),
+    /// Experiment administration.
+    Experiment(ExperimentRecord),
+}
+
+impl Record {
+    /// The session it belongs to, if its topic is keyed by session.
+    pub fn session(&self) -> Option<Uuid> {
+        match self {
+            Record::Audio(a) => Some(a.session_id),
+            Record::Video(v) => Some(v.session_id),
+            Record::Control(c) => Some(c.session()),
+            Record::Experiment(_) => None,
+        }
+    }
+}

@@ -1,0 +1,92 @@
+//! Tables of stimuli and what they led to: `stimuli`, `transcripts`, `evaluations`, `encounter_log`.
+
+use crate::cell::Real;
+use crate::table::table;
+use crate::time::EventTime;
+use uuid::Uuid;
+
+table! {
+    /// One accepted stimulus.
+    StimulusRow = "stimuli", key(session_id, client_action_id), {
+        /// The session.
+        session_id: Uuid,
+        /// The action that sent it.
+        client_action_id: Uuid,
+        /// Its control record's log time.
+        stimulus_utc: EventTime,
+        /// The segment it lies in.
+        segment_id: String,
+        /// What the operator noted.
+        operator_note: Option<String>,
+    }
+}
+
+table! {
+    /// What was said in a segment.
+    TranscriptRow = "transcripts", key(session_id, segment_id), {
+        /// The session.
+        session_id: Uuid,
+        /// The segment.
+        segment_id: String,
+        /// Window end.
+        timestamp_utc: EventTime,
+        /// The words.
+        text: String,
+    },
+    indexes ["session_id, timestamp_utc"]
+}
+
+table! {
+    /// Whether the expected greeting was said.
+    EvaluationRow = "evaluations", key(session_id, segment_id), {
+        /// The session.
+        session_id: Uuid,
+        /// The segment.
+        segment_id: String,
+        /// Window end.
+        timestamp_utc: EventTime,
+        /// A bounded reason code.
+        reasoning: Option<String>,
+        /// Whether it matches.
+        is_match: Option<bool>,
+        /// Confidence, 0 to 1.
+        confidence: Option<Real>,
+        /// The scorer.
+        semantic_method: Option<String>,
+        /// The scorer's version.
+        semantic_method_version: Option<String>,
+    },
+    indexes ["session_id, timestamp_utc"]
+}
+
+table! {
+    /// One encounter: a stimulus measured and rewarded.
+    EncounterRow = "encounter_log", key(session_id, segment_id, stimulus_time), {
+        /// The session.
+        session_id: Uuid,
+        /// The segment that contains the stimulus.
+        segment_id: String,
+        /// The experiment's text code.
+        experiment_id: String,
+        /// The arm in use.
+        arm: String,
+        /// Window end of the segment.
+        timestamp_utc: EventTime,
+        /// P90 times gate, 0 to 1.
+        gated_reward: Real,
+        /// 90th percentile of bounded AU12 in the measurement window.
+        p90_intensity: Real,
+        /// 1 if the greeting was said.
+        semantic_gate: i64,
+        /// Whether the computation completed.
+        is_valid: bool,
+        /// Frames in the measurement window.
+        n_frames: i64,
+        /// Mean bounded AU12 in the baseline window.
+        baseline_neutral: Option<Real>,
+        /// Stimulus time, s since the Unix epoch.
+        stimulus_time: Option<Real>,
+    },
+    constraints ["CHECK (gated_reward BETWEEN 0 AND 1)", "CHECK (semantic_gate IN (0, 1))"],
+    indexes ["experiment_id, arm", "session_id, timestamp_utc"]
+}

@@ -5,7 +5,8 @@
 /// The two forms of the interpolation are numpy's: each is the exact one near its own end (DM-17).
 pub fn percentile_of_sorted(sorted: &[f64], p: f64) -> Option<f64> {
     let last = sorted.len().checked_sub(1)?;
-    let h = last as f64 * p.clamp(0.0, 100.0) / 100.0;
+    // The quotient first, as numpy does: 90/100 is one rounding for all lengths.
+    let h = last as f64 * (p.clamp(0.0, 100.0) / 100.0);
     let i = (h.floor() as usize).min(last);
     let t = h - i as f64;
     let (a, b) = (sorted[i], sorted[(i + 1).min(last)]);

@@ -6,6 +6,7 @@
 
 mod beta;
 mod context;
+mod edges;
 mod pcg64;
 mod ziggurat;
 
@@ -17,9 +18,9 @@ use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
 pub use context::DecisionContext;
+pub use pcg64::Generator;
 
 use crate::posterior::Posterior;
-use pcg64::Generator;
 
 /// The policy: this seed recipe, this generator, this sampler.
 pub const POLICY_VERSION: &str = "thompson_sampling_v1";

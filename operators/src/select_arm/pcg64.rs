@@ -8,22 +8,24 @@ use rand_pcg::Pcg64;
 
 const XSHIFT: u32 = 16;
 
-/// A stream of uniform draws that depends on the seed alone.
-pub(super) struct Generator(Pcg64);
+/// A stream of draws that depends on the seed alone.
+#[derive(Clone, Debug)]
+pub struct Generator(Pcg64);
 
 impl Generator {
-    pub(super) fn from_seed(seed: u64) -> Self {
+    /// The stream of one seed.
+    pub fn from_seed(seed: u64) -> Self {
         let (state, stream) = initial_state(seed);
         Generator(Pcg64::new(state, stream))
     }
 
     /// The next 64 bits.
-    pub(super) fn next_u64(&mut self) -> u64 {
+    pub fn next_u64(&mut self) -> u64 {
         self.0.next_u64()
     }
 
     /// Uniform on [0, 1) with 53 bits.
-    pub(super) fn next_f64(&mut self) -> f64 {
+    pub fn next_f64(&mut self) -> f64 {
         (self.next_u64() >> 11) as f64 * (1.0 / 9_007_199_254_740_992.0)
     }
 }

@@ -1,8 +1,11 @@
 //! placeholder
 
+pub mod align;
 pub mod au12;
+pub mod decode;
 pub mod drift;
 pub mod gate;
+pub mod measure;
 pub mod percentile;
 pub mod posterior;
 pub mod resample;

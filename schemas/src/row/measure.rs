@@ -27,14 +27,17 @@ table! {
 
 table! {
     /// The AU12 series of a session: bounded smile intensity from 5 s before the first stimulus on.
-    Au12Row = "au12", key(session_id, timestamp_utc), {
+    Au12Row = "au12", key(session_id, seq), {
         /// The session.
         session_id: Uuid,
+        /// Sequence number of the frame's access unit.
+        seq: i64,
         /// Corrected capture time of the frame.
         timestamp_utc: EventTime,
         /// Bounded AU12 intensity, 0 to 1 (`math.md` §5).
         intensity: Real,
-    }
+    },
+    indexes ["session_id, timestamp_utc"]
 }
 
 table! {

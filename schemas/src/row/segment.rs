@@ -15,7 +15,7 @@ table! {
         segment_id: String,
         /// Window start, inclusive.
         window_start_utc: EventTime,
-        /// Window end, exclusive; earlier than start + 30 s only for the last segment of an ended session.
+        /// Window end, exclusive: start + 30 s, also for the last, partial segment of an ended session.
         window_end_utc: EventTime,
         /// `complete`, `ended`, `stalled` or `max_wait`.
         closed_by: String,
@@ -29,6 +29,8 @@ table! {
         evidence_event_time: Option<EventTime>,
         /// Samples of 16 kHz audio in the window.
         audio_samples: i64,
+        /// SHA-256 of these samples (s16le), the input hash of what is computed from them.
+        audio_sha256: String,
         /// Video frames whose capture time lies in the window.
         video_frames: i64,
         /// Frames of these in which a face was measured.

@@ -1,0 +1,295 @@
+//! Aligns the records of all sessions of a worker: drift correction, order, resampling, session life, and the
+//! closing of segments. A pure function of the records of completed epochs.
+
+mod audio;
+mod closing;
+mod sequence;
+mod session;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use lsie_schemas::codec::Rejection;
+use lsie_schemas::log::LogRecord;
+use lsie_schemas::record::{Control, DeadLetter, Record, StartSession};
+use lsie_schemas::{EventTime, LogTime, Topic};
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+pub use closing::{Evidence, Rule};
+use session::Session;
+
+/// The limits of DESIGN §3, all in milliseconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Limits {
+    /// Log time to wait for the first clock poll before media are taken as they are.
+    pub start_wait_ms: u64,
+    /// How far every stream must be past a segment's end.
+    pub allowed_lateness_ms: u64,
+    /// Log time of silence after which a stream no longer holds its session.
+    pub stall_timeout_ms: u64,
+    /// Log time past a segment's end at which it closes whatever is missing.
+    pub max_wait_ms: u64,
+    /// How far a time may lie ahead of the log's before the record is filed.
+    pub future_guard_ms: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Limits {
+            start_wait_ms: 5_000,
+            allowed_lateness_ms: 2_000,
+            stall_timeout_ms: 10_000,
+            max_wait_ms: 60_000,
+            future_guard_ms: 10_000,
+        }
+    }
+}
+
+/// A decoded record together with the raw one, which a dead letter would need.
+#[derive(Clone, Debug)]
+pub struct Arrived {
+    /// As the log handed it out.
+    pub raw: LogRecord,
+    /// As decoded.
+    pub record: Record,
+}
+
+/// What became of a record (law 4): every record gets exactly one.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Classified {
+    /// The session its key names.
+    pub session: Option<Uuid>,
+    /// The topic.
+    pub topic: Topic,
+    /// The class.
+    pub class: Class,
+    /// Why, for `late` and `filed`; empty otherwise.
+    pub reason: String,
+}
+
+/// The classes of law 4.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Class {
+    /// It reached a result.
+    Used,
+    /// It had been there before.
+    Duplicate,
+    /// It came when its time was over.
+    Late,
+    /// It could not be used.
+    Filed,
+}
+
+impl Class {
+    /// Its name in rows.
+    pub fn name(self) -> &'static str {
+        match self {
+            Class::Used => "used",
+            Class::Duplicate => "duplicate",
+            Class::Late => "late",
+            Class::Filed => "filed",
+        }
+    }
+}
+
+/// A video frame to decode and measure; its class is decided by the decoder.
+#[derive(Clone, Debug)]
+pub struct FrameJob {
+    /// The session.
+    pub session: Uuid,
+    /// Its sequence number.
+    pub seq: u64,
+    /// Corrected capture time.
+    pub capture: EventTime,
+    /// Whether decoding can start here.
+    pub key_frame: bool,
+    /// The record, whose value is the access unit.
+    pub raw: LogRecord,
+}
+
+/// A closed segment, as far as the streams tell.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClosedSegment {
+    /// The session.
+    pub session: Uuid,
+    /// 1 for the first.
+    pub ordinal: i64,
+    /// The session's anchor.
+    pub anchor: EventTime,
+    /// Why it closed.
+    pub rule: Rule,
+    /// Which stream decided.
+    pub evidence: Option<Evidence>,
+    /// 16 kHz samples in its window.
+    pub audio_samples: i64,
+    /// SHA-256 of these samples, little-endian, lowercase hex: the input hash of speech and acoustics.
+    pub audio_sha256: String,
+}
+
+/// What alignment says about a session, in order.
+#[derive(Clone, Debug)]
+pub enum Aligned {
+    /// A session began.
+    Started {
+        /// The record.
+        start: StartSession,
+        /// Its log time.
+        at: EventTime,
+    },
+    /// Its time line is fixed; an arm can be selected.
+    Anchored {
+        /// The session.
+        session: Uuid,
+        /// Its experiment.
+        experiment: String,
+        /// Corrected capture time of its first sample.
+        anchor: EventTime,
+    },
+    /// A frame to measure.
+    Frame(FrameJob),
+    /// An accepted stimulus.
+    Stimulus {
+        /// The session.
+        session: Uuid,
+        /// The action that sent it.
+        action: Uuid,
+        /// Its time.
+        at: EventTime,
+        /// The operator's note.
+        note: Option<String>,
+    },
+    /// What was said in answer to a stimulus.
+    Said {
+        /// The session.
+        session: Uuid,
+        /// The stimulus' action.
+        action: Uuid,
+        /// The words.
+        text: String,
+    },
+    /// Everything of the session before this event time is there.
+    Settled {
+        /// The session.
+        session: Uuid,
+        /// The event time.
+        until: EventTime,
+    },
+    /// A segment closed.
+    Closed(ClosedSegment),
+    /// The session ended; nothing of it follows but `Classified` and `Dead`.
+    Ended {
+        /// The session.
+        session: Uuid,
+        /// The end record's log time.
+        at: EventTime,
+    },
+    /// What became of a record.
+    Classified(Classified),
+    /// A record that could not be used.
+    Dead(DeadLetter),
+}
+
+/// All sessions of one worker.
+#[derive(Debug)]
+pub struct Align {
+    limits: Limits,
+    sessions: BTreeMap<Uuid, Session>,
+    ended: BTreeSet<Uuid>,
+    /// Records whose session is not known yet: topics are fetched at their own pace, so media can overtake
+    /// the start record by an epoch or two.
+    waiting: BTreeMap<Uuid, Vec<(LogTime, Arrived)>>,
+}
+
+impl Align {
+    /// No sessions yet.
+    pub fn new(limits: Limits) -> Align {
+        Align { limits, sessions: BTreeMap::new(), ended: BTreeSet::new(), waiting: BTreeMap::new() }
+    }
+
+    /// Takes the records of a completed epoch in canonical order (topic rank, partition, offset).
+    pub fn on_epoch(&mut self, epoch: LogTime, records: Vec<Arrived>, out: &mut Vec<Aligned>) {
+        for arrived in records {
+            self.take(epoch, arrived, out);
+        }
+        let mut over = Vec::new();
+        for (id, session) in &mut self.sessions {
+            if session.end_of_epoch(epoch, &self.limits, out) {
+                over.push(*id);
+            }
+        }
+        for id in over {
+            self.sessions.remove(&id);
+            self.ended.insert(id);
+        }
+        self.file_unknown(epoch, out);
+    }
+
+    /// Sessions that run now.
+    pub fn running(&self) -> usize {
+        self.sessions.len()
+    }
+
+    fn take(&mut self, epoch: LogTime, arrived: Arrived, out: &mut Vec<Aligned>) {
+        let guard = epoch.plus_ms(self.limits.future_guard_ms);
+        if arrived.raw.log_time > guard {
+            let ahead = arrived.raw.log_time.0 - epoch.0;
+            return file(&arrived.raw, Rejection::new("future", format!("{ahead} ms ahead of the log")), out);
+        }
+        let Some(id) = arrived.record.session() else {
+            return classify(&arrived.raw, Class::Used, "", out);
+        };
+        if self.ended.contains(&id) {
+            return late(&arrived.raw, "session_ended", out);
+        }
+        match (self.sessions.get_mut(&id), &arrived.record) {
+            (Some(_), Record::Control(Control::Start(_))) => classify(&arrived.raw, Class::Duplicate, "", out),
+            (Some(session), _) => session.take(epoch, arrived, &self.limits, out),
+            (None, Record::Control(Control::Start(start))) => {
+                classify(&arrived.raw, Class::Used, "", out);
+                let at = arrived.raw.log_time.as_event();
+                out.push(Aligned::Started { start: start.clone(), at });
+                let mut session = Session::new(start.clone(), epoch);
+                for (_, earlier) in self.waiting.remove(&id).unwrap_or_default() {
+                    session.take(epoch, earlier, &self.limits, out);
+                }
+                self.sessions.insert(id, session);
+            }
+            (None, _) => self.waiting.entry(id).or_default().push((epoch, arrived)),
+        }
+    }
+
+    fn file_unknown(&mut self, epoch: LogTime, out: &mut Vec<Aligned>) {
+        let wait_ms = self.limits.start_wait_ms;
+        self.waiting.retain(|_, records| {
+            let due = records.partition_point(|(since, _)| since.plus_ms(wait_ms) <= epoch);
+            for (_, arrived) in records.drain(..due) {
+                let why = Rejection::new("unknown_session", "no start record names this session");
+                file(&arrived.raw, why, out);
+            }
+            !records.is_empty()
+        });
+    }
+}
+
+pub(crate) fn classify(raw: &LogRecord, class: Class, reason: &str, out: &mut Vec<Aligned>) {
+    out.push(Aligned::Classified(classified(raw, class, reason)));
+}
+
+/// The class of a record.
+pub fn classified(raw: &LogRecord, class: Class, reason: &str) -> Classified {
+    let session = lsie_schemas::codec::session_of_key(raw);
+    Classified { session, topic: raw.at.topic, class, reason: reason.to_string() }
+}
+
+pub(crate) fn file(raw: &LogRecord, rejection: Rejection, out: &mut Vec<Aligned>) {
+    classify(raw, Class::Filed, &rejection.reason, out);
+    out.push(Aligned::Dead(DeadLetter::new(raw, rejection)));
+}
+
+pub(crate) fn late(raw: &LogRecord, reason: &str, out: &mut Vec<Aligned>) {
+    classify(raw, Class::Late, reason, out);
+    out.push(Aligned::Dead(DeadLetter::new(raw, Rejection::new(reason, "late"))));
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,353 @@
+//! The life of one session: waiting for its clock, running on its time line, ended.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use lsie_schemas::codec::Rejection;
+use lsie_schemas::log::LogRecord;
+use lsie_schemas::record::{AudioChunk, ClockPoll, Control, Record, StartSession, Stream, Transcript, VideoUnit};
+use lsie_schemas::{EventTime, LogTime};
+use uuid::Uuid;
+
+use super::audio::AudioTrack;
+use super::closing::{self, Evidence, Progress, Rule};
+use super::sequence::{Seen, Sequence};
+use super::{Aligned, Arrived, Class, ClosedSegment, FrameJob, Limits, classify, file, late};
+use crate::drift::{DriftState, Poll};
+use crate::reward::MEASURE_S;
+use crate::segment_id::{SEGMENT_US, window};
+
+/// Failed polls after which a session stops waiting for its clock.
+const GIVE_UP_AFTER_FAILURES: u32 = 3;
+
+/// One declared stream.
+#[derive(Debug)]
+struct Track {
+    sequence: Sequence,
+    reached: Option<EventTime>,
+    offset: Option<i64>,
+    heard: LogTime,
+}
+
+/// One session.
+#[derive(Debug)]
+pub(super) struct Session {
+    start: StartSession,
+    started_epoch: LogTime,
+    drift: DriftState,
+    /// Whether the clock is known well enough to place media.
+    clock_ready: bool,
+    /// What came before the anchor was known, in order.
+    held: Vec<Arrived>,
+    anchor: Option<EventTime>,
+    tracks: BTreeMap<Stream, Track>,
+    audio: Option<AudioTrack>,
+    stimuli: BTreeMap<Uuid, EventTime>,
+    said: BTreeSet<Uuid>,
+    end: Option<LogTime>,
+    settled: Option<EventTime>,
+    next_ordinal: i64,
+}
+
+impl Session {
+    pub(super) fn new(start: StartSession, epoch: LogTime) -> Session {
+        let track = || Track { sequence: Sequence::default(), reached: None, offset: None, heard: epoch };
+        let tracks = start.streams.iter().map(|stream| (*stream, track())).collect();
+        Session {
+            start,
+            started_epoch: epoch,
+            drift: DriftState::default(),
+            clock_ready: false,
+            held: Vec::new(),
+            anchor: None,
+            tracks,
+            audio: None,
+            stimuli: BTreeMap::new(),
+            said: BTreeSet::new(),
+            end: None,
+            settled: None,
+            next_ordinal: 1,
+        }
+    }
+
+    /// Takes a record of this session.
+    pub(super) fn take(&mut self, epoch: LogTime, arrived: Arrived, limits: &Limits, out: &mut Vec<Aligned>) {
+        match (&arrived.record, self.anchor) {
+            (Record::Control(Control::ClockPoll(poll)), _) => {
+                self.poll(&arrived.raw, poll);
+                classify(&arrived.raw, Class::Used, "", out);
+            }
+            (Record::Control(Control::End(_)), _) => {
+                let class = if self.end.is_some() { Class::Duplicate } else { Class::Used };
+                self.end.get_or_insert(arrived.raw.log_time);
+                classify(&arrived.raw, class, "", out);
+            }
+            (_, None) => self.held.push(arrived),
+            (_, Some(anchor)) => self.place(epoch, anchor, arrived, limits, out),
+        }
+    }
+
+    /// Judges the session at the end of an epoch; true when it is over.
+    pub(super) fn end_of_epoch(&mut self, epoch: LogTime, limits: &Limits, out: &mut Vec<Aligned>) -> bool {
+        let end_waited = self.end.is_some_and(|end| end.plus_ms(limits.allowed_lateness_ms) <= epoch);
+        if self.anchor.is_none() {
+            self.clock_ready |= end_waited || self.started_epoch.plus_ms(limits.start_wait_ms) <= epoch;
+            self.fix_anchor(epoch, limits, out);
+        }
+        let end = self.end.map(LogTime::as_event);
+        let passed = |track: &Track| track.reached >= end;
+        let over = end.is_some() && (end_waited || (self.anchor.is_some() && self.tracks.values().all(passed)));
+        if let Some(anchor) = self.anchor {
+            self.settle(anchor, end.filter(|_| over), epoch, limits, out);
+        }
+        if let (true, Some(at)) = (over, end) {
+            self.finish(at, out);
+        }
+        over
+    }
+
+    fn poll(&mut self, raw: &LogRecord, poll: &ClockPoll) {
+        let observed = match poll.device_us {
+            Some(device_us) => Poll::Success { host_before_us: poll.host_before_us, device_us },
+            None => Poll::Failure,
+        };
+        self.drift.observe(raw.log_time.0 as i64, observed);
+        self.clock_ready |= match observed {
+            Poll::Success { .. } => true,
+            Poll::Failure => self.drift.consecutive_failures() >= GIVE_UP_AFTER_FAILURES,
+        };
+    }
+
+    /// Fixes the anchor at the earliest held sample, once the clock is known, and takes what was held.
+    fn fix_anchor(&mut self, epoch: LogTime, limits: &Limits, out: &mut Vec<Aligned>) {
+        if !self.clock_ready {
+            return;
+        }
+        let captured = self.held.iter().filter(|arrived| !self.is_future(arrived, limits)).filter_map(capture_us);
+        let Some(first_us) = captured.map(|us| self.drift.correct(us)).min() else { return };
+        let anchor = EventTime(first_us);
+        self.anchor = Some(anchor);
+        self.audio = self.tracks.contains_key(&Stream::Audio).then(|| AudioTrack::new(anchor));
+        let experiment = self.start.experiment_id.clone();
+        out.push(Aligned::Anchored { session: self.start.session_id, experiment, anchor });
+        for arrived in std::mem::take(&mut self.held) {
+            self.place(epoch, anchor, arrived, limits, out);
+        }
+    }
+
+    /// Puts a record on the session's time line.
+    fn place(
+        &mut self,
+        epoch: LogTime,
+        anchor: EventTime,
+        arrived: Arrived,
+        limits: &Limits,
+        out: &mut Vec<Aligned>,
+    ) {
+        if self.is_future(&arrived, limits) {
+            return file(&arrived.raw, Rejection::new("future", "captured ahead of the log"), out);
+        }
+        let Arrived { raw, record } = arrived;
+        match record {
+            Record::Audio(chunk) => self.place_audio(epoch, anchor, &raw, &chunk, out),
+            Record::Video(unit) => self.place_video(epoch, anchor, raw, &unit, out),
+            Record::Control(Control::Stimulus(stimulus)) => {
+                let (action, note) = (stimulus.client_action_id, stimulus.operator_note);
+                self.place_stimulus(anchor, &raw, action, note, out);
+            }
+            Record::Control(Control::Transcript(transcript)) => self.place_transcript(&raw, transcript, out),
+            // Starts, ends, polls and experiments never get here: `take` and `Align` handle them.
+            Record::Control(_) | Record::Experiment(_) => classify(&raw, Class::Used, "", out),
+        }
+    }
+
+    fn place_audio(
+        &mut self,
+        epoch: LogTime,
+        anchor: EventTime,
+        raw: &LogRecord,
+        chunk: &AudioChunk,
+        out: &mut Vec<Aligned>,
+    ) {
+        let start = EventTime(self.drift.correct(chunk.capture_us));
+        let end = start.plus_us((chunk.samples() as i64 * 1_000).div_euclid(48));
+        let Some(track) = self.accept(Stream::Audio, chunk.seq, anchor, start, end, raw, out) else { return };
+        track.advance(epoch, end, raw.offset);
+        if let Some(audio) = &mut self.audio {
+            audio.push(start, &chunk.pcm);
+        }
+        classify(raw, Class::Used, "", out);
+    }
+
+    fn place_video(
+        &mut self,
+        epoch: LogTime,
+        anchor: EventTime,
+        raw: LogRecord,
+        unit: &VideoUnit,
+        out: &mut Vec<Aligned>,
+    ) {
+        let capture = EventTime(self.drift.correct(unit.capture_us));
+        let Some(track) = self.accept(Stream::Video, unit.seq, anchor, capture, capture, &raw, out) else { return };
+        track.advance(epoch, capture, raw.offset);
+        let session = self.start.session_id;
+        out.push(Aligned::Frame(FrameJob { session, seq: unit.seq, capture, key_frame: unit.key_frame, raw }));
+    }
+
+    /// The track of a media record that may be used; otherwise the record has got its class.
+    #[allow(clippy::too_many_arguments, reason = "the facts of one record, used here only")]
+    fn accept(
+        &mut self,
+        stream: Stream,
+        seq: u64,
+        anchor: EventTime,
+        start: EventTime,
+        end: EventTime,
+        raw: &LogRecord,
+        out: &mut Vec<Aligned>,
+    ) -> Option<&mut Track> {
+        let closed = anchor.plus_us((self.next_ordinal - 1) * SEGMENT_US);
+        let Some(track) = self.tracks.get_mut(&stream) else {
+            file(raw, Rejection::new("undeclared_stream", stream.name()), out);
+            return None;
+        };
+        match track.sequence.observe(seq) {
+            Seen::Duplicate => classify(raw, Class::Duplicate, "", out),
+            Seen::OutOfOrder => late(raw, "out_of_order", out),
+            Seen::InOrder if end < anchor || (end == anchor && start < end) => late(raw, "before_anchor", out),
+            Seen::InOrder if start < closed => late(raw, "segment_closed", out),
+            Seen::InOrder if self.end.is_some_and(|at| start >= at.as_event()) => late(raw, "after_end", out),
+            Seen::InOrder => return Some(track),
+        }
+        None
+    }
+
+    fn place_stimulus(
+        &mut self,
+        anchor: EventTime,
+        raw: &LogRecord,
+        action: Uuid,
+        note: Option<String>,
+        out: &mut Vec<Aligned>,
+    ) {
+        let at = raw.log_time.as_event();
+        let measuring_us = (MEASURE_S.1 * 1e6) as i64;
+        let open = self.stimuli.values().any(|earlier| (earlier.0..earlier.0 + measuring_us).contains(&at.0));
+        match () {
+            _ if self.stimuli.contains_key(&action) => classify(raw, Class::Duplicate, "", out),
+            _ if at < anchor => late(raw, "before_anchor", out),
+            _ if self.end.is_some_and(|end| at >= end.as_event()) => late(raw, "after_end", out),
+            _ if open => file(raw, Rejection::new("measurement_open", "an earlier stimulus is measured"), out),
+            _ => {
+                self.stimuli.insert(action, at);
+                classify(raw, Class::Used, "", out);
+                out.push(Aligned::Stimulus { session: self.start.session_id, action, at, note });
+            }
+        }
+    }
+
+    fn place_transcript(&mut self, raw: &LogRecord, transcript: Transcript, out: &mut Vec<Aligned>) {
+        let action = transcript.client_action_id;
+        if !self.stimuli.contains_key(&action) {
+            return file(raw, Rejection::new("unknown_stimulus", "no accepted stimulus has this action"), out);
+        }
+        if !self.said.insert(action) {
+            return classify(raw, Class::Duplicate, "", out);
+        }
+        classify(raw, Class::Used, "", out);
+        out.push(Aligned::Said { session: self.start.session_id, action, text: transcript.text });
+    }
+
+    /// Moves settled event time on and closes the segments it has passed.
+    fn settle(
+        &mut self,
+        anchor: EventTime,
+        ended: Option<EventTime>,
+        epoch: LogTime,
+        limits: &Limits,
+        out: &mut Vec<Aligned>,
+    ) {
+        let session = self.start.session_id;
+        let progress: Vec<Progress> = self.tracks.iter().map(|(s, track)| track.progress(*s)).collect();
+        let rules = closing::settled(&progress, ended, epoch, limits);
+        let until = rules.iter().map(|rule| rule.until).max().max(self.settled);
+        if let Some(until) = until.filter(|until| self.settled < Some(*until)) {
+            self.settled = Some(until);
+            out.push(Aligned::Settled { session, until });
+        }
+        while let Some(span) = window(anchor.0, self.next_ordinal) {
+            let (start, end) = (EventTime(span.start_us), EventTime(span.end_us));
+            if ended.is_some_and(|at| start >= at) {
+                break;
+            }
+            let full = rules.iter().find(|rule| rule.until >= end);
+            let cut = || rules.iter().find(|rule| rule.rule == Rule::Ended);
+            let Some(decided) = full.or_else(cut) else { break };
+            let (rule, evidence) = (decided.rule, decided.evidence);
+            let segment = self.close(anchor, end, rule, evidence);
+            out.push(Aligned::Closed(segment));
+        }
+    }
+
+    fn close(
+        &mut self,
+        anchor: EventTime,
+        end: EventTime,
+        rule: Rule,
+        evidence: Option<Evidence>,
+    ) -> ClosedSegment {
+        let ordinal = self.next_ordinal;
+        self.next_ordinal += 1;
+        let audio_passed = self.tracks.get(&Stream::Audio).is_some_and(|track| track.reached >= Some(end));
+        let mut audio = (0, String::new());
+        if let Some(track) = &mut self.audio {
+            if !audio_passed {
+                track.finish_run();
+            }
+            audio = track.close(ordinal);
+        }
+        let (audio_samples, audio_sha256) = audio;
+        ClosedSegment {
+            session: self.start.session_id,
+            ordinal,
+            anchor,
+            rule,
+            evidence,
+            audio_samples,
+            audio_sha256,
+        }
+    }
+
+    fn finish(&mut self, at: EventTime, out: &mut Vec<Aligned>) {
+        for arrived in std::mem::take(&mut self.held) {
+            file(&arrived.raw, Rejection::new("no_media", "the session ended before its first sample"), out);
+        }
+        out.push(Aligned::Ended { session: self.start.session_id, at });
+    }
+
+    fn is_future(&self, arrived: &Arrived, limits: &Limits) -> bool {
+        let limit = arrived.raw.log_time.plus_ms(limits.future_guard_ms).as_event();
+        capture_us(arrived).is_some_and(|us| self.drift.correct(us) > limit.0)
+    }
+}
+
+impl Track {
+    fn advance(&mut self, epoch: LogTime, to: EventTime, offset: i64) {
+        self.reached = self.reached.max(Some(to));
+        self.offset = Some(offset);
+        self.heard = epoch;
+    }
+
+    fn progress(&self, stream: Stream) -> Progress {
+        let evidence = Evidence { stream, offset: self.offset, reached: self.reached };
+        Progress { evidence, heard: self.heard }
+    }
+}
+
+/// Device capture time of a media record, µs.
+fn capture_us(arrived: &Arrived) -> Option<i64> {
+    match &arrived.record {
+        Record::Audio(chunk) => Some(chunk.capture_us),
+        Record::Video(unit) => Some(unit.capture_us),
+        Record::Control(_) | Record::Experiment(_) => None,
+    }
+}

@@ -1,0 +1,324 @@
+//! Measures the reaction of each session: AU12 series, what happened after each stimulus, and the rows of
+//! segments. Takes settled event time only, so that neither arrival order nor the pace of models matters.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use lsie_schemas::row::{Au12Row, FaceRow, MetricsRow, SegmentRow, StimulusRow};
+use lsie_schemas::{EventTime, LogTime, Real};
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::align::{Aligned, ClosedSegment};
+use crate::au12::{self, Calibration};
+use crate::reward::{MEASURE_S, reward};
+use crate::segment_id::{ordinal_at, segment_id, window};
+
+/// Scored frames before the first stimulus that enter the series (DM-4).
+const BASELINE_TAIL_US: i64 = 5_000_000;
+/// How long scored frames are kept behind settled time, for stimuli that arrive late.
+const KEEP_SERIES_US: i64 = 120_000_000;
+
+/// What the operator is told, besides the measured frames.
+#[derive(Clone, Debug)]
+pub enum Input {
+    /// A measured frame.
+    Face(FaceRow),
+    /// A word of alignment; words that say nothing about reactions are ignored.
+    Aligned(Aligned),
+}
+
+/// What happened after one stimulus, before the semantic gate.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Measured {
+    /// The stimulus' time.
+    pub at: EventTime,
+    /// The segment that contains it.
+    pub segment_id: String,
+    /// That segment's window end.
+    pub window_end: EventTime,
+    /// 90th percentile of bounded AU12 in the measurement window.
+    pub p90: Real,
+    /// Frames in the measurement window.
+    pub n_frames: i64,
+    /// Mean bounded AU12 in the baseline window.
+    pub baseline: Option<Real>,
+}
+
+/// A fact that this operator produces.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Fact {
+    /// A scored frame.
+    Au12(Au12Row),
+    /// A closed segment.
+    Segment(SegmentRow),
+    /// The metrics of a closed segment.
+    Metrics(MetricsRow),
+    /// An accepted stimulus.
+    Stimulus(StimulusRow),
+    /// The reaction to the stimulus of this session and action.
+    Measured(Uuid, Uuid, Measured),
+}
+
+/// All sessions of one worker.
+#[derive(Debug, Default)]
+pub struct Measure {
+    sessions: BTreeMap<Uuid, Reaction>,
+}
+
+impl Measure {
+    /// Takes all of a completed epoch, in any order of frames; words of one session in their order.
+    pub fn on_epoch(&mut self, epoch: LogTime, inputs: Vec<Input>, out: &mut Vec<Fact>) {
+        let mut words = Vec::with_capacity(inputs.len());
+        for input in inputs {
+            match input {
+                Input::Face(face) => {
+                    let session = self.sessions.entry(face.session_id).or_default();
+                    session.pending.insert((face.capture_utc, face.seq), face);
+                }
+                Input::Aligned(word) => words.push(word),
+            }
+        }
+        for word in words {
+            self.hear(epoch, word, out);
+        }
+    }
+
+    fn hear(&mut self, epoch: LogTime, word: Aligned, out: &mut Vec<Fact>) {
+        match word {
+            Aligned::Anchored { session, anchor, .. } => {
+                self.sessions.entry(session).or_default().anchor = Some(anchor);
+            }
+            Aligned::Stimulus { session, action, at, note } => {
+                let reaction = self.sessions.entry(session).or_default();
+                reaction.stimulate(session, action, at, note, out);
+            }
+            Aligned::Settled { session, until } => {
+                self.sessions.entry(session).or_default().settle(session, until, out);
+            }
+            Aligned::Closed(segment) => {
+                self.sessions.entry(segment.session).or_default().close(epoch, &segment, out);
+            }
+            Aligned::Ended { session, at } => {
+                if let Some(mut reaction) = self.sessions.remove(&session) {
+                    reaction.settle(session, at, out);
+                    reaction.measure_rest(session, out);
+                }
+            }
+            Aligned::Started { .. }
+            | Aligned::Frame(_)
+            | Aligned::Said { .. }
+            | Aligned::Classified(_)
+            | Aligned::Dead(_) => {}
+        }
+    }
+}
+
+/// Frames and sums of one open segment.
+#[derive(Clone, Copy, Debug, Default)]
+struct Tally {
+    frames: i64,
+    faces: i64,
+    scored: i64,
+    legacy_sum: f64,
+}
+
+/// One session.
+#[derive(Debug, Default)]
+struct Reaction {
+    anchor: Option<EventTime>,
+    /// Measured frames whose time is not settled.
+    pending: BTreeMap<(EventTime, i64), FaceRow>,
+    calibration: Calibration,
+    /// The mean neutral ratio, once the first stimulus is settled.
+    neutral: Option<Option<f64>>,
+    /// Settled frames of the last 5 s before the first stimulus.
+    tail: VecDeque<FaceRow>,
+    series: VecDeque<(EventTime, f64)>,
+    stimuli: BTreeMap<(EventTime, Uuid), bool>,
+    tallies: BTreeMap<i64, Tally>,
+}
+
+impl Reaction {
+    fn stimulate(
+        &mut self,
+        session: Uuid,
+        action: Uuid,
+        at: EventTime,
+        note: Option<String>,
+        out: &mut Vec<Fact>,
+    ) {
+        let Some((segment_id, _)) = self.segment_of(session, at) else { return };
+        self.stimuli.insert((at, action), false);
+        out.push(Fact::Stimulus(StimulusRow {
+            session_id: session,
+            client_action_id: action,
+            stimulus_utc: at,
+            segment_id,
+            operator_note: note,
+        }));
+    }
+
+    /// Takes every frame up to `until` and measures the stimuli whose window has passed.
+    fn settle(&mut self, session: Uuid, until: EventTime, out: &mut Vec<Fact>) {
+        let later = self.pending.split_off(&(until.plus_us(1), i64::MIN));
+        for frame in std::mem::replace(&mut self.pending, later).into_values() {
+            self.take(frame, out);
+        }
+        if self.first_stimulus().is_some_and(|first| first <= until) {
+            self.finish_calibration(out);
+        }
+        let measured_us = (MEASURE_S.1 * 1e6) as i64;
+        self.measure_until(session, Some(until.plus_us(-measured_us)), out);
+        while self.series.front().is_some_and(|(at, _)| *at < until.plus_us(-KEEP_SERIES_US)) {
+            self.series.pop_front();
+        }
+    }
+
+    fn measure_rest(&mut self, session: Uuid, out: &mut Vec<Fact>) {
+        if self.first_stimulus().is_some() {
+            self.finish_calibration(out);
+        }
+        self.measure_until(session, None, out);
+    }
+
+    fn take(&mut self, frame: FaceRow, out: &mut Vec<Fact>) {
+        if let Some(tally) = self.tally(frame.capture_utc) {
+            tally.frames += 1;
+            tally.faces += i64::from(frame.present);
+        }
+        if self.first_stimulus().is_some_and(|first| frame.capture_utc >= first) {
+            self.finish_calibration(out);
+            return self.score(&frame, out);
+        }
+        if self.neutral.is_some() {
+            return self.score(&frame, out);
+        }
+        self.calibration.add(frame.ratio.map(|r| r.0));
+        let keep_from = frame.capture_utc.plus_us(-BASELINE_TAIL_US);
+        self.tail.push_back(frame);
+        while self.tail.front().is_some_and(|f| f.capture_utc < keep_from) {
+            self.tail.pop_front();
+        }
+    }
+
+    /// Ends the calibration at the first stimulus and scores the frames shortly before it.
+    fn finish_calibration(&mut self, out: &mut Vec<Fact>) {
+        let (None, Some(first)) = (self.neutral, self.first_stimulus()) else { return };
+        self.neutral = Some(self.calibration.neutral());
+        let from = first.plus_us(-BASELINE_TAIL_US);
+        for frame in std::mem::take(&mut self.tail) {
+            if frame.capture_utc >= from {
+                self.score(&frame, out);
+            }
+        }
+    }
+
+    fn score(&mut self, frame: &FaceRow, out: &mut Vec<Fact>) {
+        if !frame.present {
+            return;
+        }
+        let neutral = self.neutral.flatten();
+        let Ok(scored) = au12::score(frame.ratio.map(|r| r.0), neutral, au12::ALPHA) else { return };
+        let at = frame.capture_utc;
+        self.series.push_back((at, scored.bounded));
+        if let Some(tally) = self.tally(at) {
+            tally.scored += 1;
+            tally.legacy_sum += scored.legacy;
+        }
+        if let Some(intensity) = Real::finite(scored.bounded) {
+            let row = Au12Row { session_id: frame.session_id, seq: frame.seq, timestamp_utc: at, intensity };
+            out.push(Fact::Au12(row));
+        }
+    }
+
+    fn measure_until(&mut self, session: Uuid, until: Option<EventTime>, out: &mut Vec<Fact>) {
+        let due: Vec<(EventTime, Uuid)> = self
+            .stimuli
+            .iter()
+            .filter(|((at, _), measured)| !**measured && until.is_none_or(|until| *at <= until))
+            .map(|(key, _)| *key)
+            .collect();
+        for (at, action) in due {
+            self.stimuli.insert((at, action), true);
+            let Some((segment_id, window_end)) = self.segment_of(session, at) else { continue };
+            let series: Vec<(f64, f64)> = self.series.iter().map(|(t, v)| (t.seconds(), *v)).collect();
+            let result = reward(&series, at.seconds(), true);
+            let measured = Measured {
+                at,
+                segment_id,
+                window_end,
+                p90: Real(result.p90_intensity),
+                n_frames: result.n_frames_in_window as i64,
+                baseline: result.au12_baseline_pre.and_then(Real::finite),
+            };
+            out.push(Fact::Measured(session, action, measured));
+        }
+    }
+
+    fn close(&mut self, epoch: LogTime, segment: &ClosedSegment, out: &mut Vec<Fact>) {
+        let Some(span) = window(segment.anchor.0, segment.ordinal) else { return };
+        let tally = self.tallies.remove(&segment.ordinal).unwrap_or_default();
+        let id = segment_id(segment.session, span.start_us, span.end_us);
+        out.push(Fact::Segment(SegmentRow {
+            session_id: segment.session,
+            ordinal: segment.ordinal,
+            segment_id: id.clone(),
+            window_start_utc: EventTime(span.start_us),
+            window_end_utc: EventTime(span.end_us),
+            closed_by: segment.rule.name().to_string(),
+            closed_at: epoch.as_event(),
+            evidence_stream: segment.evidence.map(|e| e.stream.name().to_string()),
+            evidence_offset: segment.evidence.and_then(|e| e.offset),
+            evidence_event_time: segment.evidence.and_then(|e| e.reached),
+            audio_samples: segment.audio_samples,
+            audio_sha256: segment.audio_sha256.clone(),
+            video_frames: tally.frames,
+            face_frames: tally.faces,
+        }));
+        out.push(Fact::Metrics(metrics(segment.session, id, EventTime(span.end_us), tally)));
+    }
+
+    fn first_stimulus(&self) -> Option<EventTime> {
+        self.stimuli.keys().next().map(|(at, _)| *at)
+    }
+
+    fn tally(&mut self, at: EventTime) -> Option<&mut Tally> {
+        let ordinal = ordinal_at(self.anchor?.0, at.0)?;
+        Some(self.tallies.entry(ordinal).or_default())
+    }
+
+    fn segment_of(&self, session: Uuid, at: EventTime) -> Option<(String, EventTime)> {
+        let anchor = self.anchor?.0;
+        let span = window(anchor, ordinal_at(anchor, at.0)?)?;
+        Some((segment_id(session, span.start_us, span.end_us), EventTime(span.end_us)))
+    }
+}
+
+/// The metrics of a segment; speech, voice and acoustics are not measured yet and stay null.
+fn metrics(session_id: Uuid, segment_id: String, timestamp_utc: EventTime, tally: Tally) -> MetricsRow {
+    let mean = (tally.scored > 0).then(|| tally.legacy_sum / tally.scored as f64);
+    MetricsRow {
+        session_id,
+        segment_id,
+        timestamp_utc,
+        au12_intensity: mean.and_then(Real::finite),
+        pitch_f0: None,
+        jitter: None,
+        shimmer: None,
+        f0_valid_measure: None,
+        f0_valid_baseline: None,
+        perturbation_valid_measure: None,
+        perturbation_valid_baseline: None,
+        voiced_coverage_measure_s: None,
+        voiced_coverage_baseline_s: None,
+        f0_mean_measure_hz: None,
+        f0_mean_baseline_hz: None,
+        f0_delta_semitones: None,
+        jitter_mean_measure: None,
+        jitter_mean_baseline: None,
+        jitter_delta: None,
+        shimmer_mean_measure: None,
+        shimmer_mean_baseline: None,
+        shimmer_delta: None,
+    }
+}

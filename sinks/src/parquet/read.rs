@@ -1,0 +1,102 @@
+//! Reading the changelogs of a Parquet directory back; also while a writer has it open.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+
+use arrow::record_batch::RecordBatch;
+use lsie_schemas::{Change, LogTime, Table};
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+
+use crate::parquet::codec;
+use crate::parquet::manifest::{FileEntry, Manifest, Run};
+use crate::{Catalog, Error};
+
+/// The content of a directory as of its manifest at opening.
+#[derive(Debug)]
+pub struct Reader {
+    dir: PathBuf,
+    manifest: Manifest,
+}
+
+impl Reader {
+    /// Opens a directory for reading.
+    pub fn open(dir: &Path) -> Result<Reader, Error> {
+        let manifest = Manifest::read(dir)?.ok_or_else(|| Error::refused(dir, "no manifest: not a result directory"))?;
+        Ok(Reader { dir: dir.to_owned(), manifest })
+    }
+
+    /// The directory.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// The newest epoch in it.
+    pub fn committed(&self) -> Option<LogTime> {
+        self.manifest.committed()
+    }
+
+    /// What wrote it.
+    pub fn run(&self) -> &Run {
+        &self.manifest.run
+    }
+
+    /// Whether it has a table, maybe without rows. Refused if the table has other columns there.
+    pub fn has(&self, table: &Table) -> Result<bool, Error> {
+        self.manifest.has(&self.dir, table)
+    }
+
+    /// The tables in it that a catalog does not know.
+    pub fn unknown(&self, catalog: &Catalog) -> Vec<String> {
+        self.manifest.table_names().filter(|name| catalog.table(name).is_none()).map(str::to_owned).collect()
+    }
+
+    /// All changes of a table, epochs ascending, in batches as they lie in the files.
+    pub fn batches<'a>(&'a self, table: &'a Table) -> impl Iterator<Item = Result<Vec<Change>, Error>> + 'a {
+        self.manifest.files(table).iter().flat_map(move |file| {
+            let path = self.dir.join(&file.name);
+            let mut rows = 0;
+            let decoded = batches(&self.dir, file).map(move |batch| {
+                let batch = batch?;
+                rows += batch.num_rows() as u64;
+                let changes = codec::decode(table, &batch).map_err(|e| Error::damaged(&path, e))?;
+                let epochs = file.first_epoch_ms..=file.last_epoch_ms;
+                match changes.iter().all(|change| epochs.contains(&change.epoch.0)) && rows <= file.rows {
+                    true => Ok(changes),
+                    false => Err(Error::damaged(&path, "not the rows that the manifest names")),
+                }
+            });
+            decoded
+        })
+    }
+
+    /// All changes of a table, epochs ascending.
+    pub fn changes<'a>(&'a self, table: &'a Table) -> impl Iterator<Item = Result<Change, Error>> + 'a {
+        self.batches(table).flat_map(|batch| match batch {
+            Ok(changes) => changes.into_iter().map(Ok).collect::<Vec<_>>(),
+            Err(error) => vec![Err(error)],
+        })
+    }
+}
+
+/// The batches of a file; a file that cannot be opened gives one error.
+pub(crate) fn batches(dir: &Path, file: &FileEntry) -> impl Iterator<Item = Result<RecordBatch, Error>> + use<> {
+    let path = dir.join(&file.name);
+    let opened = open(&path, file.rows);
+    let (reader, error) = match opened {
+        Ok(reader) => (Some(reader), None),
+        Err(error) => (None, Some(Err(error))),
+    };
+    let batches = reader.into_iter().flatten().map(move |batch| batch.map_err(|e| Error::damaged(&path, e)));
+    error.into_iter().chain(batches)
+}
+
+/// Opens a file and checks its number of rows.
+fn open(path: &Path, rows: u64) -> Result<impl Iterator<Item = Result<RecordBatch, arrow::error::ArrowError>> + use<>, Error> {
+    let file = File::open(path).map_err(Error::io(path))?;
+    let builder = ParquetRecordBatchReaderBuilder::try_new(file).map_err(|e| Error::damaged(path, e))?;
+    let found = builder.metadata().file_metadata().num_rows();
+    if u64::try_from(found) != Ok(rows) {
+        return Err(Error::damaged(path, format!("{found} rows, the manifest says {rows}")));
+    }
+    builder.build().map_err(|e| Error::damaged(path, e))
+}

@@ -1,0 +1,177 @@
+//! The state that the API serves: per table the current rows by natural key, as of one complete epoch.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+use lsie_schemas::{Cell, LogTime, Table, Uuid};
+use tokio::sync::watch;
+
+use crate::Catalog;
+use crate::views::ring::{EpochChanges, Ring};
+use crate::views::sink::ViewsSink;
+
+/// A row with the epochs that decide its `created_at` and `updated_at`. Cheap to clone.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Entry {
+    /// The row.
+    pub row: Arc<[Cell]>,
+    /// The epoch at which its key was inserted.
+    pub created: LogTime,
+    /// The epoch of its last change.
+    pub updated: LogTime,
+}
+
+/// The current rows of one table.
+#[derive(Clone, Debug, Default)]
+pub struct TableState {
+    pub(crate) rows: BTreeMap<Vec<Cell>, Entry>,
+}
+
+/// All tables as of one epoch.
+#[derive(Debug)]
+pub struct State {
+    pub(crate) epoch: Option<LogTime>,
+    pub(crate) serving: bool,
+    pub(crate) tables: Vec<TableState>,
+    pub(crate) ring: Ring,
+}
+
+/// The served state, shared by one writer and any number of readers. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Views {
+    catalog: Catalog,
+    state: Arc<RwLock<State>>,
+    signal: watch::Sender<Option<LogTime>>,
+}
+
+/// The edit of one key by an epoch.
+#[derive(Debug)]
+pub(crate) struct Edit {
+    pub(crate) key: Vec<Cell>,
+    /// The row that goes.
+    pub(crate) old: Option<Entry>,
+    /// The row that comes.
+    pub(crate) new: Option<Entry>,
+}
+
+impl Views {
+    /// Views of these tables, with no rows. They answer 503 until the first commit, or
+    /// [`serve`](Self::serve).
+    pub fn new(catalog: Catalog) -> Views {
+        let tables = vec![TableState::default(); catalog.tables().len()];
+        let state = State { epoch: None, serving: false, tables, ring: Ring::default() };
+        Views { catalog, state: Arc::new(RwLock::new(state)), signal: watch::Sender::new(None) }
+    }
+
+    /// The tables.
+    pub fn catalog(&self) -> &Catalog {
+        &self.catalog
+    }
+
+    /// The writer. One at a time; a new one goes on after the newest applied epoch.
+    pub fn sink(&self) -> ViewsSink {
+        ViewsSink::new(self.clone())
+    }
+
+    /// The state as of the newest complete epoch; hold it briefly, the writer waits for it.
+    pub fn read(&self) -> RwLockReadGuard<'_, State> {
+        // The writer checks an epoch before it takes the lock, and nothing under it can panic.
+        self.state.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// From now on queries are answered; for a run whose first epoch may be far.
+    pub fn serve(&self) {
+        self.write().serving = true;
+    }
+
+    /// From now on queries are answered with 503; for when the engine behind the views has failed.
+    pub fn suspend(&self) {
+        self.write().serving = false;
+    }
+
+    /// Sees every newly applied epoch.
+    pub(crate) fn subscribe(&self) -> watch::Receiver<Option<LogTime>> {
+        self.signal.subscribe()
+    }
+
+    /// Applies an epoch: the edits of each table, by its position in the catalog.
+    pub(crate) fn apply(&self, epoch: LogTime, edits: Vec<Vec<Edit>>) {
+        let changes = EpochChanges::of(epoch, &edits);
+        let mut state = self.write();
+        for (table, edits) in state.tables.iter_mut().zip(edits) {
+            for edit in edits {
+                match edit.new {
+                    Some(entry) => table.rows.insert(edit.key, entry),
+                    None => table.rows.remove(&edit.key),
+                };
+            }
+        }
+        state.epoch = Some(epoch);
+        state.serving = true;
+        if let Some(changes) = changes {
+            state.ring.push(Arc::new(changes));
+        }
+        drop(state);
+        self.signal.send_replace(Some(epoch));
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, State> {
+        self.state.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    /// The newest complete epoch.
+    pub fn epoch(&self) -> Option<LogTime> {
+        self.epoch
+    }
+
+    /// A table by its position in the catalog.
+    pub fn table(&self, position: usize) -> Option<&TableState> {
+        self.tables.get(position)
+    }
+}
+
+impl TableState {
+    /// The number of rows.
+    pub fn len(&self) -> usize {
+        self.rows.len()
+    }
+
+    /// Whether there is no row.
+    pub fn is_empty(&self) -> bool {
+        self.rows.is_empty()
+    }
+
+    /// The rows in key order.
+    pub fn entries(&self) -> impl DoubleEndedIterator<Item = &Entry> {
+        self.rows.values()
+    }
+
+    /// The row of a natural key.
+    pub fn get(&self, key: &[Cell]) -> Option<&Entry> {
+        self.rows.get(key)
+    }
+
+    /// The rows of a session in key order: a range where the key starts with it, else a scan.
+    pub fn of_session<'a>(
+        &'a self,
+        table: &Table,
+        session: Uuid,
+    ) -> Box<dyn DoubleEndedIterator<Item = &'a Entry> + 'a> {
+        let cell = Cell::Uuid(session);
+        let at = table.position("session_id");
+        if table.key.first() != Some(&"session_id") {
+            return Box::new(self.entries().filter(move |e| at.and_then(|at| e.row.get(at)) == Some(&cell)));
+        }
+        let first = vec![cell];
+        match session.as_u128().checked_add(1) {
+            Some(next) => {
+                let end = vec![Cell::Uuid(Uuid::from_u128(next))];
+                Box::new(self.rows.range(first..end).map(|(_, entry)| entry))
+            }
+            // The greatest identifier: everything from it on.
+            None => Box::new(self.rows.range(first..).map(|(_, entry)| entry)),
+        }
+    }
+}

@@ -109,3 +109,87 @@ fn distance(a: Point, b: Point) -> f64 {
     let [dx, dy, dz] = [b[0] - a[0], b[1] - a[1], b[2] - a[2]];
     (dx * dx + dy * dy + dz * dz).sqrt()
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Eye centres 0.40 apart, mouth as wide as given.
+    fn face(mouth: f64) -> FacePoints {
+        let at = |x: f64| [x, 0.5, 0.0];
+        FacePoints {
+            left_eye_outer: at(0.25),
+            left_eye_inner: at(0.35),
+            right_eye_inner: at(0.65),
+            right_eye_outer: at(0.75),
+            mouth_left: at(0.5 - mouth / 2.0),
+            mouth_right: at(0.5 + mouth / 2.0),
+        }
+    }
+
+    #[test]
+    fn vector_of_the_mathematics_page() {
+        let mut calibration = Calibration::default();
+        assert_eq!(score(raw_ratio(&face(0.30)), calibration.neutral(), ALPHA), Err(NotCalibrated));
+        calibration.add(raw_ratio(&face(0.30)));
+        let bounded = |mouth| score(raw_ratio(&face(mouth)), calibration.neutral(), ALPHA).map(|i| i.bounded);
+        assert!((bounded(0.40).expect("a score") - 0.905_148_253_644_866_4).abs() < 1e-9);
+        assert_eq!(bounded(0.20), Ok(0.0));
+    }
+
+    #[test]
+    fn a_face_without_geometry_is_zero_and_never_calibrates() {
+        let mut flat = face(0.3);
+        flat.right_eye_inner = flat.left_eye_inner;
+        flat.right_eye_outer = flat.left_eye_outer;
+        let mut calibration = Calibration::default();
+        for broken in [flat, face(f64::NAN), face(f64::INFINITY)] {
+            calibration.add(raw_ratio(&broken));
+            assert_eq!(score(raw_ratio(&broken), calibration.neutral(), ALPHA), Ok(Intensity::default()));
+        }
+        assert_eq!((calibration.frames(), calibration.neutral(), calibration.is_ready()), (0, None, false));
+    }
+
+    proptest! {
+        #[test]
+        fn intensities_are_bounded(ratio in 0.0..1e6f64, neutral in 0.0..1e6f64) {
+            let Intensity { bounded, legacy } = score(Some(ratio), Some(neutral), ALPHA).expect("calibrated");
+            prop_assert!((0.0..=1.0).contains(&bounded) && (0.0..=5.0).contains(&legacy));
+            prop_assert_eq!(bounded == 0.0, ratio <= neutral);
+        }
+
+        #[test]
+        fn size_and_place_of_the_face_do_not_matter(
+            mouth in 0.1..0.6f64,
+            scale in 0.1..10.0f64,
+            shift in -1.0..1.0f64,
+        ) {
+            let there = face(mouth);
+            let moved = |point: Point| point.map(|x| x * scale + shift);
+            let here = FacePoints {
+                left_eye_outer: moved(there.left_eye_outer),
+                left_eye_inner: moved(there.left_eye_inner),
+                right_eye_inner: moved(there.right_eye_inner),
+                right_eye_outer: moved(there.right_eye_outer),
+                mouth_left: moved(there.mouth_left),
+                mouth_right: moved(there.mouth_right),
+            };
+            let (a, b) = (raw_ratio(&there).expect("a face"), raw_ratio(&here).expect("a face"));
+            prop_assert!((a / b - 1.0).abs() < 1e-12);
+        }
+
+        #[test]
+        fn a_restart_while_calibrating_changes_nothing(ratios in prop::collection::vec(0.1..2.0f64, 1..60)) {
+            let (mut running, mut restarted) = (Calibration::default(), Calibration::default());
+            for ratio in ratios {
+                running.add(Some(ratio));
+                restarted.add(Some(ratio));
+                let text = serde_json::to_string(&restarted).expect("a text");
+                restarted = serde_json::from_str(&text).expect("the state");
+            }
+            prop_assert_eq!(running, restarted);
+        }
+    }
+}

@@ -114,3 +114,84 @@ impl DriftState {
         self.offset_us.unsigned_abs() > TOLERANCE_US.unsigned_abs()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const OK: Poll = Poll::Success { host_before_us: 1_000_000, device_us: 900_000 };
+
+    /// Mathematics §3: failures at 0, 30 and 60 s freeze at 60, the reset comes at 360, the next poll counts.
+    #[test]
+    fn freeze_and_reset_by_log_time() {
+        let mut drift = DriftState::default();
+        drift.observe(-30_000, OK);
+        let effects = [0, 30_000, 60_000].map(|log_ms| drift.observe(log_ms, Poll::Failure));
+        assert_eq!(effects, [PollEffect::Counted, PollEffect::Counted, PollEffect::Froze]);
+        assert_eq!(drift.observe(359_999, OK), PollEffect::IgnoredWhileFrozen);
+        assert_eq!(drift.offset_us(), 100_000);
+        assert_eq!(drift.observe(360_000, OK), PollEffect::Reset);
+        assert_eq!(drift, DriftState::default());
+        assert_eq!(drift.observe(390_000, OK), PollEffect::Updated { exceeds_tolerance: false });
+    }
+
+    #[test]
+    fn the_tolerance_itself_is_tolerated() {
+        let exceeds =
+            |device_us| DriftState::default().observe(0, Poll::Success { host_before_us: 0, device_us });
+        assert_eq!(exceeds(150_000), PollEffect::Updated { exceeds_tolerance: false });
+        assert_eq!(exceeds(-150_001), PollEffect::Updated { exceeds_tolerance: true });
+    }
+
+    fn polls() -> impl Strategy<Value = Vec<(i64, Poll)>> {
+        let success = (-9_000_000..9_000_000i64, -9_000_000..9_000_000i64)
+            .prop_map(|(host_before_us, device_us)| Poll::Success { host_before_us, device_us });
+        let poll = prop_oneof![success, Just(Poll::Failure), Just(Poll::Failure)];
+        prop::collection::vec((0..120_000i64, poll), 0..60).prop_map(|gaps| {
+            let mut log_ms = 0;
+            gaps.into_iter()
+                .map(|(gap, poll)| {
+                    log_ms += gap;
+                    (log_ms, poll)
+                })
+                .collect()
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn state_is_bounded_and_moves_only_by_what_it_says(polls in polls()) {
+            let mut drift = DriftState::default();
+            for (log_ms, poll) in polls {
+                let before = drift;
+                let effect = drift.observe(log_ms, poll);
+                prop_assert!(drift.consecutive_failures() <= FREEZE_AFTER_FAILURES);
+                prop_assert_eq!(drift.is_frozen(), drift.consecutive_failures() == FREEZE_AFTER_FAILURES);
+                match effect {
+                    PollEffect::IgnoredWhileFrozen => prop_assert_eq!(drift, before),
+                    PollEffect::Reset => prop_assert_eq!(drift, DriftState::default()),
+                    PollEffect::Counted | PollEffect::Froze => {
+                        prop_assert_eq!(drift.offset_us(), before.offset_us());
+                    }
+                    PollEffect::Updated { .. } => prop_assert_eq!(drift.consecutive_failures(), 0),
+                }
+            }
+        }
+
+        #[test]
+        fn no_record_panics(
+            log_ms in any::<[i64; 4]>(),
+            host_before_us in any::<i64>(),
+            device_us in any::<i64>(),
+        ) {
+            let mut drift = DriftState::default();
+            for (i, log_ms) in log_ms.into_iter().enumerate() {
+                let poll = if i == 3 { Poll::Success { host_before_us, device_us } } else { Poll::Failure };
+                drift.observe(log_ms, poll);
+                let _ = (drift.correct(device_us), drift.exceeds_tolerance());
+            }
+        }
+    }
+}

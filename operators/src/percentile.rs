@@ -25,3 +25,47 @@ pub fn percentile(values: &[f64], p: f64) -> Option<f64> {
     sorted.sort_unstable_by(f64::total_cmp);
     percentile_of_sorted(&sorted, p)
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn vectors_of_the_mathematics_page() {
+        let repeated = |a: f64, n: usize, b: f64, m: usize| [vec![a; n], vec![b; m]].concat();
+        let cases = [
+            (vec![0.8, 0.9], 0.89),
+            (vec![0.1, 0.2, 0.3, 0.4, 0.5], 0.46),
+            (repeated(0.3, 99, 1.0, 1), 0.3),
+            (repeated(0.1, 70, 0.8, 30), 0.8),
+            (vec![0.42], 0.42),
+        ];
+        for (values, expected) in cases {
+            assert_eq!(percentile(&values, 90.0), Some(expected), "{values:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn lies_between_the_extremes_and_ignores_order(
+            values in prop::collection::vec(-1e6..1e6f64, 1..50),
+            p in 0.0..=100.0f64,
+        ) {
+            let result = percentile(&values, p).expect("values");
+            let mut sorted = values.clone();
+            sorted.sort_by(f64::total_cmp);
+            prop_assert!(sorted[0] <= result && result <= sorted[sorted.len() - 1]);
+            sorted.reverse();
+            prop_assert_eq!(percentile(&sorted, p), Some(result));
+            prop_assert_eq!(percentile(&values, 0.0), Some(sorted[sorted.len() - 1]));
+            prop_assert_eq!(percentile(&values, 100.0), Some(sorted[0]));
+        }
+
+        #[test]
+        fn nothing_panics(values in prop::collection::vec(any::<f64>(), 0..9), p in any::<f64>()) {
+            prop_assert_eq!(percentile(&values, p).is_some(), !values.is_empty());
+        }
+    }
+}

@@ -121,3 +121,77 @@ impl std::iter::Sum for RewardSum {
         rewards.fold(RewardSum::default(), Add::add)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn sum_of(rewards: &[f64]) -> RewardSum {
+        rewards.iter().map(|reward| RewardSum::of(*reward).expect("a reward in [0, 1]")).sum()
+    }
+
+    #[test]
+    fn vectors_of_the_mathematics_page() {
+        let after = |alpha, beta, reward| Posterior { alpha, beta }.after(sum_of(&[reward]));
+        assert_eq!(after(5.0, 3.0, 0.85), Posterior { alpha: 5.85, beta: 3.15 });
+        assert_eq!(after(1.0, 1.0, 0.0), Posterior { alpha: 1.0, beta: 2.0 });
+    }
+
+    #[test]
+    fn rewards_outside_the_unit_interval_are_refused() {
+        for reward in [-1e-300, 1.0 + f64::EPSILON, 1e9, f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {
+            assert!(RewardSum::of(reward).is_err(), "{reward}");
+        }
+        assert_eq!(RewardSum::of(-0.0), Ok(RewardSum { sum: 0, n: 1 }));
+        assert_eq!(RewardSum::of(1.0), Ok(RewardSum { sum: UNITS_PER_REWARD, n: 1 }));
+    }
+
+    #[test]
+    fn variance_of_the_uniform_prior() {
+        assert_eq!(Posterior::UNIFORM.evaluation_variance(), 1.0 / 12.0);
+    }
+
+    #[test]
+    fn a_million_rewards_are_as_exact_as_one() {
+        let million = RewardSum { sum: 100_000_000_000_000_000, n: 1_000_000 };
+        assert_eq!((0..1_000_000).map(|_| RewardSum::of(0.1).expect("a reward")).sum::<RewardSum>(), million);
+        assert_eq!(Posterior::UNIFORM.after(million), Posterior { alpha: 100_001.0, beta: 900_001.0 });
+    }
+
+    proptest! {
+        #[test]
+        fn sums_do_not_depend_on_order_or_grouping(
+            rewards in prop::collection::vec(0.0..=1.0f64, 0..40),
+            at in any::<prop::sample::Index>(),
+        ) {
+            let mut shuffled = rewards.clone();
+            shuffled.sort_by(f64::total_cmp);
+            prop_assert_eq!(sum_of(&rewards), sum_of(&shuffled));
+            let (left, right) = rewards.split_at(at.index(rewards.len() + 1));
+            prop_assert_eq!(sum_of(&rewards), sum_of(left) + sum_of(right));
+            prop_assert_eq!(sum_of(&rewards) - sum_of(right), sum_of(left));
+        }
+
+        #[test]
+        fn a_retraction_restores_every_bit(
+            rewards in prop::collection::vec(0.0..=1.0f64, 0..10),
+            wrong in 0.0..=1.0f64,
+        ) {
+            let sum = sum_of(&rewards);
+            let wrong = RewardSum::of(wrong).expect("a reward");
+            prop_assert_eq!(Posterior::UNIFORM.after(sum + wrong - wrong), Posterior::UNIFORM.after(sum));
+        }
+
+        #[test]
+        fn mass_grows_by_one_per_reward(rewards in prop::collection::vec(0.0..=1.0f64, 0..100)) {
+            let Posterior { alpha, beta } = Posterior::UNIFORM.after(sum_of(&rewards));
+            prop_assert!((alpha + beta - 2.0 - rewards.len() as f64).abs() < 1e-12);
+            prop_assert!(alpha >= 1.0 && beta >= 1.0);
+            let sum = sum_of(&rewards);
+            let text = serde_json::to_string(&sum).expect("a text");
+            prop_assert_eq!(serde_json::from_str::<RewardSum>(&text).expect("the sum"), sum);
+        }
+    }
+}

@@ -88,3 +88,43 @@ fn intensities_within(series: &[(f64, f64)], stimulus_s: f64, offsets_s: (f64, f
 fn mean(ascending: &[f64]) -> Option<f64> {
     (!ascending.is_empty()).then(|| ascending.iter().sum::<f64>() / ascending.len() as f64)
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn an_empty_measure_window_is_an_observation() {
+        let result = reward(&[(96.0, 0.2), (97.0, 0.4)], 100.0, true);
+        assert_eq!((result.gated_reward, result.p90_intensity, result.n_frames_in_window), (0.0, 0.0, 0));
+        assert!((result.au12_baseline_pre.expect("a baseline") - 0.3).abs() < 1e-15);
+    }
+
+    proptest! {
+        #[test]
+        fn order_does_not_matter_and_results_are_bounded(
+            series in prop::collection::vec((90.0..110.0f64, -1.0..2.0f64), 0..60),
+            is_match in any::<bool>(),
+        ) {
+            let result = reward(&series, 100.0, is_match);
+            let mut reversed = series;
+            reversed.reverse();
+            prop_assert_eq!(result, reward(&reversed, 100.0, is_match));
+            prop_assert!((0.0..=1.0).contains(&result.gated_reward));
+            prop_assert!((0.0..=1.0).contains(&result.p90_intensity));
+            prop_assert!(result.au12_baseline_pre.is_none_or(|mean| (0.0..=1.0).contains(&mean)));
+            prop_assert_eq!(result.gated_reward, if is_match { result.p90_intensity } else { 0.0 });
+        }
+
+        #[test]
+        fn no_series_panics(
+            series in prop::collection::vec(any::<(f64, f64)>(), 0..9),
+            stimulus_s in any::<f64>(),
+        ) {
+            let result = reward(&series, stimulus_s, true);
+            prop_assert!((0.0..=1.0).contains(&result.gated_reward));
+        }
+    }
+}

@@ -78,8 +78,8 @@ pub struct Decision {
 
 /// Draws one theta per enabled arm and selects the largest; without arms, the fallback with a uniform prior.
 ///
-/// Arms whose posterior cannot be drawn from (a parameter that is not finite, not positive, or absurd) count as
-/// disabled; of arms with one id the first counts.
+/// Arms whose posterior cannot be drawn from (a parameter that is not finite, not positive, or absurd) count
+/// as disabled; of arms with one id the first counts.
 pub fn decide(selection: &Selection<'_>) -> Decision {
     let mut posterior_by_arm: BTreeMap<String, Posterior> = BTreeMap::new();
     for arm in selection.arms.iter().filter(|arm| arm.enabled && can_be_drawn(&arm.posterior)) {
@@ -169,4 +169,92 @@ pub fn first_largest<'a>(draws: impl IntoIterator<Item = (&'a str, f64)>) -> Opt
 /// Bounds far outside anything rewards can reach, inside which every step of the sampler stays finite.
 fn can_be_drawn(posterior: &Posterior) -> bool {
     [posterior.alpha, posterior.beta].iter().all(|parameter| (1e-100..=1e100).contains(parameter))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn arm(id: &str, alpha: f64, beta: f64, enabled: bool) -> Arm {
+        Arm { id: id.to_owned(), posterior: Posterior { alpha, beta }, enabled }
+    }
+
+    fn selection(arms: &[Arm]) -> Selection<'_> {
+        Selection {
+            session_id: Uuid::from_u128(0x3f2b8c1e_5a4d_4e6f_8a9b_0c1d2e3f4a5b),
+            window_start_us: 1_777_024_800_000_000,
+            stimulus_time_s: None,
+            experiment_code: "greeting_line_v1",
+            experiment_row_id: 1,
+            arms,
+        }
+    }
+
+    #[test]
+    fn seeds_of_the_mathematics_page() {
+        let Selection { session_id, window_start_us, .. } = selection(&[]);
+        assert_eq!(seed(session_id, window_start_us, None), 8_675_503_385_693_727_385);
+        assert_eq!(seed(session_id, window_start_us, Some(1_745_488_800.25)), 17_046_535_710_924_096_073);
+    }
+
+    #[test]
+    fn nothing_to_choose_from_means_the_fallback() {
+        let unusable = [
+            vec![],
+            vec![arm("a", 1.0, 1.0, false)],
+            vec![arm("a", 0.0, 1.0, true), arm("b", f64::NAN, 1.0, true), arm("c", 1.0, f64::INFINITY, true)],
+        ];
+        for arms in unusable {
+            let decision = decide(&selection(&arms));
+            assert_eq!(decision, fallback("greeting_line_v1"));
+            assert_eq!(
+                (decision.seed, decision.theta_by_arm.len(), decision.experiment_row_id),
+                (None, 0, 0)
+            );
+        }
+    }
+
+    #[test]
+    fn a_tie_keeps_the_first_in_ascending_id() {
+        let draws =
+            |pairs: [(&str, f64); 3]| BTreeMap::from(pairs.map(|(arm, theta)| (arm.to_owned(), theta)));
+        assert_eq!(select(&draws([("b", 0.5), ("a", 0.5), ("c", 0.4)])), Some("a"));
+        assert_eq!(select(&draws([("b", 0.0), ("a", 0.0), ("c", 0.0)])), Some("a"));
+        assert_eq!(select(&BTreeMap::new()), None);
+    }
+
+    fn arms() -> impl Strategy<Value = Vec<Arm>> {
+        let arm = ("[a-e]{1,3}", 0.01..200.0f64, 0.01..200.0f64, any::<bool>());
+        let arm = arm.prop_map(|(id, alpha, beta, enabled)| Arm {
+            id,
+            posterior: Posterior { alpha, beta },
+            enabled,
+        });
+        let unique = prop::collection::vec(arm, 0..8).prop_map(|mut arms| {
+            arms.sort_by(|a, b| a.id.cmp(&b.id));
+            arms.dedup_by(|a, b| a.id == b.id);
+            arms
+        });
+        unique.prop_shuffle()
+    }
+
+    proptest! {
+        #[test]
+        fn order_of_arms_and_disabled_arms_do_not_matter(arms in arms()) {
+            let decision = decide(&selection(&arms));
+            let mut sorted: Vec<Arm> = arms.iter().filter(|arm| arm.enabled).cloned().collect();
+            sorted.sort_by(|a, b| a.id.cmp(&b.id));
+            prop_assert_eq!(&decision, &decide(&selection(&sorted)));
+
+            prop_assert!(decision.candidate_arms.contains(&decision.selected_arm));
+            prop_assert!(decision.theta_by_arm.values().all(|theta| (0.0..=1.0).contains(theta)));
+            let largest = decision.theta_by_arm.values().copied().fold(0.0, f64::max);
+            let selected = decision.theta_by_arm.get(&decision.selected_arm);
+            prop_assert!(selected.is_none_or(|theta| *theta == largest));
+            let text = serde_json::to_string(&decision).expect("a text");
+            prop_assert_eq!(serde_json::from_str::<Decision>(&text).expect("the decision"), decision);
+        }
+    }
 }

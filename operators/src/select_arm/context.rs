@@ -1,7 +1,7 @@
 //! The decision context hash: SHA-256 of one canonical JSON text (mathematics §7).
 //!
-//! Compact, keys sorted by code point at every level, characters beyond printable ASCII as `\uXXXX`, floats as
-//! in [`canonical::float_text`]. Written by hand because each of these bytes is part of the identity.
+//! Compact, keys sorted by code point at every level, characters beyond printable ASCII as `\uXXXX`, floats
+//! as in [`canonical::float_text`]. Written by hand because each of these bytes is part of the identity.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;

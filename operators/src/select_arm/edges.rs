@@ -1,9 +1,10 @@
 //! Right edges of the 256 layers of equal area that cover half a normal and an exponential density.
 //!
-//! Kept as data: an edge computed at start would carry the last bits of that machine's `exp` and `ln` into every
-//! draw. Each value is the double nearest to the exact solution of: edge(i) * (f(edge(i - 1)) - f(edge(i))) is
-//! one constant, the base with its tail has the same area, and the topmost layer ends at f(0) = 1.
-//! Edge 255 is where the tail starts; place 0 holds area / f(edge 255), the width that gives the base its area.
+//! Kept as data: an edge computed at start would carry the last bits of that machine's `exp` and `ln` into
+//! every draw. Each value is the double nearest to the exact solution of three demands: the area
+//! `edge(i) * (f(edge(i - 1)) - f(edge(i)))` is one constant, the base with its tail has the same area, and the
+//! topmost layer ends at `f(0) = 1`. Edge 255 is where the tail starts; place 0 holds `area / f(edge 255)`, the
+//! width that gives the base its area.
 
 /// f(x) = exp(-x*x/2).
 #[rustfmt::skip]

@@ -37,7 +37,7 @@ fn initial_state(seed: u64) -> (u128, u128) {
     (join(words[0], words[1]), join(words[2], words[3]))
 }
 
-/// numpy's `SeedSequence(seed).generate_state(4, uint64)`: a pool of four words, mixed all with all, hashed out.
+/// numpy's `SeedSequence(seed).generate_state(4, uint64)`: four words, mixed all with all, hashed out.
 fn seed_sequence(seed: u64) -> [u64; 4] {
     let mut hash = Hash { constant: 0x43b0_d7e5, multiplier: 0x931e_8875 };
     // Low word first; a missing high word and an empty pool place both count as 0.

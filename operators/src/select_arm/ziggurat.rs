@@ -1,9 +1,9 @@
 //! Standard normal and exponential draws by the ziggurat method of Marsaglia and Tsang, 256 layers, with the
 //! bit layout of numpy's generator.
 //!
-//! Almost every draw is one multiplication of a mantissa with a layer's edge, so its bits do not depend on the
-//! machine; `exp` and `ln` only decide the rare comparison at a curved edge. numpy's edges of the normal layers
-//! are up to 1e-14 off the exact ones used here, which is the whole difference of the draws.
+//! Almost every draw is one multiplication of a mantissa with a layer's edge, so its bits do not depend on
+//! the machine; `exp` and `ln` only decide the rare comparison at a curved edge. numpy's edges of the normal
+//! layers are up to 1e-14 off the exact ones used here, which is the whole difference of the draws.
 
 use std::sync::LazyLock;
 

@@ -73,9 +73,9 @@ fn hashes_of_decision_contexts() {
     }
 }
 
-/// The original mends loose inputs (missing, repeated or foreign candidates) before it hashes. Here a decision
-/// only ever comes from `decide` or `fallback`, whose candidates are unique, known and contain the selected one;
-/// so the mended form is compared: its hash, and the fallback.
+/// The original mends loose inputs (missing, repeated or foreign candidates) before it hashes. Here a
+/// decision only ever comes from `decide` or `fallback`, whose candidates are unique, known and contain the
+/// selected one; so the mended form is compared: its hash, and the fallback.
 #[test]
 fn snapshots() {
     #[derive(serde::Deserialize)]
@@ -104,7 +104,7 @@ fn snapshots() {
             let ours = fallback(context.experiment_code);
             assert_eq!(ours.candidate_arms, expected.candidate_arm_ids, "{}", case.name);
             assert_eq!(ours.posterior_by_arm, expected.posterior_by_arm, "{}", case.name);
-            // Contracts §9: a fallback names row 0, these cases keep the row; the hash is the same but for that.
+            // Contracts §9: a fallback names row 0, these cases keep the row; nothing else in the hash differs.
             let with_row = DecisionContext {
                 experiment_row_id: expected.experiment_id,
                 ..ours.context(context.experiment_code)
@@ -159,8 +159,8 @@ fn seeded_selections() {
         assert_eq!(decision.selected_arm, expected.selected_arm, "{}", case.name);
         check_draws(&expected, &decision.posterior_by_arm, &case.name);
 
-        // The other published recipe builds its seed from the selection time; ours is the one above (DM-26), but
-        // the draws from its seed must agree as well.
+        // The other published recipe builds its seed from the selection time; ours is the one above (DM-26),
+        // but the draws from its seed must agree as well.
         if let Ok(other) = serde_json::from_value::<Seeded>(case.expected["selection_time_variant"].clone()) {
             check_draws(&other, &decision.posterior_by_arm, &case.name);
         }

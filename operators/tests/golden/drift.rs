@@ -22,8 +22,17 @@ struct Answer {
 #[derive(serde::Deserialize)]
 #[serde(untagged)]
 enum Expected {
-    Poll { offset_s: f64, frozen: bool, consecutive_failures: u32, adb_called: bool, exceeds_tolerance: bool },
+    Poll(ExpectedPoll),
     Correct { corrected_s: Vec<f64> },
+}
+
+#[derive(serde::Deserialize)]
+struct ExpectedPoll {
+    offset_s: f64,
+    frozen: bool,
+    consecutive_failures: u32,
+    adb_called: bool,
+    exceeds_tolerance: bool,
 }
 
 #[test]
@@ -40,15 +49,15 @@ fn polls_move_the_machine_as_in_the_original() {
             let snapshot = serde_json::to_string(&drift).expect("a snapshot");
             drift = serde_json::from_str(&snapshot).expect("the snapshot");
             match (step, expected) {
-                (Step::Poll { monotonic_s, host_utc_s, adb }, expected @ Expected::Poll { .. }) => {
+                (Step::Poll { monotonic_s, host_utc_s, adb }, Expected::Poll(expected)) => {
                     // Ages: the original's monotonic clock, here the log time of the record.
                     let log_ms = (monotonic_s * 1e3).round() as i64;
-                    let poll = poll(*host_utc_s, adb);
-                    if let Poll::Success { host_before_us, .. } = poll {
+                    let effect = drift.observe(log_ms, poll(*host_utc_s, adb));
+                    if matches!(effect, PollEffect::Updated { .. }) {
                         // Some host clocks are doubles between two microseconds; ours are whole ones.
-                        host_error_us = if to_epoch_s(host_before_us) == *host_utc_s { 0.0 } else { 0.5 };
+                        let is_whole = from_epoch_s(*host_utc_s).map(to_epoch_s) == Some(*host_utc_s);
+                        host_error_us = if is_whole { 0.0 } else { 0.5 };
                     }
-                    let effect = drift.observe(log_ms, poll);
                     on_the_tolerance += check_poll(&drift, effect, &expected, host_error_us, &case.name);
                 }
                 (Step::Correct { timestamps_s }, Expected::Correct { corrected_s }) => {
@@ -77,25 +86,21 @@ fn poll(host_utc_s: f64, answer: &Answer) -> Poll {
 fn check_poll(
     drift: &DriftState,
     effect: PollEffect,
-    expected: &Expected,
+    expected: &ExpectedPoll,
     host_error_us: f64,
     case: &str,
 ) -> u32 {
-    let Expected::Poll { offset_s, frozen, consecutive_failures, adb_called, exceeds_tolerance } = expected
-    else {
-        unreachable!("checked by the caller")
-    };
     // The original subtracts two doubles near 1.8e9, each at most 0.12 µs off its decimal; we subtract whole
-    // microseconds. So for clocks of whole microseconds its offset lies within 0.24 µs of ours, and rounds to it.
-    assert_absolute(drift.offset_us() as f64, offset_s * 1e6, 0.24 + host_error_us, case);
-    assert_eq!(drift.is_frozen(), *frozen, "{case}");
-    assert_eq!(drift.consecutive_failures(), *consecutive_failures, "{case}");
+    // microseconds. So its offset is within 0.24 µs of ours and rounds to it, for clocks of whole microseconds.
+    assert_absolute(drift.offset_us() as f64, expected.offset_s * 1e6, 0.24 + host_error_us, case);
+    assert_eq!(drift.is_frozen(), expected.frozen, "{case}");
+    assert_eq!(drift.consecutive_failures(), expected.consecutive_failures, "{case}");
     let was_looked_at = !matches!(effect, PollEffect::IgnoredWhileFrozen | PollEffect::Reset);
-    assert_eq!(was_looked_at, *adb_called, "{case}");
-    // For the same reason an offset of 150 ms may exceed 150 ms in doubles; in whole microseconds it does not.
+    assert_eq!(was_looked_at, expected.adb_called, "{case}");
+    // For the same reason an offset of 150 ms may exceed 150 ms in doubles; in microseconds it does not.
     let is_on_the_tolerance = drift.offset_us().abs() == TOLERANCE_US;
     let warns = matches!(effect, PollEffect::Updated { exceeds_tolerance: true });
-    assert_eq!(warns, *exceeds_tolerance && !is_on_the_tolerance, "{case}");
+    assert_eq!(warns, expected.exceeds_tolerance && !is_on_the_tolerance, "{case}");
     u32::from(is_on_the_tolerance)
 }
 

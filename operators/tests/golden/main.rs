@@ -1,7 +1,7 @@
 //! The maths of the session against vectors computed by the original implementation.
 //!
-//! A file per vector file. Where a rule of this project departs from the original, the test names the rule and
-//! asserts exactly that departure; tolerances carry their reason.
+//! A file per vector file. Where a rule of this project departs from the original, the test names the rule
+//! and asserts exactly that departure; tolerances carry their reason.
 
 mod arms;
 mod au12;

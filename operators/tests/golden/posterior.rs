@@ -87,9 +87,10 @@ fn sequences_of_rewards() {
 
 /// Compares a posterior after `n` rewards.
 ///
-/// The rule: rewards are fixed-point sums in units of 1e-12 (design §4), the original adds doubles one by one.
-/// Per reward ours is at most half a unit off, and one reward of at most 12 decimals not at all; the original
-/// rounds to half a place of the running value at each step, and once more in `1 - r`; we round twice in all.
+/// The rule: rewards are fixed-point sums in units of 1e-12 (design §4), the original adds doubles one by
+/// one. Per reward ours is at most half a unit off, and one reward of at most 12 decimals not at all; the
+/// original rounds to half a place of the running value at each step, and once more in `1 - r`; we round
+/// twice in all.
 #[track_caller]
 pub(crate) fn assert_close(ours: Posterior, theirs: Posterior, n: i64, case: &str) {
     for (ours, theirs) in [(ours.alpha, theirs.alpha), (ours.beta, theirs.beta)] {

@@ -1,1 +1,11 @@
-//! placeholder
+//! Everything that brings records in: the logs (Kafka and the embedded file log) and the feeder.
+
+mod clock;
+pub mod conformance;
+pub mod file_log;
+mod limits;
+pub mod open;
+
+pub use file_log::FileLog;
+pub use limits::MAX_ENVELOPE_BYTES;
+pub use open::open;

@@ -43,12 +43,19 @@ impl Bits {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
+
+    /// Bytes from binary digits in groups of any size; filled up with zeros.
+    pub(in super::super) fn bytes(digits: &str) -> Vec<u8> {
+        let digits: Vec<u8> = digits.bytes().filter(u8::is_ascii_digit).map(|digit| digit - b'0').collect();
+        let byte = |bits: &[u8]| bits.iter().enumerate().map(|(at, bit)| bit << (7 - at)).sum();
+        digits.chunks(8).map(byte).collect()
+    }
 
     #[test]
     fn exp_golomb_numbers() {
-        let mut bits = Bits::new(vec![0b1_010_011_0, 0b0100_0010, 0b1_1000000]);
+        let mut bits = Bits::new(bytes("1 010 011 00100 00101"));
         let numbers: Vec<_> = (0..4).map_while(|_| bits.unsigned()).collect();
         assert_eq!(numbers, [0, 1, 2, 3]);
         assert_eq!(bits.signed(), Some(-2));
@@ -57,8 +64,8 @@ mod tests {
     #[test]
     fn the_end_is_no_number() {
         assert_eq!(Bits::new(vec![0; 9]).unsigned(), None);
-        assert_eq!(Bits::new(vec![0b0001_0000]).unsigned().map(|_| ()), Some(()));
-        assert_eq!(Bits::new(vec![0b0000_0001]).unsigned(), None);
+        assert_eq!(Bits::new(bytes("0001 000")).unsigned(), Some(7));
+        assert_eq!(Bits::new(bytes("00001 000")).unsigned(), None);
         assert_eq!(Bits::new(vec![]).take(1), None);
         assert_eq!(Bits::new(vec![]).take(0), Some(0));
     }

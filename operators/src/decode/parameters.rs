@@ -118,26 +118,28 @@ fn skip_picture_order(bits: &mut Bits) -> Option<()> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::bits::tests::bytes;
     use super::*;
 
-    /// Profile 66, level 3.0: identifier 0, frame numbers of 4 bits, order type 2, 1 reference, 40 × 30 macroblocks.
-    const BASELINE: [u8; 7] = [66, 0, 30, 0b1_1_011_010, 0b0_0000010, 0b1000_0000, 0b1111_0111];
+    /// Profile 66, level 3.0: identifier 0, frame numbers of 4 bits, order type 2, 1 reference, no gaps, 40 × 30
+    /// macroblocks, frames only.
+    const BASELINE: &str = "01000010 00000000 00011110 1 1 011 010 0 00000101000 000011110 1";
 
     #[test]
     fn baseline_size_is_read_and_limited() {
-        let sequence = Sequence::read(&[&BASELINE[..], &[0b1100_0000]].concat()).expect("complete");
+        let sequence = Sequence::read(&bytes(BASELINE)).expect("complete");
         assert_eq!((sequence.width, sequence.height, sequence.frame_number_bits), (640, 480, 4));
         assert_eq!(sequence.check(640 * 480), Ok(()));
         assert_eq!(sequence.check(640 * 480 - 1), Err(DecodeError::TooLarge));
-        assert_eq!(Sequence::read(&BASELINE[..5]), None);
+        assert_eq!(Sequence::read(&bytes(BASELINE)[..5]), None);
     }
 
     #[test]
     fn frame_numbers_count_up_and_wrap() {
-        let sequence = Sequence::read(&[&BASELINE[..], &[0b1100_0000]].concat()).expect("complete");
+        let sequence = Sequence::read(&bytes(BASELINE)).expect("complete");
         assert!(sequence.follows(3, 3) && sequence.follows(3, 4) && sequence.follows(15, 0));
         assert!(!sequence.follows(3, 5) && !sequence.follows(3, 2));
-        assert_eq!(sequence.frame_number(&[0b1_1_1_0101_0]), Some(5));
+        assert_eq!(sequence.frame_number(&bytes("1 1 1 0101")), Some(5));
         assert_eq!(sequence.frame_number(&[]), None);
     }
 }

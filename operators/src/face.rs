@@ -1,0 +1,108 @@
+//! Faces in video: one detection, then tracking from frame to frame, 478 landmarks each (mathematics §5).
+//!
+//! The graph of MediaPipe's FaceMesh with refined landmarks, video mode, one face, both confidences 0.5: detector →
+//! region → landmarks → region of the next frame. The detector runs again in the frame after a face was lost.
+//! All geometry is in double precision and free of trigonometry, so that it has the same bits on every machine.
+
+mod crop;
+mod detect;
+mod image;
+mod mesh;
+mod points;
+mod region;
+mod self_test;
+
+use std::path::Path;
+
+use sha2::{Digest, Sha256};
+
+pub use self::image::RgbImage;
+pub use self::mesh::Landmarks;
+use self::region::Region;
+use crate::runtime::{Model, ModelError, ModelInfo, RUNTIME_FILE, Runtime};
+
+/// The two models of the graph, and the memory they work in. One per thread that measures faces.
+pub struct FaceModels {
+    detector: Model,
+    mesh: Model,
+    input: Vec<f32>,
+}
+
+impl FaceModels {
+    /// Loads `libonnxruntime.so`, `face_detection_short_range.onnx` and `face_landmark_with_attention.onnx` from
+    /// `folder`, and runs both models once on a known input.
+    pub fn load(folder: &Path) -> Result<FaceModels, ModelError> {
+        FaceModels::load_with(Runtime::load(&folder.join(RUNTIME_FILE))?, folder)
+    }
+
+    /// The same with a runtime that lies elsewhere.
+    pub fn load_with(runtime: &Runtime, folder: &Path) -> Result<FaceModels, ModelError> {
+        let detector_file = folder.join("face_detection_short_range.onnx");
+        let mesh_file = folder.join("face_landmark_with_attention.onnx");
+        let mut models = FaceModels {
+            detector: Model::load(runtime, "face_detection_short_range", &detector_file, &detect::SIGNATURE)?,
+            mesh: Model::load(runtime, "face_landmark_with_attention", &mesh_file, &mesh::SIGNATURE)?,
+            input: Vec::new(),
+        };
+        let mismatch = |path: &Path, reason| ModelError::Mismatch { path: path.to_path_buf(), reason };
+        detect::self_test(&mut models.detector)?.map_err(|reason| mismatch(&detector_file, reason))?;
+        mesh::self_test(&mut models.mesh)?.map_err(|reason| mismatch(&mesh_file, reason))?;
+        Ok(models)
+    }
+
+    /// What identifies the models: detector, landmarks.
+    pub fn info(&self) -> [&ModelInfo; 2] {
+        [self.detector.info(), self.mesh.info()]
+    }
+
+    /// One short name for both models and the runtime, to stand beside every result: 16 hex digits.
+    pub fn fingerprint(&self) -> String {
+        let mut hash = Sha256::new();
+        for ModelInfo { name, sha256, runtime_version } in self.info() {
+            hash.update(format!("{name}\n{sha256}\n{runtime_version}\n"));
+        }
+        hash.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+    }
+}
+
+/// Follows one face through the frames of one stream.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct FaceTracker {
+    tracked: Option<Tracked>,
+}
+
+/// Where the face is expected, and in frames of which size.
+#[derive(Debug, Clone, PartialEq)]
+struct Tracked {
+    region: Region,
+    width: u32,
+    height: u32,
+}
+
+impl FaceTracker {
+    /// Measures the next frame; `None` when it shows no face.
+    pub fn track(
+        &mut self,
+        image: &RgbImage,
+        models: &mut FaceModels,
+    ) -> Result<Option<Landmarks>, ModelError> {
+        let (width, height) = (image.width(), image.height());
+        let tracked =
+            self.tracked.take().filter(|tracked| (tracked.width, tracked.height) == (width, height));
+        let region = match tracked {
+            Some(tracked) => Some(tracked.region),
+            None => detect::detect(&mut models.detector, image, &mut models.input)?,
+        };
+        let Some(region) = region else { return Ok(None) };
+        let Some(landmarks) = mesh::measure(&mut models.mesh, image, &region, &mut models.input)? else {
+            return Ok(None);
+        };
+        self.tracked = landmarks.region(image).map(|region| Tracked { region, width, height });
+        Ok(Some(landmarks))
+    }
+
+    /// Forgets where the face was: the next frame is searched as a whole.
+    pub fn reset(&mut self) {
+        self.tracked = None;
+    }
+}

@@ -1,0 +1,188 @@
+//! The short-range face detector: the best face of a picture, as the region to look for landmarks in.
+
+use super::crop::{Border, crop};
+use super::image::RgbImage;
+use super::region::Region;
+use super::self_test;
+use crate::runtime::{Model, ModelError, Signature};
+
+/// Width and height of the input, pixels.
+const SIZE: usize = 128;
+/// Anchors: a 16 × 16 grid with two each, then an 8 × 8 grid with six each.
+const ANCHORS: usize = 16 * 16 * 2 + 8 * 8 * 6;
+/// Numbers per anchor: box centre, box size, six points.
+const NUMBERS: usize = 16;
+/// Boxes that overlap the best one by more than this describe the same face.
+const SAME_FACE_OVERLAP: f64 = 0.3;
+
+pub(super) static SIGNATURE: Signature = Signature {
+    input: ("input", &[1, SIZE as i64, SIZE as i64, 3]),
+    outputs: &[("regressors", ANCHORS * NUMBERS), ("classificators", ANCHORS)],
+};
+
+/// Finds the face with the best score, at least 0.5. `input` is scratch memory.
+pub(super) fn detect(
+    model: &mut Model,
+    image: &RgbImage,
+    input: &mut Vec<f32>,
+) -> Result<Option<Region>, ModelError> {
+    let whole = Region::whole(image.size());
+    crop(image, &whole, SIZE, Border::Zero, value_of, input);
+    let face = model.run(input, |[numbers, logits]| best_face(numbers, logits))?;
+    Ok(face.and_then(|face| {
+        // From shares of the square back to pixels of the picture.
+        let [low, high, left_eye, right_eye] =
+            [face.low, face.high, face.left_eye, face.right_eye].map(|[x, y]| whole.place(x - 0.5, y - 0.5));
+        Region::around(low, high, left_eye, right_eye)
+    }))
+}
+
+/// Checks the model with a known picture; the inner error says what differs.
+pub(super) fn self_test(model: &mut Model) -> Result<Result<(), String>, ModelError> {
+    self_test::check(model, SIZE, value_of, [(100, -2.646_386_6), (400, -3.779_328_3)])
+}
+
+/// What the model reads for a byte.
+fn value_of(byte: u8) -> f32 {
+    (f64::from(byte) / 127.5 - 1.0) as f32
+}
+
+/// A box and two of its points, in shares of the input square.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+struct Face {
+    low: [f64; 2],
+    high: [f64; 2],
+    left_eye: [f64; 2],
+    right_eye: [f64; 2],
+}
+
+impl Face {
+    /// Decodes one anchor; `None` for a box that is turned inside out.
+    fn decode(anchor: usize, numbers: &[f32]) -> Option<Face> {
+        let center = anchor_center(anchor);
+        let pair = |at: usize| [at, at + 1].map(|at| f64::from(numbers[at]) / SIZE as f64);
+        let from_anchor = |at: usize| [pair(at)[0] + center[0], pair(at)[1] + center[1]];
+        let (middle, size) = (from_anchor(0), pair(2));
+        let usable = size[0] >= 0.0 && size[1] >= 0.0 && middle.iter().all(|value| value.is_finite());
+        usable.then(|| Face {
+            low: [middle[0] - size[0] / 2.0, middle[1] - size[1] / 2.0],
+            high: [middle[0] + size[0] / 2.0, middle[1] + size[1] / 2.0],
+            left_eye: from_anchor(4),
+            right_eye: from_anchor(6),
+        })
+    }
+
+    fn area(&self) -> f64 {
+        (self.high[0] - self.low[0]) * (self.high[1] - self.low[1])
+    }
+
+    /// Intersection over union.
+    fn overlap(&self, other: &Face) -> f64 {
+        let side = |axis: usize| {
+            (self.high[axis].min(other.high[axis]) - self.low[axis].max(other.low[axis])).max(0.0)
+        };
+        let shared = side(0) * side(1);
+        shared / (self.area() + other.area() - shared)
+    }
+
+    fn add(&mut self, other: &Face, weight: f64) {
+        let pairs = [
+            (&mut self.low, other.low),
+            (&mut self.high, other.high),
+            (&mut self.left_eye, other.left_eye),
+            (&mut self.right_eye, other.right_eye),
+        ];
+        for (sum, value) in pairs {
+            *sum = [sum[0] + weight * value[0], sum[1] + weight * value[1]];
+        }
+    }
+}
+
+/// The best box, averaged by score over all boxes of the same face: weighted non-maximum suppression, of which only
+/// the first round matters for one face.
+fn best_face(numbers: &[f32], logits: &[f32]) -> Option<Face> {
+    let mut candidates: Vec<(f64, Face)> = logits
+        .iter()
+        .zip(numbers.chunks_exact(NUMBERS))
+        .enumerate()
+        // A score of at least 0.5 is a logit of at least 0; no NaN is.
+        .filter(|(_, (logit, _))| **logit >= 0.0)
+        .filter_map(|(anchor, (&logit, numbers))| Some((score(logit), Face::decode(anchor, numbers)?)))
+        .collect();
+    // Stable: of equal scores the first anchor is the best, and the sums below run in one order.
+    candidates.sort_by(|a, b| b.0.total_cmp(&a.0));
+    let best = candidates.first()?.1;
+    candidates.retain(|(_, face)| *face == best || face.overlap(&best) > SAME_FACE_OVERLAP);
+    let total: f64 = candidates.iter().map(|(score, _)| score).sum();
+    let mut mean = Face::default();
+    for (score, face) in &candidates {
+        mean.add(face, score / total);
+    }
+    Some(mean)
+}
+
+fn score(logit: f32) -> f64 {
+    1.0 / (1.0 + (-f64::from(logit).clamp(-100.0, 100.0)).exp())
+}
+
+/// Centre of an anchor in shares of the input square.
+fn anchor_center(anchor: usize) -> [f64; 2] {
+    const FIRST_GRID: usize = 16 * 16 * 2;
+    let (cell, columns) = if anchor < FIRST_GRID { (anchor / 2, 16) } else { ((anchor - FIRST_GRID) / 6, 8) };
+    [cell % columns, cell / columns].map(|index| (index as f64 + 0.5) / columns as f64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Outputs in which the anchors of `faces` carry a box and a logit.
+    fn outputs(faces: &[(usize, [f32; 4], f32)]) -> (Vec<f32>, Vec<f32>) {
+        let (mut numbers, mut logits) = (vec![0.0; ANCHORS * NUMBERS], vec![-5.0; ANCHORS]);
+        for (anchor, face, logit) in faces {
+            numbers[anchor * NUMBERS..][..4].copy_from_slice(face);
+            logits[*anchor] = *logit;
+        }
+        (numbers, logits)
+    }
+
+    #[test]
+    fn anchors_stand_on_two_grids() {
+        assert_eq!(anchor_center(0), anchor_center(1));
+        assert_eq!(anchor_center(2), [1.5 / 16.0, 0.5 / 16.0]);
+        assert_eq!(anchor_center(512), [0.5 / 8.0, 0.5 / 8.0]);
+        assert_eq!(anchor_center(ANCHORS - 1), [7.5 / 8.0, 7.5 / 8.0]);
+    }
+
+    #[test]
+    fn no_score_of_a_half_is_no_face() {
+        let (numbers, logits) = outputs(&[(3, [0.0, 0.0, 32.0, 32.0], -0.001)]);
+        assert_eq!(best_face(&numbers, &logits), None);
+        let (numbers, logits) = outputs(&[(3, [0.0, 0.0, 32.0, 32.0], f32::NAN)]);
+        assert_eq!(best_face(&numbers, &logits), None);
+        let (numbers, logits) = outputs(&[(3, [0.0, 0.0, -32.0, 32.0], 3.0)]);
+        assert_eq!(best_face(&numbers, &logits), None, "a box turned inside out");
+        let (numbers, logits) = outputs(&[(3, [0.0, 0.0, f32::NAN, 32.0], 3.0)]);
+        assert_eq!(best_face(&numbers, &logits), None);
+    }
+
+    #[test]
+    fn boxes_of_one_face_are_averaged_by_score_and_others_left_out() {
+        let near = |logit| (0, [0.0f32, 0.0, 64.0, 64.0], logit);
+        let shifted = |logit| (1, [8.0f32, 0.0, 64.0, 64.0], logit);
+        let far = (ANCHORS - 1, [0.0f32, 0.0, 32.0, 32.0], 1.0);
+        let (numbers, logits) = outputs(&[near(2.0), shifted(2.0), far]);
+        let face = best_face(&numbers, &logits).expect("a face");
+        let expected = 0.5 / 16.0 + 4.0 / 128.0;
+        assert!(((face.low[0] + face.high[0]) / 2.0 - expected).abs() < 1e-12);
+        let (numbers, logits) = outputs(&[near(0.0), far]);
+        let face = best_face(&numbers, &logits).expect("a face");
+        assert!((face.high[0] - (7.5 / 8.0 + 0.125)).abs() < 1e-12, "the better score wins");
+    }
+
+    #[test]
+    fn a_box_without_extent_stands_alone() {
+        let (numbers, logits) = outputs(&[(0, [0.0; 4], 2.0)]);
+        assert!(best_face(&numbers, &logits).is_some_and(|face| face.area() == 0.0));
+    }
+}

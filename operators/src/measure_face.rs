@@ -1,0 +1,109 @@
+//! Video of one session → one mouth/eye ratio per frame (mathematics §5): decoder, tracker and ratio joined.
+
+use crate::au12::raw_ratio;
+use crate::decode::{DecodeError, Frame, H264Decoder};
+use crate::face::{FaceModels, FaceTracker, RgbImage};
+use crate::runtime::ModelError;
+
+/// Reason of a frame that shows no face.
+pub const NO_FACE: &str = "no_face";
+/// Reason of a face whose eyes are too close together to measure against.
+pub const NO_GEOMETRY: &str = "no_geometry";
+
+/// What one frame shows. No coordinates are kept.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Measured {
+    /// The capture time given with the frame's access unit, µs.
+    pub capture_us: i64,
+    /// Raw mouth width over eye distance; none without face or geometry.
+    pub ratio: Option<f64>,
+    /// Whether a face was found.
+    pub present: bool,
+    /// Why there is no ratio.
+    pub reason: Option<&'static str>,
+}
+
+/// What became of one access unit.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Pushed {
+    /// The frames that became ready, in display order; with B-frames they belong to earlier units. A refused unit
+    /// may bring frames too: those that were held back before it.
+    pub measured: Vec<Measured>,
+    /// Why the unit itself was refused and is to be filed.
+    pub rejected: Option<&'static str>,
+}
+
+/// Measures the video stream of one session. Owns no model: those are lent, so that many sessions share them.
+pub struct FaceMeter {
+    decoder: H264Decoder,
+    tracker: FaceTracker,
+}
+
+impl FaceMeter {
+    /// A meter that refuses pictures of more than `max_pixels` coded pixels.
+    pub fn new(max_pixels: u32) -> Result<Self, DecodeError> {
+        Ok(FaceMeter { decoder: H264Decoder::new(max_pixels)?, tracker: FaceTracker::default() })
+    }
+
+    /// Takes the next access unit (Annex B). `capture_us` comes back unchanged with the frame of this unit. An error
+    /// means that the models failed, never that the unit is bad.
+    pub fn push(
+        &mut self,
+        access_unit: &[u8],
+        capture_us: i64,
+        key_frame: bool,
+        models: &mut FaceModels,
+    ) -> Result<Pushed, ModelError> {
+        match self.decoder.decode(access_unit, capture_us, key_frame) {
+            Ok(frames) => Ok(Pushed { measured: self.measure(frames, models)?, rejected: None }),
+            Err(DecodeError::NoPicture) => {
+                Ok(Pushed { measured: Vec::new(), rejected: Some(DecodeError::NoPicture.reason()) })
+            }
+            // What was decoded before the error is still good; behind the gap the face may be anywhere.
+            Err(error) => Ok(Pushed { measured: self.gap(models)?, rejected: Some(error.reason()) }),
+        }
+    }
+
+    /// Says that units are missing before the next one: what follows waits for a key frame, and the face is searched
+    /// anew. Gives the frames still held back.
+    pub fn gap(&mut self, models: &mut FaceModels) -> Result<Vec<Measured>, ModelError> {
+        let measured = self.finish(models);
+        self.tracker.reset();
+        measured
+    }
+
+    /// Measures the frames still held back for reordering.
+    pub fn finish(&mut self, models: &mut FaceModels) -> Result<Vec<Measured>, ModelError> {
+        let frames = self.decoder.finish();
+        self.measure(frames, models)
+    }
+
+    fn measure(&mut self, frames: Vec<Frame>, models: &mut FaceModels) -> Result<Vec<Measured>, ModelError> {
+        frames
+            .into_iter()
+            .map(|frame| {
+                let measured = measure_frame(&frame, &mut self.tracker, models);
+                self.decoder.recycle(frame);
+                measured
+            })
+            .collect()
+    }
+}
+
+fn measure_frame(
+    frame: &Frame,
+    tracker: &mut FaceTracker,
+    models: &mut FaceModels,
+) -> Result<Measured, ModelError> {
+    let landmarks = match RgbImage::new(frame.width, frame.height, &frame.rgb) {
+        Some(image) => tracker.track(&image, models)?,
+        None => None,
+    };
+    let ratio = landmarks.as_ref().and_then(|landmarks| raw_ratio(&landmarks.au12()));
+    let reason = match (&landmarks, ratio) {
+        (None, _) => Some(NO_FACE),
+        (Some(_), None) => Some(NO_GEOMETRY),
+        (Some(_), Some(_)) => None,
+    };
+    Ok(Measured { capture_us: frame.capture_us, ratio, present: landmarks.is_some(), reason })
+}

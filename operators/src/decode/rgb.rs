@@ -72,22 +72,42 @@ pub(super) fn convert(picture: &Video, rgb: &mut Vec<u8>) -> Result<(), DecodeEr
 }
 
 fn convert_row(matrix: &Matrix, luma: &[u8], u: &[u8], v: &[u8], line: &mut [u8]) {
-    for (((luma, line), &u), &v) in luma.chunks(2).zip(line.chunks_mut(6)).zip(u).zip(v) {
-        let (u, v) = (i32::from(u) - 128, i32::from(v) - 128);
-        let red = matrix.red_v * v;
-        let green = matrix.green_u * u + matrix.green_v * v;
-        let blue = matrix.blue_u * u;
-        for (&y, pixel) in luma.iter().zip(line.chunks_exact_mut(3)) {
-            let y = (i32::from(y) - matrix.black) * matrix.luma + (1 << 15);
-            pixel[0] = to_byte(y + red);
-            pixel[1] = to_byte(y + green);
-            pixel[2] = to_byte(y + blue);
-        }
+    let (pairs, last) = luma.as_chunks::<2>();
+    let (line_pairs, line_last) = line.as_chunks_mut::<6>();
+    for (((&luma, line), &u), &v) in pairs.iter().zip(line_pairs).zip(u).zip(v) {
+        let chroma = Chroma::of(matrix, u, v);
+        let [[a, b, c], [d, e, f]] = luma.map(|y| chroma.pixel(matrix, y));
+        *line = [a, b, c, d, e, f];
+    }
+    // A row of odd width ends in half a block.
+    if let (&[y], &[.., u], &[.., v]) = (last, u, v) {
+        line_last.copy_from_slice(&Chroma::of(matrix, u, v).pixel(matrix, y));
     }
 }
 
-fn to_byte(fixed: i32) -> u8 {
-    (fixed >> 16).clamp(0, 255) as u8
+/// What the chroma of one block adds to the luma of its pixels.
+#[derive(Debug, Clone, Copy)]
+struct Chroma {
+    red: i32,
+    green: i32,
+    blue: i32,
+}
+
+// Factors have at most 19 bits and samples 9: nothing overflows, and the loop is spared the checks.
+impl Chroma {
+    fn of(matrix: &Matrix, u: u8, v: u8) -> Self {
+        let (u, v) = (i32::from(u) - 128, i32::from(v) - 128);
+        Chroma {
+            red: matrix.red_v.wrapping_mul(v),
+            green: matrix.green_u.wrapping_mul(u).wrapping_add(matrix.green_v.wrapping_mul(v)),
+            blue: matrix.blue_u.wrapping_mul(u),
+        }
+    }
+
+    fn pixel(self, matrix: &Matrix, y: u8) -> [u8; 3] {
+        let y = i32::from(y).wrapping_sub(matrix.black).wrapping_mul(matrix.luma).wrapping_add(1 << 15);
+        [self.red, self.green, self.blue].map(|chroma| (y.wrapping_add(chroma) >> 16).clamp(0, 255) as u8)
+    }
 }
 
 #[cfg(test)]

@@ -45,17 +45,15 @@ fn sample(image: &RgbImage, place: [f64; 2], border: Border) -> [u8; 3] {
     // `as` saturates, so a place far outside stays outside.
     let [x, y] = place.map(|at| (at * PLACE_ONE as f64).round_ties_even() as i64);
     let (left, top) = (x >> PLACE_BITS, y >> PLACE_BITS);
-    let (right_weight, bottom_weight) = ((x & (PLACE_ONE - 1)) as i32, (y & (PLACE_ONE - 1)) as i32);
-    let (left_weight, top_weight) = (PLACE_ONE as i32 - right_weight, PLACE_ONE as i32 - bottom_weight);
-    let corners = [
-        (pixel(image, left, top, border), left_weight * top_weight),
-        (pixel(image, left + 1, top, border), right_weight * top_weight),
-        (pixel(image, left, top + 1, border), left_weight * bottom_weight),
-        (pixel(image, left + 1, top + 1, border), right_weight * bottom_weight),
-    ];
+    let [right_weight, bottom_weight] = [x, y].map(|at| (at & (PLACE_ONE - 1)) as u32);
+    let [upper, lower] = image
+        .square(left, top)
+        .unwrap_or_else(|| [top, top + 1].map(|y| [left, left + 1].map(|x| pixel(image, x, y, border))));
+    let mix = |from: u32, to: u32, weight: u32| from * (PLACE_ONE as u32 - weight) + to * weight;
     std::array::from_fn(|channel| {
-        let sum: i32 = corners.iter().map(|(pixel, weight)| i32::from(pixel[channel]) * weight).sum();
-        ((sum + (1 << (2 * PLACE_BITS - 1))) >> (2 * PLACE_BITS)) as u8
+        let [upper, lower] = [upper, lower]
+            .map(|row| mix(u32::from(row[0][channel]), u32::from(row[1][channel]), right_weight));
+        ((mix(upper, lower, bottom_weight) + (1 << (2 * PLACE_BITS - 1))) >> (2 * PLACE_BITS)) as u8
     })
 }
 

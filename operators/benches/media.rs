@@ -1,7 +1,7 @@
-//! Time per unit of work of the media operators, on one thread: `cargo bench -p lsie-operators --bench media`.
+//! Time per unit of work of the media operators: `cargo bench -p lsie-operators --bench media`.
 //!
-//! Prints one line per kernel: the best of a few runs, in processor time of this thread, so that busy neighbours
-//! count less.
+//! Prints one line per kernel: the best of a few runs, in processor time of this thread, so that busy
+//! neighbours count less.
 
 use std::path::PathBuf;
 

@@ -1,8 +1,8 @@
-//! H.264 access units → RGB frames (DESIGN §4): one libavcodec decoder per stream, one thread, nothing concealed.
+//! H.264 access units → RGB frames (DESIGN §4): one libavcodec decoder per stream, on one thread.
 //!
-//! A frame is given only when every bit it depends on was there and decoded without complaint. After an error, or a
-//! gap that the caller reports, the decoder waits for the next key frame; until then units are refused with a
-//! reason. So what a key frame and its followers decode to never depends on what came before it.
+//! A frame is given only when every bit it depends on was there and decoded without complaint. After an
+//! error, or a gap that the caller reports, the decoder waits for the next key frame; until then units are
+//! refused with a reason. So what a key frame and its followers decode to depends on nothing before it.
 
 mod annex_b;
 mod bits;
@@ -32,7 +32,8 @@ pub struct Frame {
     pub rgb: Vec<u8>,
 }
 
-/// Why an access unit gave no frame of its own. The variants are reasons for filing the record, except the last.
+/// Why an access unit gave no frame of its own. The variants are reasons for filing the record, except the
+/// last.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum DecodeError {
     /// Does not begin with a start code.
@@ -103,11 +104,12 @@ impl H264Decoder {
         })
     }
 
-    /// Decodes one access unit (Annex B). Returns the frames that became ready, in display order: with B-frames
-    /// they belong to earlier units. `key_frame` is the sender's promise that decoding may begin here.
+    /// Decodes one access unit (Annex B). Returns the frames that became ready, in display order: with
+    /// B-frames they belong to earlier units. `key_frame` is the sender's promise that decoding may begin
+    /// here.
     ///
-    /// After an error (other than [`DecodeError::NoPicture`]) the decoder waits for the next key frame; frames that were ready before it come with the
-    /// next success or with [`H264Decoder::finish`].
+    /// After an error (other than [`DecodeError::NoPicture`]) the decoder waits for the next key frame;
+    /// frames that were ready before it come with the next success or with [`H264Decoder::finish`].
     pub fn decode(
         &mut self,
         access_unit: &[u8],
@@ -219,10 +221,12 @@ fn open(max_pixels: u32) -> Result<ffmpeg::decoder::Video, DecodeError> {
     let mut decoder = ffmpeg::codec::Context::new_with_codec(codec).decoder();
     // Timing of threads must not decide what is concealed or when a frame comes out.
     decoder.set_threading(ffmpeg::threading::Config::count(1));
-    // Concealment stays on: it is what notices a missing slice and marks the frame, and marked frames are refused.
+    // Concealment stays on: it is what notices a missing slice and marks the frame, and marked frames are
+    // refused.
     decoder.check(ffmpeg::decoder::Check::EXPLODE);
     decoder.set_packet_time_base(ffmpeg::Rational(1, 1_000_000));
-    // A second fence behind `Inspector::inspect`; twice, since the library rounds rows up to its own alignment.
+    // A second fence behind `Inspector::inspect`; twice, since the library rounds rows up to its own
+    // alignment.
     let mut options = ffmpeg::Dictionary::new();
     options.set("max_pixels", &max_pixels.saturating_mul(2).min(i32::MAX as u32).to_string());
     decoder

@@ -1,8 +1,8 @@
 //! Faces in video: one detection, then tracking from frame to frame, 478 landmarks each (mathematics §5).
 //!
-//! The graph of MediaPipe's FaceMesh with refined landmarks, video mode, one face, both confidences 0.5: detector →
-//! region → landmarks → region of the next frame. The detector runs again in the frame after a face was lost.
-//! All geometry is in double precision and free of trigonometry, so that it has the same bits on every machine.
+//! The graph of MediaPipe's FaceMesh with refined landmarks, video mode, one face, both confidences 0.5:
+//! detector → region → landmarks → region of the next frame. The detector runs again in the frame after a
+//! face was lost. Geometry is in double precision and free of trigonometry, which differs between machines.
 
 mod crop;
 mod detect;
@@ -29,8 +29,8 @@ pub struct FaceModels {
 }
 
 impl FaceModels {
-    /// Loads `libonnxruntime.so`, `face_detection_short_range.onnx` and `face_landmark_with_attention.onnx` from
-    /// `folder`, and runs both models once on a known input.
+    /// Loads `libonnxruntime.so`, `face_detection_short_range.onnx` and `face_landmark_with_attention.onnx`
+    /// from `folder`, and runs both models once on a known input.
     pub fn load(folder: &Path) -> Result<FaceModels, ModelError> {
         FaceModels::load_with(Runtime::load(&folder.join(RUNTIME_FILE))?, folder)
     }

@@ -26,8 +26,8 @@ pub struct Measured {
 /// What became of one access unit.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Pushed {
-    /// The frames that became ready, in display order; with B-frames they belong to earlier units. A refused unit
-    /// may bring frames too: those that were held back before it.
+    /// The frames that became ready, in display order; with B-frames they belong to earlier units. A refused
+    /// unit may bring frames too: those that were held back before it.
     pub measured: Vec<Measured>,
     /// Why the unit itself was refused and is to be filed.
     pub rejected: Option<&'static str>,
@@ -45,8 +45,8 @@ impl FaceMeter {
         Ok(FaceMeter { decoder: H264Decoder::new(max_pixels)?, tracker: FaceTracker::default() })
     }
 
-    /// Takes the next access unit (Annex B). `capture_us` comes back unchanged with the frame of this unit. An error
-    /// means that the models failed, never that the unit is bad.
+    /// Takes the next access unit (Annex B). `capture_us` comes back unchanged with the frame of this unit.
+    /// An error means that the models failed, never that the unit is bad.
     pub fn push(
         &mut self,
         access_unit: &[u8],
@@ -64,8 +64,8 @@ impl FaceMeter {
         }
     }
 
-    /// Says that units are missing before the next one: what follows waits for a key frame, and the face is searched
-    /// anew. Gives the frames still held back.
+    /// Says that units are missing before the next one: what follows waits for a key frame, and the face is
+    /// searched anew. Gives the frames still held back.
     pub fn gap(&mut self, models: &mut FaceModels) -> Result<Vec<Measured>, ModelError> {
         let measured = self.finish(models);
         self.tracker.reset();

@@ -1,8 +1,10 @@
-//! Streaming 48 kHz → 16 kHz conversion of s16 mono audio (mathematics §4): exact ratio 3:1, linear phase, integer.
+//! Streaming 48 kHz → 16 kHz conversion of s16 mono audio (mathematics §4): exact ratio 3:1, linear phase,
+//! integer.
 //!
-//! A filter of our own, because the crates at hand compute in floating point through FFTs whose SIMD path depends
-//! on the machine and whose delay is a rounded figure. Here every output sample is one integer dot product centred
-//! on its own input sample, so neither the machine nor the chunking of the input can reach a result.
+//! A filter of our own, because the crates at hand compute in floating point through FFTs whose SIMD path
+//! depends on the machine and whose delay is a rounded figure. Here every output sample is one integer dot
+//! product centred on its own input sample, so neither the machine nor the chunking of the input can reach a
+//! result.
 //!
 //! Measured by `tests/resample.rs`: ripple below 0.01 dB up to 7 kHz, at least 80 dB down from 8 kHz on.
 
@@ -26,15 +28,16 @@ const KAISER_BETA: f64 = 8.0;
 const TAPS: usize = 2 * HALF + 2;
 /// Taps are integers of this many fractional bits; they sum to exactly one.
 const TAP_BITS: u32 = 23;
-/// The lower bits of a tap stand apart, so that both parts are 16-bit numbers, which processors multiply fastest.
+/// The lower bits of a tap stand apart, so that both parts are 16-bit numbers, which processors multiply
+/// fastest.
 const LOW_BITS: u32 = 8;
 /// Products of so many taps are summed in 32 bits before they are widened.
 const BLOCK: usize = 64;
 /// Consumed input is dropped from the buffer once this many samples of it have gathered.
 const COMPACT_AT: usize = 4_096;
 
-/// Converts one stream. Output sample `k` belongs to the instant of input sample `3·k`: the delay of the filter is
-/// taken out, and samples before the first and after the last input count as zero.
+/// Converts one stream. Output sample `k` belongs to the instant of input sample `3·k`: the delay of the
+/// filter is taken out, and samples before the first and after the last input count as zero.
 ///
 /// ```
 /// use lsie_operators::resample::Resampler;
@@ -114,7 +117,8 @@ fn filter(window: &[i16], high: &[i16; TAPS], low: &[i16; TAPS]) -> i16 {
     rounded.clamp(i64::from(i16::MIN), i64::from(i16::MAX)) as i16
 }
 
-/// Never overflows: the taps of a block add up to less than 2^16 (a test checks it). So the loop needs no checks.
+/// Never overflows: the taps of a block add up to less than 2^16 (a test checks it). So the loop needs no
+/// checks.
 fn dot(samples: &[i16], taps: &[i16]) -> i32 {
     let products = samples.iter().zip(taps).map(|(&sample, &tap)| i32::from(sample) * i32::from(tap));
     products.fold(0, i32::wrapping_add)
@@ -168,8 +172,8 @@ fn bessel_i0(x: f64) -> f64 {
 mod tests {
     use super::*;
 
-    /// Pins the taps: they are computed with `sin`, and a platform whose `sin` rounds one of them otherwise would
-    /// give other audio.
+    /// Pins the taps: they are computed with `sin`, and a platform whose `sin` rounds one of them otherwise
+    /// would give other audio.
     #[test]
     fn taps_are_pinned() {
         let taps = taps();

@@ -1,7 +1,7 @@
 //! ONNX Runtime, once per process, and models whose files and signatures are checked before they are used.
 //!
-//! Strict tier (DESIGN §4): the library and every model are known by hash, one intra-op thread, fixed shapes. Missing
-//! or foreign files stop the start; the message names the file and the command that mends it.
+//! Strict tier (DESIGN §4): the library and every model are known by hash, one intra-op thread, fixed shapes.
+//! Missing or foreign files stop the start; the message names the file and the command that mends it.
 
 use std::fs;
 use std::io;

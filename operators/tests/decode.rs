@@ -1,4 +1,5 @@
-//! What the H.264 decoder promises: every good frame once and in order, nothing doubtful, the same bits each time.
+//! What the H.264 decoder promises: every good frame once and in order, nothing doubtful, the same bits each
+//! time.
 
 mod common;
 
@@ -186,8 +187,8 @@ fn limits_and_formats_have_their_reason() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(200))]
 
-    /// Foreign bytes never panic, and whatever comes out is a frame of the undamaged stream or of damage that the
-    /// bits cannot show; the run is the same twice.
+    /// Foreign bytes never panic, and whatever comes out is a frame of the undamaged stream or of damage that
+    /// the bits cannot show; the run is the same twice.
     #[test]
     fn damage_is_never_fatal_and_always_the_same(
         flips in prop::collection::vec((0usize..30, any::<prop::sample::Index>(), any::<u8>()), 1..6),

@@ -1,5 +1,5 @@
-//! Faces against MediaPipe's own figures, with the real models: a portrait, and a short clip in which it moves,
-//! goes away and comes back. `data/face_reference.json` names the program that the figures come from.
+//! Faces against MediaPipe's own figures, with the real models: a portrait, and a short clip in which it
+//! moves, goes away and comes back. `data/face_reference.json` names the program that the figures come from.
 
 mod common;
 

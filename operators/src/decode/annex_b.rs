@@ -1,4 +1,4 @@
-//! What an access unit is, judged before the decoder sees it: its NAL units, its kind, what is missing before it.
+//! What an access unit is, judged before the decoder sees it: its kind, its size, what is missing before it.
 
 use super::DecodeError;
 use super::bits::Bits;
@@ -28,8 +28,9 @@ pub(super) struct Inspector {
 }
 
 impl Inspector {
-    /// Looks at the NAL units of `unit`; refuses what is no picture, is larger than `max_pixels` coded pixels, has
-    /// another pixel format, or refers to a picture that never came (a gap in the frame numbers, H.264 §7.4.3).
+    /// Looks at the NAL units of `unit`; refuses what is no picture, is larger than `max_pixels` coded
+    /// pixels, has another pixel format, or refers to a picture that never came (a gap in the frame numbers,
+    /// H.264 §7.4.3).
     pub(super) fn inspect(&mut self, unit: &[u8], max_pixels: u32) -> Result<UnitKind, DecodeError> {
         let (mut sequence, mut parameters, mut first_slice) = (false, false, None);
         for nal in nal_units(unit).ok_or(DecodeError::NotAnnexB)? {

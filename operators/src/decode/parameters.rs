@@ -121,8 +121,8 @@ mod tests {
     use super::super::bits::tests::bytes;
     use super::*;
 
-    /// Profile 66, level 3.0: identifier 0, frame numbers of 4 bits, order type 2, 1 reference, no gaps, 40 × 30
-    /// macroblocks, frames only.
+    /// Profile 66, level 3.0: identifier 0, frame numbers of 4 bits, order type 2, 1 reference, no gaps, 40 ×
+    /// 30 macroblocks, frames only.
     const BASELINE: &str = "01000010 00000000 00011110 1 1 011 010 0 00000101000 000011110 1";
 
     #[test]

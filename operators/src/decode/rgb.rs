@@ -1,7 +1,7 @@
-//! 8-bit 4:2:0 → RGB in fixed point: the same bytes on every machine, which a scaler library does not promise.
+//! 8-bit 4:2:0 → RGB in fixed point: the same bytes on every machine, which no scaler library promises.
 //!
-//! A chroma sample serves its 2 × 2 block of pixels. Matrix and range are those the stream states (BT.709 or BT.601,
-//! full or limited); an unstated matrix counts as BT.601, an unstated range as limited.
+//! A chroma sample serves its 2 × 2 block of pixels. Matrix and range are those the stream states (BT.709 or
+//! BT.601, full or limited); an unstated matrix counts as BT.601, an unstated range as limited.
 
 use ffmpeg_next::color::{Range, Space};
 use ffmpeg_next::format::Pixel;

@@ -1,7 +1,7 @@
 //! Cutting a rotated square out of a picture, equal to OpenCV's 8-bit bilinear warp bit for bit.
 //!
-//! Places are rounded to 1/32 pixel, weights are integers, the result is rounded to a byte; the corner of the square
-//! is its first sample (no half-pixel offset). Only then are bytes turned into what the model wants.
+//! Places are rounded to 1/32 pixel, weights are integers, the result is rounded to a byte; the corner of the
+//! square is its first sample (no half-pixel offset). Only then are bytes turned into what the model wants.
 
 use super::image::RgbImage;
 use super::region::Region;

@@ -98,8 +98,8 @@ impl Face {
     }
 }
 
-/// The best box, averaged by score over all boxes of the same face: weighted non-maximum suppression, of which only
-/// the first round matters for one face.
+/// The best box, averaged by score over all boxes of the same face: weighted non-maximum suppression, of
+/// which only the first round matters for one face.
 fn best_face(numbers: &[f32], logits: &[f32]) -> Option<Face> {
     let mut candidates: Vec<(f64, Face)> = logits
         .iter()

@@ -101,7 +101,8 @@ fn value_of(byte: u8) -> f32 {
     (f64::from(byte) / 255.0) as f32
 }
 
-/// Joins the outputs: refined x and y replace those of the mesh, irises are appended; in shares of the region.
+/// Joins the outputs: refined x and y replace those of the mesh, irises are appended; in shares of the
+/// region.
 fn refine(outputs: &[&[f32]; 7]) -> Box<[Point; ALL]> {
     let share = |value: f32| f64::from(value) / SIZE as f64;
     let [mesh, lips, left_eye, right_eye, left_iris, right_iris, _] = outputs;

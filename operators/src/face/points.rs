@@ -1,4 +1,4 @@
-//! Which mesh points the refined outputs replace, and which points AU12 reads (MediaPipe's face_landmarks graph).
+//! Which mesh points the refined outputs replace, and which points AU12 reads (MediaPipe's graph).
 
 /// Points of the mesh output.
 pub(super) const MESH: usize = 468;

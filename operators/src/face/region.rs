@@ -13,8 +13,8 @@ pub(super) struct Region {
 }
 
 impl Region {
-    /// The square around a box (`low` to `high`, pixels), level with the line between two points of the face that
-    /// should lie side by side. `None` when the numbers make no square.
+    /// The square around a box (`low` to `high`, pixels), level with the line between two points of the face
+    /// that should lie side by side. `None` when the numbers make no square.
     pub(super) fn around(low: [f64; 2], high: [f64; 2], left: [f64; 2], right: [f64; 2]) -> Option<Region> {
         let (dx, dy) = (right[0] - left[0], right[1] - left[1]);
         let distance = (dx * dx + dy * dy).sqrt();

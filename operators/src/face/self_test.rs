@@ -5,8 +5,8 @@ use crate::runtime::{Model, ModelError};
 /// Largest difference that another processor or library build may make; a wrong model differs by far more.
 const TOLERANCE: f32 = 0.02;
 
-/// Runs `model` on the pattern of `size` × `size` pixels and compares one element of each output (its index and its
-/// value, from the pinned files). The inner error says what differs.
+/// Runs `model` on the pattern of `size` × `size` pixels and compares one element of each output (its index
+/// and its value, from the pinned files). The inner error says what differs.
 pub(super) fn check<const N: usize>(
     model: &mut Model,
     size: usize,

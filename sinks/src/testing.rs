@@ -302,7 +302,11 @@ pub fn check_script(subject: &mut dyn Subject, script: &[Step]) -> Result<(), Er
 }
 
 /// Drops a sink, opens it anew, compares with a recomputation, and sends what is missing.
-fn restart(subject: &mut dyn Subject, sink: Box<dyn Sink>, epochs: &[Vec<Change>]) -> Result<Box<dyn Sink>, Error> {
+fn restart(
+    subject: &mut dyn Subject,
+    sink: Box<dyn Sink>,
+    epochs: &[Vec<Change>],
+) -> Result<Box<dyn Sink>, Error> {
     drop(sink);
     let mut sink = subject.open()?;
     let committed = sink.committed().map_or(0, |epoch| epoch.0);

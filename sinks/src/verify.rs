@@ -128,6 +128,8 @@ fn open(dir: &Path, catalog: &Catalog) -> Result<Reader, Error> {
     let reader = Reader::open(dir)?;
     match reader.unknown(catalog).as_slice() {
         [] => Ok(reader),
-        unknown => Err(Error::refused(dir, format!("tables unknown to this version: {}", unknown.join(", ")))),
+        unknown => {
+            Err(Error::refused(dir, format!("tables unknown to this version: {}", unknown.join(", "))))
+        }
     }
 }

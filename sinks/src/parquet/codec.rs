@@ -4,8 +4,8 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayRef, AsArray, BooleanArray, Float64Array, Int64Array, ListBuilder, StringArray, StringBuilder,
-    TimestampMicrosecondArray,
+    Array, ArrayRef, AsArray, BooleanArray, Float64Array, Int64Array, ListBuilder, StringArray,
+    StringBuilder, TimestampMicrosecondArray,
 };
 use arrow::datatypes::{Float64Type, Int64Type, TimestampMicrosecondType};
 use arrow::record_batch::RecordBatch;
@@ -53,13 +53,17 @@ fn encode_column(column: &Column, at: usize, changes: &[Change]) -> ArrayRef {
     let cells = changes.iter().map(|change| change.row.get(at));
     match column.ty {
         ColumnType::Bool => Arc::new(
-            cells.map(|c| if let Some(Cell::Bool(b)) = c { Some(*b) } else { None }).collect::<BooleanArray>(),
+            cells
+                .map(|c| if let Some(Cell::Bool(b)) = c { Some(*b) } else { None })
+                .collect::<BooleanArray>(),
         ),
         ColumnType::Int => Arc::new(
             cells.map(|c| if let Some(Cell::Int(i)) = c { Some(*i) } else { None }).collect::<Int64Array>(),
         ),
         ColumnType::Real => Arc::new(
-            cells.map(|c| if let Some(Cell::Real(r)) = c { Some(r.0) } else { None }).collect::<Float64Array>(),
+            cells
+                .map(|c| if let Some(Cell::Real(r)) = c { Some(r.0) } else { None })
+                .collect::<Float64Array>(),
         ),
         ColumnType::Time => {
             let times = cells.map(|c| if let Some(Cell::Time(t)) = c { Some(t.0) } else { None });

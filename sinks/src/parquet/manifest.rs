@@ -76,12 +76,16 @@ impl Manifest {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(Error::io(&path)(error)),
         };
-        let value: serde_json::Value = serde_json::from_slice(&bytes).map_err(|e| Error::damaged(&path, e))?;
+        let value: serde_json::Value =
+            serde_json::from_slice(&bytes).map_err(|e| Error::damaged(&path, e))?;
         if value["format"] != FORMAT {
             return Err(Error::refused(&path, "not a manifest of changelogs"));
         }
         if value["version"] != VERSION {
-            return Err(Error::refused(&path, format!("format version {}, known is {VERSION}", value["version"])));
+            return Err(Error::refused(
+                &path,
+                format!("format version {}, known is {VERSION}", value["version"]),
+            ));
         }
         let manifest: Manifest = serde_json::from_value(value).map_err(|e| Error::damaged(&path, e))?;
         manifest.check(&path)?;
@@ -184,9 +188,16 @@ impl Manifest {
 
 fn columns(table: &Table) -> Vec<String> {
     let null = |nullable| if nullable { "?" } else { "" };
-    table.columns.iter().map(|c| format!("{} {}{}", c.name, shape::type_name(c.ty), null(c.nullable))).collect()
+    table
+        .columns
+        .iter()
+        .map(|c| format!("{} {}{}", c.name, shape::type_name(c.ty), null(c.nullable)))
+        .collect()
 }
 
 fn other_columns(dir: &Path, table: &Table) -> Error {
-    Error::refused(dir, format!("table {} has other columns than this version's; use a fresh target", table.name))
+    Error::refused(
+        dir,
+        format!("table {} has other columns than this version's; use a fresh target", table.name),
+    )
 }

@@ -33,7 +33,10 @@ pub(crate) fn merge(dir: &Path, table: &Table, number: u64, files: &[FileEntry])
     let name = file::write_batches(dir, table, number, counted)?;
     let expected: u64 = files.iter().map(|file| file.rows).sum();
     if rows != expected {
-        return Err(Error::damaged(&dir.join(table.name), format!("{rows} rows, the manifest says {expected}")));
+        return Err(Error::damaged(
+            &dir.join(table.name),
+            format!("{rows} rows, the manifest says {expected}"),
+        ));
     }
     Ok(FileEntry {
         name,
@@ -48,7 +51,8 @@ mod tests {
     use super::*;
 
     fn check(rows: &[u64], from: usize) {
-        let entry = |&rows: &u64| FileEntry { name: String::new(), rows, first_epoch_ms: 0, last_epoch_ms: 0 };
+        let entry =
+            |&rows: &u64| FileEntry { name: String::new(), rows, first_epoch_ms: 0, last_epoch_ms: 0 };
         let files: Vec<FileEntry> = rows.iter().map(entry).collect();
         assert_eq!(first_to_merge(&files), from, "{rows:?}");
     }
@@ -67,7 +71,12 @@ mod tests {
     fn many_flushes_cost_little() {
         let (mut files, mut rewritten) = (Vec::new(), 0);
         for flush in 0..10_000u64 {
-            files.push(FileEntry { name: String::new(), rows: 1, first_epoch_ms: flush, last_epoch_ms: flush });
+            files.push(FileEntry {
+                name: String::new(),
+                rows: 1,
+                first_epoch_ms: flush,
+                last_epoch_ms: flush,
+            });
             if files.len() > 16 {
                 let from = first_to_merge(&files);
                 let rows = files[from..].iter().map(|file| file.rows).sum();

@@ -21,7 +21,8 @@ pub struct Reader {
 impl Reader {
     /// Opens a directory for reading.
     pub fn open(dir: &Path) -> Result<Reader, Error> {
-        let manifest = Manifest::read(dir)?.ok_or_else(|| Error::refused(dir, "no manifest: not a result directory"))?;
+        let manifest =
+            Manifest::read(dir)?.ok_or_else(|| Error::refused(dir, "no manifest: not a result directory"))?;
         Ok(Reader { dir: dir.to_owned(), manifest })
     }
 
@@ -79,7 +80,10 @@ impl Reader {
 }
 
 /// The batches of a file; a file that cannot be opened gives one error.
-pub(crate) fn batches(dir: &Path, file: &FileEntry) -> impl Iterator<Item = Result<RecordBatch, Error>> + use<> {
+pub(crate) fn batches(
+    dir: &Path,
+    file: &FileEntry,
+) -> impl Iterator<Item = Result<RecordBatch, Error>> + use<> {
     let path = dir.join(&file.name);
     let opened = open(&path, file.rows);
     let (reader, error) = match opened {
@@ -91,7 +95,10 @@ pub(crate) fn batches(dir: &Path, file: &FileEntry) -> impl Iterator<Item = Resu
 }
 
 /// Opens a file and checks its number of rows.
-fn open(path: &Path, rows: u64) -> Result<impl Iterator<Item = Result<RecordBatch, arrow::error::ArrowError>> + use<>, Error> {
+fn open(
+    path: &Path,
+    rows: u64,
+) -> Result<impl Iterator<Item = Result<RecordBatch, arrow::error::ArrowError>> + use<>, Error> {
     let file = File::open(path).map_err(Error::io(path))?;
     let builder = ParquetRecordBatchReaderBuilder::try_new(file).map_err(|e| Error::damaged(path, e))?;
     let found = builder.metadata().file_metadata().num_rows();

@@ -110,12 +110,7 @@ fn history_difference(a: &ChangeLog<'_>, b: &ChangeLog<'_>) -> Option<Difference
     {
         detail = format!("{detail}; {}", columns(a.table, &left.row, &right.row));
     }
-    Some(Difference {
-        table: a.table.name.to_owned(),
-        of: "history",
-        key: a.key_text(&first.key),
-        detail,
-    })
+    Some(Difference { table: a.table.name.to_owned(), of: "history", key: a.key_text(&first.key), detail })
 }
 
 fn missing(table: &Table, detail: &str) -> Difference {
@@ -137,6 +132,7 @@ fn only(side: &str, table: &Table, row: &[Cell]) -> String {
 fn columns(table: &Table, a: &[Cell], b: &[Cell]) -> String {
     let cells = table.columns.iter().zip(a.iter().zip(b));
     let unequal = cells.filter(|(_, (a, b))| a != b);
-    let texts = unequal.map(|(c, (a, b))| format!("column {}: {} against {}", c.name, a.to_json(), b.to_json()));
+    let texts =
+        unequal.map(|(c, (a, b))| format!("column {}: {} against {}", c.name, a.to_json(), b.to_json()));
     texts.collect::<Vec<_>>().join("; ")
 }

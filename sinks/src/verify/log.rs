@@ -84,7 +84,11 @@ impl<'a> ChangeLog<'a> {
         let keys = self.lines.chunk_by(|a, b| a.key == b.key);
         let broken = keys.filter_map(|lines| {
             let epoch = first_violation(lines)?;
-            Some(format!("{} at epoch {}: not exactly none or one row", self.key_text(&lines[0].key), epoch.0))
+            Some(format!(
+                "{} at epoch {}: not exactly none or one row",
+                self.key_text(&lines[0].key),
+                epoch.0
+            ))
         });
         broken.take(MAX_VIOLATIONS).collect()
     }

@@ -21,6 +21,7 @@ use lsie_schemas::{LogTime, Uuid};
 use serde_json::json;
 use tokio::sync::{OwnedSemaphorePermit, watch};
 
+use crate::views::Shutdown;
 use crate::views::generic::has_session;
 use crate::views::params::{Params, RawPath, RawQuery};
 use crate::views::reply::{Fault, unavailable, with_epoch};
@@ -28,7 +29,6 @@ use crate::views::router::App;
 use crate::views::row::Row;
 use crate::views::state::{Entry, State, Views};
 use crate::views::table::View;
-use crate::views::Shutdown;
 
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
@@ -136,7 +136,8 @@ impl Subscriber {
                     let rows = changes.of_table(self.position).iter();
                     let wanted: Vec<_> = rows.filter(|(entry, _)| self.wants(entry)).collect();
                     let (items, is_last) = (wanted.len(), changes.epoch == epoch);
-                    let change = |(entry, diff): &(Entry, i64)| Item::Change(changes.epoch, entry.clone(), *diff);
+                    let change =
+                        |(entry, diff): &(Entry, i64)| Item::Change(changes.epoch, entry.clone(), *diff);
                     self.queue.extend(wanted.into_iter().map(change));
                     if items > 0 && !is_last {
                         self.queue.push_back(Item::Progress(changes.epoch));

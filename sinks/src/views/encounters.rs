@@ -67,7 +67,8 @@ pub(crate) async fn summary(State(app): State<App>, path: RawPath, query: RawQue
         if arms.is_empty() {
             return Err(Fault::NotFound(format!("no encounters of experiment {experiment}")));
         }
-        let mut arms: Vec<(Option<f64>, Value)> = arms.iter().map(|(arm, rows)| arm_summary(arm, rows)).collect();
+        let mut arms: Vec<(Option<f64>, Value)> =
+            arms.iter().map(|(arm, rows)| arm_summary(arm, rows)).collect();
         // Means of finite rewards are finite; arms without valid encounters come last, ties by name.
         arms.sort_by(|(a, _), (b, _)| b.unwrap_or(f64::MIN).total_cmp(&a.unwrap_or(f64::MIN)));
         Ok(arms.into_iter().map(|(_, arm)| arm).collect())

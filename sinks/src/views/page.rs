@@ -38,7 +38,9 @@ pub(crate) async fn index(State(app): State<App>) -> Html<String> {
     let state = app.views.read();
     // Writing into a `String` cannot fail.
     let _ = match (state.serving, state.epoch()) {
-        (false, _) => writeln!(html, "<p>The engine is starting or has stopped; there are no rows to show.</p>"),
+        (false, _) => {
+            writeln!(html, "<p>The engine is starting or has stopped; there are no rows to show.</p>")
+        }
         (true, None) => writeln!(html, "<p>No epoch is complete yet.</p>"),
         (true, Some(epoch)) => writeln!(html, "<p>As of {}:</p>", epoch.as_event().canonical()),
     };

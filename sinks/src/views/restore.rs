@@ -13,11 +13,13 @@ impl Views {
     /// newest changes can be resumed from.
     pub fn restore(&self, reader: &Reader) -> Result<(), Error> {
         let catalog = self.catalog().clone();
-        let mut tables: Vec<_> = catalog.tables().iter().map(|table| reader.changes(table).peekable()).collect();
+        let mut tables: Vec<_> =
+            catalog.tables().iter().map(|table| reader.changes(table).peekable()).collect();
         let mut sink = self.sink();
         while let Some(epoch) = tables.iter_mut().filter_map(next_epoch).min() {
             for table in &mut tables {
-                let changes = std::iter::from_fn(|| take_epoch(table, epoch)).collect::<Result<Vec<_>, _>>()?;
+                let changes =
+                    std::iter::from_fn(|| take_epoch(table, epoch)).collect::<Result<Vec<_>, _>>()?;
                 sink.write(epoch, &changes)?;
             }
             sink.commit(epoch)?;

@@ -59,7 +59,8 @@ impl Server {
         let shutdown = Shutdown { stopping, _sender: None };
         let router = router(shutdown.clone());
         let thread = std::thread::Builder::new().name("http".into());
-        let thread = thread.spawn(move || serve(runtime, listener, router, shutdown)).map_err(Error::Serve)?;
+        let thread =
+            thread.spawn(move || serve(runtime, listener, router, shutdown)).map_err(Error::Serve)?;
         Ok(Server { address, stop, thread: Some(thread) })
     }
 
@@ -92,7 +93,8 @@ impl Drop for Server {
 fn serve(runtime: Runtime, listener: TcpListener, router: Router, shutdown: Shutdown) -> std::io::Result<()> {
     let (mut graceful, mut deadline) = (shutdown.clone(), shutdown);
     let result = runtime.block_on(async {
-        let server = axum::serve(listener, router).with_graceful_shutdown(async move { graceful.wait().await });
+        let server =
+            axum::serve(listener, router).with_graceful_shutdown(async move { graceful.wait().await });
         tokio::select! {
             result = server => result,
             () = async { deadline.wait().await; tokio::time::sleep(GRACE).await } => Ok(()),

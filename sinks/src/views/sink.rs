@@ -48,7 +48,8 @@ impl Sink for ViewsSink {
             let edits = {
                 let state = self.views.read();
                 let known = self.views.catalog().tables().iter().zip(&state.tables);
-                let planned = known.zip(tables).map(|((table, rows), changes)| plan(table, rows, epoch, changes));
+                let planned =
+                    known.zip(tables).map(|((table, rows), changes)| plan(table, rows, epoch, changes));
                 planned.collect::<Result<Vec<_>, Error>>()?
             };
             self.views.apply(epoch, edits);

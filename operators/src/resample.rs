@@ -1,8 +1,7 @@
-//! Streaming 48 kHz → 16 kHz conversion of s16 mono audio (mathematics §4): exact ratio 3:1, linear phase,
-//! integer.
+//! Streaming 48 kHz → 16 kHz conversion of s16 mono audio (mathematics §4): exactly 3:1, linear phase, integer.
 //!
-//! A filter of our own, because the crates at hand compute in floating point through FFTs whose SIMD path
-//! depends on the machine and whose delay is a rounded figure. Here every output sample is one integer dot
+//! A filter of our own, because the well-kept crate for it, rubato, converts a fixed ratio through
+//! floating-point FFTs whose kernels the processor chooses. Here every output sample is one integer dot
 //! product centred on its own input sample, so neither the machine nor the chunking of the input can reach a
 //! result.
 //!

@@ -26,6 +26,11 @@ impl Catalog {
         Catalog::new(lsie_schemas::row::tables())
     }
 
+    /// The catalog without these tables.
+    pub fn without(&self, names: &[&str]) -> Catalog {
+        Catalog { tables: self.tables.iter().filter(|table| !names.contains(&table.name)).copied().collect() }
+    }
+
     /// The tables, sorted by name.
     pub fn tables(&self) -> &[Table] {
         &self.tables

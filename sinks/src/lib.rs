@@ -10,6 +10,7 @@ pub mod error;
 pub mod memory;
 mod order;
 pub mod parquet;
+pub mod selected;
 pub mod testing;
 pub mod verify;
 pub mod views;
@@ -18,6 +19,7 @@ pub use catalog::Catalog;
 pub use error::Error;
 pub use memory::MemoryStore;
 pub use parquet::ParquetSink;
+pub use selected::Selected;
 pub use views::Views;
 
 use lsie_schemas::{Change, LogTime};

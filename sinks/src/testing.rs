@@ -57,6 +57,9 @@ pub trait Subject {
     fn rows(&mut self) -> Result<Rows, Error>;
 }
 
+/// One case of the contract.
+type Case = fn(&mut dyn Subject) -> Result<(), Error>;
+
 /// Rows of tables with their number of copies.
 pub type Rows = BTreeMap<(String, Vec<Cell>), i64>;
 
@@ -83,7 +86,7 @@ pub fn sample(epoch: u64, session: u128, number: i64, seed: u32, diff: i64) -> C
     let row = vec![
         Cell::Uuid(Uuid::from_u128(session)),
         Cell::Int(number),
-        some(0, Cell::Bool(seed % 3 == 0)),
+        some(0, Cell::Bool(seed.is_multiple_of(3))),
         some(1, Cell::Real(Real(f64::from(seed) / 7.0))),
         some(2, Cell::Text(format!("\"{seed}\"\n"))),
         some(3, Cell::Time(EventTime(1_770_000_000_000_000 + i64::from(seed)))),
@@ -95,7 +98,7 @@ pub fn sample(epoch: u64, session: u128, number: i64, seed: u32, diff: i64) -> C
 
 /// Checks what [`Sink`] promises, case by case, each on a fresh place.
 pub fn check_contract<S: Subject>(mut fresh: impl FnMut() -> S) {
-    let cases: [(&str, fn(&mut dyn Subject) -> Result<(), Error>); 8] = [
+    let cases: [(&str, Case); 8] = [
         ("starts empty", starts_empty),
         ("rows become visible with their commit", visible_with_commit),
         ("every type of cell comes back", every_type_comes_back),

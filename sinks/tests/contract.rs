@@ -3,8 +3,10 @@
 mod common;
 
 use common::{Directory, Memory, Served, eager};
+use lsie_schemas::LogTime;
 use lsie_sinks::parquet::Options;
-use lsie_sinks::testing::{Step, check_contract, check_script};
+use lsie_sinks::testing::{SAMPLES, Step, catalog, check_contract, check_script, sample, total};
+use lsie_sinks::{MemoryStore, Selected, Sink};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
@@ -26,6 +28,17 @@ fn parquet_that_buffers() {
 #[test]
 fn parquet_that_flushes_each_commit() {
     check_contract(|| Directory::new(eager()));
+}
+
+#[test]
+fn tables_that_are_not_selected_are_left_out() {
+    let few = MemoryStore::new(catalog().without(&[SAMPLES.name]));
+    let mut sink = Selected::new(few.sink(), catalog().without(&[SAMPLES.name]));
+    let changes = [sample(1, 1, 1, 1, 1), total(1, "a", 1, 1)];
+    sink.write(LogTime(1), &changes).expect("a correct epoch");
+    sink.commit(LogTime(1)).expect("a complete epoch");
+    sink.finish().expect("an orderly end");
+    assert_eq!((few.changes().as_slice(), sink.committed()), (&changes[1..], Some(LogTime(1))));
 }
 
 fn script() -> impl Strategy<Value = Vec<Step>> {

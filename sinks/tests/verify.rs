@@ -115,7 +115,7 @@ fn cells_of_other_types_never_hash_alike() {
     let place = Directory::new(eager());
     let texts = Catalog::new(&[text_table]);
     let mut sink = lsie_sinks::ParquetSink::open(&place.dir, texts.clone(), eager()).expect("a sink");
-    drive(&mut sink, &vec![(1, vec![row])]);
+    drive(&mut sink, &[(1, vec![row])]);
     let of_text = summarize(&place.dir, &texts).expect("undamaged").tables[0].state;
     let ints = summary(&written(eager(), &vec![(1, vec![total(1, "a", 1, 1)])]));
     assert_ne!(of_text, ints.tables.iter().find(|t| t.table == "totals").expect("totals").state);

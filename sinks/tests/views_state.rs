@@ -4,9 +4,9 @@ mod common;
 
 use std::collections::BTreeMap;
 
-use common::{Directory, Served, drive, eager};
+use common::{Directory, Served, drive};
 use lsie_schemas::{Cell, Change, LogTime};
-use lsie_sinks::parquet::Reader;
+use lsie_sinks::parquet::{Options, Reader};
 use lsie_sinks::testing::{Subject, TOTALS, catalog, total};
 use lsie_sinks::{Error, Sink, Views};
 use proptest::collection::vec;
@@ -65,7 +65,7 @@ proptest! {
         drive(&mut *served.open().expect("a sink"), &epochs);
         prop_assert_eq!(model_of(&served.0), model.clone());
 
-        let mut place = Directory::new(eager());
+        let mut place = Directory::new(Options { flush_epochs_ms: 1000, ..Options::default() });
         drive(&mut *place.open().expect("a sink"), &epochs);
         let restored = Views::new(catalog());
         restored.restore(&Reader::open(&place.dir).expect("a reader")).expect("an undamaged directory");

@@ -1,4 +1,7 @@
 //! Reading the changelogs of a Parquet directory back; also while a writer has it open.
+//!
+//! The files of a manifest stay for one flush after they were merged away. A reader that takes longer than
+//! that beside a live writer meets an I/O error and has to be opened anew.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -56,7 +59,7 @@ impl Reader {
         self.manifest.files(table).iter().flat_map(move |file| {
             let path = self.dir.join(&file.name);
             let mut rows = 0;
-            let decoded = batches(&self.dir, file).map(move |batch| {
+            batches(&self.dir, file).map(move |batch| {
                 let batch = batch?;
                 rows += batch.num_rows() as u64;
                 let changes = codec::decode(table, &batch).map_err(|e| Error::damaged(&path, e))?;
@@ -65,8 +68,7 @@ impl Reader {
                     true => Ok(changes),
                     false => Err(Error::damaged(&path, "not the rows that the manifest names")),
                 }
-            });
-            decoded
+            })
         })
     }
 

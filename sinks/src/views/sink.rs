@@ -13,9 +13,12 @@ use crate::{Error, Sink};
 pub struct ViewsSink {
     views: Views,
     order: Order,
-    /// Per epoch, per table: rows and diffs.
-    pending: BTreeMap<LogTime, Vec<Vec<(Vec<Cell>, i64)>>>,
+    /// Per epoch, per table.
+    pending: BTreeMap<LogTime, Vec<Diffs>>,
 }
+
+/// Rows, and how many copies came or went.
+type Diffs = Vec<(Vec<Cell>, i64)>;
 
 impl ViewsSink {
     pub(crate) fn new(views: Views) -> ViewsSink {
@@ -67,14 +70,9 @@ impl Sink for ViewsSink {
 }
 
 /// The edits that changes of one epoch make to a table, in key order.
-fn plan(
-    table: &Table,
-    state: &TableState,
-    epoch: LogTime,
-    mut changes: Vec<(Vec<Cell>, i64)>,
-) -> Result<Vec<Edit>, Error> {
+fn plan(table: &Table, state: &TableState, epoch: LogTime, mut changes: Diffs) -> Result<Vec<Edit>, Error> {
     changes.sort_unstable();
-    let mut keys: BTreeMap<Vec<Cell>, Vec<(Vec<Cell>, i64)>> = BTreeMap::new();
+    let mut keys: BTreeMap<Vec<Cell>, Diffs> = BTreeMap::new();
     for copies in changes.chunk_by(|a, b| a.0 == b.0) {
         let diff: i64 = copies.iter().map(|(_, diff)| diff).sum();
         if let Some((row, _)) = copies.first().filter(|_| diff != 0) {
@@ -90,7 +88,7 @@ fn edit(
     old: Option<&Entry>,
     epoch: LogTime,
     key: Vec<Cell>,
-    rows: Vec<(Vec<Cell>, i64)>,
+    rows: Diffs,
 ) -> Result<Edit, Error> {
     let broken = |what: &str| {
         let key: Vec<String> = key.iter().map(|cell| cell.to_json().to_string()).collect();

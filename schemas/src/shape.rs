@@ -33,8 +33,11 @@ pub fn arrow_schema(table: &Table, with_changelog: bool) -> Schema {
         fields.push(Field::new(EPOCH_COLUMN, DataType::Int64, false));
         fields.push(Field::new(DIFF_COLUMN, DataType::Int64, false));
     }
-    let metadata =
-        [("lsie.table", table.name.to_owned()), ("lsie.key", table.key.join(",")), ("lsie.doc", text(table.doc))];
+    let metadata = [
+        ("lsie.table", table.name.to_owned()),
+        ("lsie.key", table.key.join(",")),
+        ("lsie.doc", text(table.doc)),
+    ];
     Schema::new_with_metadata(fields, metadata.into_iter().map(|(k, v)| (k.to_owned(), v)).collect())
 }
 
@@ -58,7 +61,8 @@ pub fn create_table_sql(table: &Table) -> String {
     lines.push(format!("UNIQUE {nulls}({})", quoted(table.key.iter().copied())));
     lines.extend(table.constraints.iter().map(|&c| c.to_owned()));
 
-    let mut sql = format!("CREATE TABLE IF NOT EXISTS \"{}\" (\n    {}\n);\n", table.name, lines.join(",\n    "));
+    let mut sql =
+        format!("CREATE TABLE IF NOT EXISTS \"{}\" (\n    {}\n);\n", table.name, lines.join(",\n    "));
     for index in table.indexes {
         let columns: Vec<&str> = index.split(',').map(str::trim).collect();
         let name = format!("{}_{}_idx", table.name, columns.join("_"));
@@ -76,7 +80,10 @@ pub fn create_table_sql(table: &Table) -> String {
 /// The JSON Schema (draft 2020-12) of a row as the API shows it: every column, `id` and the derived times.
 pub fn json_schema(table: &Table) -> Value {
     let mut properties = Map::new();
-    properties.insert("id".into(), json!({"type": "integer", "minimum": 0, "description": "63 bits of the hash of the natural key."}));
+    properties.insert(
+        "id".into(),
+        json!({"type": "integer", "minimum": 0, "description": "63 bits of the hash of the natural key."}),
+    );
     for column in table.columns {
         properties.insert(column.name.into(), json_property(column));
     }

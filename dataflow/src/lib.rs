@@ -1,1 +1,19 @@
-//! placeholder
+//! The engine: timely and differential dataflow over the topics of a log.
+//!
+//! This is the only crate that knows timely. It asks connectors for records, gives them to operators epoch
+//! by epoch, keeps the views, and hands complete epochs to sinks.
+
+pub mod adapter;
+pub mod commit;
+pub mod config;
+pub mod coordinator;
+pub mod engine;
+pub mod epochs;
+pub mod faces;
+pub mod graph;
+pub mod ingest;
+pub mod pool;
+pub mod select;
+mod view;
+
+pub use engine::{Engine, Run};

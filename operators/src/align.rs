@@ -20,6 +20,7 @@ use session::Session;
 
 /// The limits of DESIGN §3, all in milliseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Limits {
     /// Log time to wait for the first clock poll before media are taken as they are.
     pub start_wait_ms: u64,
@@ -146,7 +147,7 @@ pub enum Aligned {
         anchor: EventTime,
     },
     /// A frame to measure.
-    Frame(FrameJob),
+    Frame(std::sync::Arc<FrameJob>),
     /// An accepted stimulus.
     Stimulus {
         /// The session.

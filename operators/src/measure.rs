@@ -44,6 +44,19 @@ pub struct Measured {
     pub baseline: Option<Real>,
 }
 
+/// What was said in answer to a stimulus, and where that stands.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Said {
+    /// The stimulus' time.
+    pub at: EventTime,
+    /// The segment that contains the stimulus.
+    pub segment_id: String,
+    /// That segment's window end.
+    pub window_end: EventTime,
+    /// The words.
+    pub text: String,
+}
+
 /// A fact that this operator produces.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Fact {
@@ -57,6 +70,8 @@ pub enum Fact {
     Stimulus(StimulusRow),
     /// The reaction to the stimulus of this session and action.
     Measured(Uuid, Uuid, Measured),
+    /// The words said to the stimulus of this session and action.
+    Said(Uuid, Uuid, Said),
 }
 
 /// All sessions of one worker.
@@ -92,6 +107,10 @@ impl Measure {
                 let reaction = self.sessions.entry(session).or_default();
                 reaction.stimulate(session, action, at, note, out);
             }
+            Aligned::Said { session, action, text } => {
+                let reaction = self.sessions.entry(session).or_default();
+                out.extend(reaction.hear(session, action, text));
+            }
             Aligned::Settled { session, until } => {
                 self.sessions.entry(session).or_default().settle(session, until, out);
             }
@@ -106,7 +125,6 @@ impl Measure {
             }
             Aligned::Started { .. }
             | Aligned::Frame(_)
-            | Aligned::Said { .. }
             | Aligned::Classified(_)
             | Aligned::Dead(_) => {}
         }
@@ -156,6 +174,13 @@ impl Reaction {
             segment_id,
             operator_note: note,
         }));
+    }
+
+    /// What was said to an accepted stimulus.
+    fn hear(&self, session: Uuid, action: Uuid, text: String) -> Option<Fact> {
+        let (at, _) = *self.stimuli.keys().find(|(_, a)| *a == action)?;
+        let (segment_id, window_end) = self.segment_of(session, at)?;
+        Some(Fact::Said(session, action, Said { at, segment_id, window_end, text }))
     }
 
     /// Takes every frame up to `until` and measures the stimuli whose window has passed.

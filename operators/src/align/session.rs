@@ -1,6 +1,7 @@
 //! The life of one session: waiting for its clock, running on its time line, ended.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use lsie_schemas::codec::Rejection;
 use lsie_schemas::log::LogRecord;
@@ -190,7 +191,8 @@ impl Session {
         let Some(track) = self.accept(Stream::Video, unit.seq, anchor, capture, capture, &raw, out) else { return };
         track.advance(epoch, capture, raw.offset);
         let session = self.start.session_id;
-        out.push(Aligned::Frame(FrameJob { session, seq: unit.seq, capture, key_frame: unit.key_frame, raw }));
+        let job = FrameJob { session, seq: unit.seq, capture, key_frame: unit.key_frame, raw };
+        out.push(Aligned::Frame(Arc::new(job)));
     }
 
     /// The track of a media record that may be used; otherwise the record has got its class.

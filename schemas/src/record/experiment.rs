@@ -9,7 +9,7 @@ use crate::time::LogTime;
 use crate::topic::Topic;
 
 /// An arm as its owner writes it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ArmText {
     /// The arm id.
@@ -42,7 +42,7 @@ struct ArmKey {
 }
 
 /// A record of topic `experiments`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum ExperimentRecord {
     /// Type `create`: a new experiment with its arms.
     Create {

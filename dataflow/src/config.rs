@@ -1,0 +1,246 @@
+//! The configuration: one struct, every default in one commented file, checked before anything starts.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, bail, ensure};
+use lsie_operators::align::Limits;
+use lsie_schemas::log::Fetch;
+use serde::Deserialize;
+
+use crate::epochs::Cut;
+
+/// The commented file of all defaults.
+pub const DEFAULTS: &str = include_str!("../lsie.toml");
+
+/// All settings.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// The topics.
+    pub log: LogConfig,
+    /// The epoch table.
+    pub epochs: EpochsConfig,
+    /// The limits of alignment.
+    pub session: Limits,
+    /// Threads and budgets.
+    pub engine: EngineConfig,
+    /// The models.
+    pub models: ModelsConfig,
+    /// The result tables.
+    pub parquet: ParquetConfig,
+    /// The served views.
+    pub api: ApiConfig,
+}
+
+/// Section `[log]`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LogConfig {
+    /// `kafka:…` or `file:…`.
+    pub address: String,
+    /// Prefix of the topic set.
+    pub prefix: String,
+    /// Transient topics that may keep records for more than 24 h.
+    pub allow_long_retention: Vec<String>,
+    /// Properties of the log's client.
+    pub properties: BTreeMap<String, String>,
+}
+
+/// Section `[epochs]`.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EpochsConfig {
+    /// Length of an epoch, ms.
+    pub epoch_ms: u64,
+    /// Largest step of a recorded clock that moves time on, ms.
+    pub max_clock_step_ms: u64,
+}
+
+/// Section `[engine]`.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EngineConfig {
+    /// Timely workers.
+    pub workers: usize,
+    /// Inference threads; 0: what the workers leave.
+    pub pool_threads: usize,
+    /// Byte budget per worker, MiB.
+    pub budget_mib: usize,
+    /// Bytes of one fetch, KiB.
+    pub fetch_kib: usize,
+}
+
+/// Section `[models]`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ModelsConfig {
+    /// Folder; empty: the cache.
+    pub folder: String,
+    /// Largest picture, pixels.
+    pub max_pixels: u32,
+}
+
+/// Section `[parquet]`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ParquetConfig {
+    /// Directory of the tables.
+    pub dir: PathBuf,
+    /// Log time between flushes, ms.
+    pub flush_ms: u64,
+    /// Most files of a table.
+    pub max_files: usize,
+}
+
+/// Section `[api]`.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ApiConfig {
+    /// Address of the views.
+    pub listen: SocketAddr,
+}
+
+impl Config {
+    /// The defaults, overlaid by a file if one is named or `lsie.toml` is here. Checked.
+    pub fn load(file: Option<&Path>) -> anyhow::Result<Config> {
+        let here = Path::new("lsie.toml");
+        let file = file.or_else(|| here.exists().then_some(here));
+        let text = match file {
+            Some(path) => std::fs::read_to_string(path).with_context(|| format!("configuration {}", path.display()))?,
+            None => String::new(),
+        };
+        Config::parse(&text).with_context(|| match file {
+            Some(path) => format!("configuration {}", path.display()),
+            None => "built-in configuration".to_string(),
+        })
+    }
+
+    /// The defaults, overlaid by this text.
+    pub fn parse(text: &str) -> anyhow::Result<Config> {
+        let mut settings: toml::Table = DEFAULTS.parse().context("the built-in defaults")?;
+        overlay(&mut settings, text.parse()?, "")?;
+        let config: Config = settings.try_into()?;
+        config.check()?;
+        Ok(config)
+    }
+
+    /// Checks values and the relations between them; a message names the key.
+    pub fn check(&self) -> anyhow::Result<()> {
+        let positive = |key: &str, value: u64| {
+            ensure!(value > 0, "{key} must be greater than 0");
+            Ok(())
+        };
+        positive("epochs.epoch_ms", self.epochs.epoch_ms)?;
+        positive("epochs.max_clock_step_ms", self.epochs.max_clock_step_ms)?;
+        positive("engine.workers", self.engine.workers as u64)?;
+        positive("engine.budget_mib", self.engine.budget_mib as u64)?;
+        positive("engine.fetch_kib", self.engine.fetch_kib as u64)?;
+        positive("models.max_pixels", u64::from(self.models.max_pixels))?;
+        positive("parquet.flush_ms", self.parquet.flush_ms)?;
+        positive("parquet.max_files", self.parquet.max_files as u64)?;
+        let (session, epoch_ms) = (&self.session, self.epochs.epoch_ms);
+        let below = |low: (&str, u64), high: (&str, u64)| {
+            ensure!(low.1 < high.1, "{} ({}) must be less than {} ({})", low.0, low.1, high.0, high.1);
+            Ok(())
+        };
+        let stall = ("session.stall_timeout_ms", session.stall_timeout_ms);
+        below(("epochs.epoch_ms", epoch_ms), stall)?;
+        below(("session.allowed_lateness_ms", session.allowed_lateness_ms), stall)?;
+        below(stall, ("session.max_wait_ms", session.max_wait_ms))?;
+        for topic in &self.log.allow_long_retention {
+            if lsie_schemas::Topic::by_name(topic).is_none() {
+                bail!("log.allow_long_retention names {topic:?}, which is no topic");
+            }
+        }
+        Ok(())
+    }
+
+    /// How epochs are cut; `tail_ms` of log time is added after the last record.
+    pub fn cut(&self, tail_ms: u64) -> Cut {
+        let EpochsConfig { epoch_ms, max_clock_step_ms } = self.epochs;
+        Cut { epoch_ms, max_clock_step_ms, tail_ms }
+    }
+
+    /// How readers prefetch.
+    pub fn fetch(&self) -> Fetch {
+        Fetch { prefetch_bytes: self.engine.budget_mib << 20, poll_bytes: self.engine.fetch_kib << 10 }
+    }
+
+    /// Inference threads: those asked for, or what the workers leave of the cores.
+    pub fn pool_threads(&self) -> usize {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        match self.engine.pool_threads {
+            0 => cores.saturating_sub(self.engine.workers).max(1),
+            asked => asked,
+        }
+    }
+
+    /// The folder of the models.
+    pub fn models_folder(&self) -> PathBuf {
+        if !self.models.folder.is_empty() {
+            return PathBuf::from(&self.models.folder);
+        }
+        cache_folder().join("models/v1")
+    }
+}
+
+/// The cache that the set-up scripts fill: `LSIE_CACHE`, else the user's cache folder.
+#[allow(clippy::disallowed_methods, reason = "the one place where the environment names the cache")]
+fn cache_folder() -> PathBuf {
+    let named = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    named("LSIE_CACHE")
+        .or_else(|| named("XDG_CACHE_HOME").map(|cache| cache.join("lsie")))
+        .or_else(|| named("HOME").map(|home| home.join(".cache/lsie")))
+        .unwrap_or_else(|| PathBuf::from(".cache/lsie"))
+}
+
+/// Lays `over` on `base`, table by table; refuses keys that `base` does not know.
+fn overlay(base: &mut toml::Table, over: toml::Table, path: &str) -> anyhow::Result<()> {
+    for (key, value) in over {
+        let name = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
+        let free = path == "log.properties";
+        match (base.get_mut(&key), value) {
+            (Some(toml::Value::Table(base)), toml::Value::Table(over)) => overlay(base, over, &name)?,
+            (Some(known), value) if known.type_str() == value.type_str() => *known = value,
+            (Some(known), value) => bail!("{name} is a {}, wanted is a {}", value.type_str(), known.type_str()),
+            (None, value) if free => {
+                base.insert(key, value);
+            }
+            (None, _) => bail!("{name} is not a setting; `dataflow/lsie.toml` lists all"),
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(text: &str) -> String {
+        format!("{:#}", Config::parse(text).expect_err("a bad configuration"))
+    }
+
+    #[test]
+    fn the_defaults_are_complete_and_agree_with_the_code() {
+        let config = Config::parse("").expect("the defaults");
+        assert_eq!(config.session, Limits::default());
+    }
+
+    #[test]
+    fn a_file_overrides_single_keys() {
+        let config = Config::parse("[engine]\nworkers = 4\n[log.properties]\n\"a.b\" = \"c\"").expect("valid");
+        assert_eq!((config.engine.workers, config.engine.budget_mib), (4, 64));
+        assert_eq!(config.log.properties["a.b"], "c");
+    }
+
+    #[test]
+    fn a_bad_value_names_its_key() {
+        assert!(refused("[engine]\nworker = 4").contains("engine.worker"));
+        assert!(refused("[engine]\nworkers = \"many\"").contains("engine.workers is a string"));
+        assert!(refused("[engine]\nworkers = 0").contains("engine.workers"));
+        assert!(refused("[session]\nstall_timeout_ms = 70000").contains("session.stall_timeout_ms"));
+        assert!(refused("[log]\nallow_long_retention = [\"av.adio\"]").contains("av.adio"));
+    }
+}

@@ -1,0 +1,100 @@
+//! The coordinator of a live run: closes an epoch every `epoch_ms`, writes it to the table, and releases it
+//! only when the table has acknowledged it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use lsie_schemas::LogTime;
+use lsie_schemas::log::{AppendRecord, LogError, TopicPartition};
+use lsie_schemas::record::{EpochRange, EpochRecord};
+
+use crate::epochs::Positions;
+use crate::ingest::{Inbox, Shared};
+
+/// First and longest pause between attempts to write an epoch while the log is away.
+const RETRY: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
+
+/// The log's clock: anchored to the wall clock once, then monotonic, and never before what the table says.
+#[derive(Debug)]
+struct LogClock {
+    anchor: LogTime,
+    started: Instant,
+    last: LogTime,
+}
+
+impl LogClock {
+    #[allow(clippy::disallowed_methods, reason = "the one place where log time is anchored to the wall clock")]
+    fn anchored(last: LogTime) -> LogClock {
+        let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let anchor = LogTime(wall.as_millis() as u64).max(last.plus_ms(1));
+        LogClock { anchor, started: Instant::now(), last }
+    }
+
+    #[allow(clippy::disallowed_methods, reason = "monotonic time since the anchor")]
+    fn next(&mut self) -> LogTime {
+        let elapsed = self.started.elapsed().as_millis() as u64;
+        self.last = self.anchor.plus_ms(elapsed).max(self.last.plus_ms(1));
+        self.last
+    }
+}
+
+/// Runs until `ending` is set, then writes one last epoch and finishes the inboxes.
+pub fn run(
+    table: &dyn AppendRecord,
+    inboxes: &[Arc<Inbox>],
+    mut at: Positions,
+    last: LogTime,
+    epoch_ms: u64,
+    ending: &AtomicBool,
+    shared: &Shared,
+) -> Result<(), LogError> {
+    let mut clock = LogClock::anchored(last);
+    loop {
+        let end = ending.load(Ordering::SeqCst);
+        let fetched = inboxes.iter().flat_map(|inbox| inbox.fetched()).collect();
+        let epoch = close(&mut at, fetched, clock.next());
+        append(table, &epoch, shared)?;
+        for inbox in inboxes {
+            inbox.release(epoch.clone());
+        }
+        if end || shared.stopped() {
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(epoch_ms));
+    }
+    for inbox in inboxes {
+        inbox.finish();
+    }
+    Ok(())
+}
+
+/// The epoch of everything fetched since the last one.
+fn close(at: &mut Positions, fetched: BTreeMap<TopicPartition, i64>, log_time: LogTime) -> EpochRecord {
+    let mut ranges = Vec::new();
+    for (partition, to) in fetched {
+        let from = at.get(&partition).copied().unwrap_or(0);
+        if from < to {
+            ranges.push(EpochRange { at: partition, from, to });
+            at.insert(partition, to);
+        }
+    }
+    EpochRecord { log_time, ranges }
+}
+
+/// Appends an epoch, waiting while the log is away. Nothing is released meanwhile, and nothing lost.
+fn append(table: &dyn AppendRecord, epoch: &EpochRecord, shared: &Shared) -> Result<(), LogError> {
+    let mut pause = RETRY.0;
+    loop {
+        match table.append(vec![epoch.encode()]) {
+            Ok(_) => return Ok(()),
+            Err(LogError::Unavailable(why)) if !shared.stopped() => {
+                tracing::warn!(%why, "the epoch table cannot be written; trying again");
+                std::thread::sleep(pause);
+                pause = (pause * 2).min(RETRY.1);
+            }
+            Err(error) => return Err(error),
+        }
+    }
+}

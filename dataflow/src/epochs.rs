@@ -1,0 +1,247 @@
+//! The epoch table: which entries count, and the rule that makes one for topics that have none.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use lsie_schemas::log::{Fetch, Log, LogError, LogRecord, TopicPartition};
+use lsie_schemas::record::{EpochRange, EpochRecord};
+use lsie_schemas::{LogTime, Topic};
+
+/// Positions reached: one past the last offset of each partition that belongs to an epoch.
+pub type Positions = BTreeMap<TopicPartition, i64>;
+
+/// The epochs of a table that count, and where they end. First entry by offset wins: an entry that does not
+/// begin where its predecessors ended, or does not move log time on, was written by a coordinator that had
+/// been replaced, and is passed over.
+pub fn accept(entries: impl IntoIterator<Item = EpochRecord>, start: Positions) -> (Vec<EpochRecord>, Positions) {
+    let mut at = start;
+    let mut accepted: Vec<EpochRecord> = Vec::new();
+    for entry in entries {
+        let later = accepted.last().is_none_or(|last| last.log_time < entry.log_time);
+        let joins = entry.ranges.iter().all(|range| at.get(&range.at).copied().unwrap_or(0) == range.from);
+        if later && joins {
+            at.extend(entry.ranges.iter().map(|range| (range.at, range.to)));
+            accepted.push(entry);
+        }
+    }
+    (accepted, at)
+}
+
+/// Reads the table of a log to its end; `None` when the topic does not exist.
+pub fn read_table(log: &dyn Log) -> Result<Option<Vec<EpochRecord>>, LogError> {
+    if log.topic(Topic::Epochs)?.is_none() {
+        return Ok(None);
+    }
+    let at = TopicPartition { topic: Topic::Epochs, partition: 0 };
+    let mut entries = Vec::new();
+    read_to_end(log, &[at], |record| {
+        // A malformed entry was not written by a coordinator; positions tell whether one is missing.
+        entries.extend(EpochRecord::decode(&record.value));
+    })?;
+    Ok(Some(entries))
+}
+
+/// The engine's input partitions in canonical order, each from its first retained offset.
+pub fn input_partitions(log: &dyn Log) -> Result<Vec<(TopicPartition, i64)>, LogError> {
+    let mut found = Vec::new();
+    for topic in crate::ingest::INPUTS {
+        let state = log.topic(topic)?.ok_or_else(|| {
+            LogError::Missing(format!("topic {topic}; `lsie topics create` makes the set"))
+        })?;
+        for partition in 0..state.partitions {
+            let at = TopicPartition { topic, partition };
+            found.push((at, log.bounds(at)?.0));
+        }
+    }
+    Ok(found)
+}
+
+/// How a table is made where there is none.
+#[derive(Clone, Copy, Debug)]
+pub struct Cut {
+    /// Length of an epoch in ms.
+    pub epoch_ms: u64,
+    /// A timestamp further than this ahead of all other partitions, from which its own partition comes back,
+    /// does not pull time forward.
+    pub max_clock_step_ms: u64,
+    /// Log time to add after the last record, so that timers due by then fire.
+    pub tail_ms: u64,
+}
+
+/// Makes the table of a recorded topic set by rule: per partition the running maximum of timestamps, cut
+/// every `epoch_ms`.
+pub fn by_rule(log: &dyn Log, from: &[(TopicPartition, i64)], cut: Cut) -> Result<Vec<EpochRecord>, LogError> {
+    let mut runs: BTreeMap<TopicPartition, Vec<Run>> = BTreeMap::new();
+    let partitions: Vec<TopicPartition> = from.iter().map(|(at, _)| *at).collect();
+    read_to_end(log, &partitions, |record| {
+        let bucket = record.log_time.0 / cut.epoch_ms;
+        let runs = runs.entry(record.at).or_default();
+        match runs.last_mut().filter(|run| run.bucket == bucket) {
+            Some(run) => run.to = record.offset + 1,
+            None => runs.push(Run { bucket, to: record.offset + 1 }),
+        }
+    })?;
+    Ok(merge(runs, &from.iter().copied().collect(), cut))
+}
+
+/// Consecutive records of one partition in the same epoch-long bucket of log time.
+#[derive(Clone, Copy, Debug)]
+struct Run {
+    bucket: u64,
+    to: i64,
+}
+
+fn merge(mut runs: BTreeMap<TopicPartition, Vec<Run>>, from: &Positions, cut: Cut) -> Vec<EpochRecord> {
+    bind_steps(&mut runs, cut.max_clock_step_ms / cut.epoch_ms);
+    let mut uppers: BTreeMap<u64, Vec<(TopicPartition, i64)>> = BTreeMap::new();
+    for (at, runs) in &runs {
+        let mut highest = 0;
+        for run in runs {
+            highest = run.bucket.max(highest);
+            uppers.entry(highest).or_default().push((*at, run.to));
+        }
+    }
+    let mut at = from.clone();
+    let mut epochs: Vec<EpochRecord> = Vec::new();
+    for (bucket, ends) in uppers {
+        let mut ranges: BTreeMap<TopicPartition, EpochRange> = BTreeMap::new();
+        for (partition, to) in ends {
+            let from = at.insert(partition, to).unwrap_or(0);
+            let range = ranges.entry(partition).or_insert(EpochRange { at: partition, from, to });
+            range.to = to;
+        }
+        let log_time = LogTime((bucket + 1) * cut.epoch_ms);
+        epochs.push(EpochRecord { log_time, ranges: ranges.into_values().collect() });
+    }
+    if let Some(last) = epochs.last().map(|epoch| epoch.log_time).filter(|_| cut.tail_ms > 0) {
+        epochs.push(EpochRecord { log_time: last.plus_ms(cut.tail_ms), ranges: Vec::new() });
+    }
+    epochs
+}
+
+/// Takes clock steps out: a run further ahead than `step` of everything in all other partitions, from which
+/// its own partition comes back, counts at the time before it. A late tail (an end record long after the
+/// last sample) does not come back, and moves time on.
+fn bind_steps(runs: &mut BTreeMap<TopicPartition, Vec<Run>>, step: u64) {
+    let latest = |runs: &Vec<Run>| runs.iter().map(|run| run.bucket).max();
+    let latest: Vec<(TopicPartition, u64)> =
+        runs.iter().filter_map(|(at, runs)| Some((*at, latest(runs)?))).collect();
+    for (at, runs) in runs {
+        let others = latest.iter().filter(|(other, _)| other != at).map(|(_, bucket)| *bucket).max();
+        let Some(limit) = others.map(|bucket| bucket + step) else { continue };
+        let mut lowest_after = vec![u64::MAX; runs.len()];
+        for i in (1..runs.len()).rev() {
+            lowest_after[i - 1] = lowest_after[i].min(runs[i].bucket);
+        }
+        let mut before = 0;
+        for (run, after) in runs.iter_mut().zip(lowest_after) {
+            let comes_back = after.checked_add(step).is_some_and(|back| back < run.bucket);
+            if run.bucket > limit && comes_back {
+                run.bucket = before;
+            }
+            before = run.bucket.max(before);
+        }
+    }
+}
+
+/// Reads partitions from their first retained to their present end offset.
+fn read_to_end(
+    log: &dyn Log,
+    partitions: &[TopicPartition],
+    mut each: impl FnMut(LogRecord),
+) -> Result<(), LogError> {
+    let mut from = Vec::new();
+    let mut ends = BTreeMap::new();
+    for at in partitions {
+        let (start, end) = log.bounds(*at)?;
+        if start < end {
+            from.push((*at, start));
+            ends.insert(*at, end);
+        }
+    }
+    if from.is_empty() {
+        return Ok(());
+    }
+    let mut reader = log.reader(&from, Fetch::default())?;
+    loop {
+        let open = ends.iter().any(|(at, end)| reader.position(*at).is_none_or(|position| position < *end));
+        if !open {
+            return Ok(());
+        }
+        for record in reader.poll(Duration::from_millis(100))? {
+            if ends.get(&record.at).is_some_and(|end| record.offset < *end) {
+                each(record);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const AUDIO: TopicPartition = TopicPartition { topic: Topic::AvAudio, partition: 0 };
+    const CONTROL: TopicPartition = TopicPartition { topic: Topic::Control, partition: 0 };
+
+    fn epoch(log_time: u64, ranges: &[(TopicPartition, i64, i64)]) -> EpochRecord {
+        let ranges = ranges.iter().map(|(at, from, to)| EpochRange { at: *at, from: *from, to: *to }).collect();
+        EpochRecord { log_time: LogTime(log_time), ranges }
+    }
+
+    fn runs(buckets: &[u64]) -> Vec<Run> {
+        buckets.iter().enumerate().map(|(i, bucket)| Run { bucket: *bucket, to: i as i64 + 1 }).collect()
+    }
+
+    const CUT: Cut = Cut { epoch_ms: 250, max_clock_step_ms: 10_000, tail_ms: 0 };
+
+    #[test]
+    fn the_first_entry_wins_and_a_replaced_coordinator_is_passed_over() {
+        let first = epoch(250, &[(AUDIO, 0, 5)]);
+        let rival = epoch(300, &[(AUDIO, 0, 7)]);
+        let backwards = epoch(200, &[(AUDIO, 5, 6)]);
+        let second = epoch(500, &[(CONTROL, 0, 1), (AUDIO, 5, 9)]);
+        let table = [first.clone(), rival, backwards, second.clone()];
+        let (accepted, at) = accept(table, Positions::new());
+        assert_eq!(accepted, [first, second]);
+        assert_eq!(at, Positions::from([(CONTROL, 1), (AUDIO, 9)]));
+    }
+
+    #[test]
+    fn timestamps_are_cut_by_their_running_maximum() {
+        let table = merge(
+            BTreeMap::from([(CONTROL, runs(&[4, 7])), (AUDIO, runs(&[4, 5, 4, 6]))]),
+            &Positions::new(),
+            CUT,
+        );
+        let expected = [
+            epoch(1_250, &[(CONTROL, 0, 1), (AUDIO, 0, 1)]),
+            epoch(1_500, &[(AUDIO, 1, 3)]),
+            epoch(1_750, &[(AUDIO, 3, 4)]),
+            epoch(2_000, &[(CONTROL, 1, 2)]),
+        ];
+        assert_eq!(table, expected);
+    }
+
+    #[test]
+    fn a_clock_step_is_bound_to_the_time_before_it() {
+        let table =
+            merge(BTreeMap::from([(CONTROL, runs(&[4, 14_404, 6])), (AUDIO, runs(&[4, 6]))]), &Positions::new(), CUT);
+        let times: Vec<u64> = table.iter().map(|epoch| epoch.log_time.0).collect();
+        assert_eq!(times, [1_250, 1_750]);
+        assert_eq!(table[0].ranges[0], EpochRange { at: CONTROL, from: 0, to: 2 });
+    }
+
+    #[test]
+    fn a_late_end_is_no_clock_step() {
+        let table =
+            merge(BTreeMap::from([(CONTROL, runs(&[4, 404])), (AUDIO, runs(&[4, 6]))]), &Positions::new(), CUT);
+        assert_eq!(table.last().map(|epoch| epoch.log_time), Some(LogTime(405 * 250)));
+    }
+
+    #[test]
+    fn a_tail_lets_timers_fire() {
+        let cut = Cut { tail_ms: 60_000, ..CUT };
+        let table = merge(BTreeMap::from([(AUDIO, runs(&[4]))]), &Positions::new(), cut);
+        assert_eq!(table.last(), Some(&epoch(61_250, &[])));
+    }
+}

@@ -1,0 +1,122 @@
+//! What an inference thread does with frames: one face meter per session, the models shared by all.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::Context;
+use lsie_operators::align::FrameJob;
+use lsie_operators::face::FaceModels;
+use lsie_operators::measure_face::{FaceMeter, Measured};
+use lsie_schemas::codec::Rejection;
+use lsie_schemas::row::FaceRow;
+use lsie_schemas::{EventTime, Real};
+use uuid::Uuid;
+
+use crate::pool::{Measurer, MeasurerFactory, Outcome, Task};
+
+/// Measurers that run the face models of a folder; pictures above `max_pixels` are refused.
+pub fn with_models(folder: PathBuf, max_pixels: u32) -> MeasurerFactory {
+    Arc::new(move |_thread| measurer(&folder, max_pixels))
+}
+
+/// Measurers that look at nothing: for measuring everything else. Every frame is a frame without a face.
+pub fn without_models() -> MeasurerFactory {
+    Arc::new(|_thread| {
+        let blind = |task: &Task| match task {
+            Task::Frame(job) => Outcome { faces: vec![blind_row(job)], rejected: None },
+            Task::End(_) => Outcome::default(),
+        };
+        Ok(Box::new(blind) as Measurer)
+    })
+}
+
+fn blind_row(job: &FrameJob) -> FaceRow {
+    FaceRow {
+        session_id: job.session,
+        seq: job.seq as i64,
+        capture_utc: job.capture,
+        ratio: None,
+        present: false,
+        reason: Some("models_off".into()),
+        model: "none".into(),
+    }
+}
+
+/// One session on its thread.
+struct Session {
+    meter: FaceMeter,
+    /// Sequence numbers of frames inside the decoder, by capture time.
+    inside: BTreeMap<i64, VecDeque<u64>>,
+}
+
+fn measurer(folder: &Path, max_pixels: u32) -> anyhow::Result<Measurer> {
+    let mut models = FaceModels::load(folder).context("the face models cannot be used; `make models` gets them")?;
+    let model = models.fingerprint();
+    let mut sessions: BTreeMap<Uuid, Session> = BTreeMap::new();
+    Ok(Box::new(move |task| {
+        let outcome = match task {
+            Task::Frame(job) => frame(job, max_pixels, &mut sessions, &mut models, &model),
+            Task::End(session) => sessions.remove(session).map_or(Ok(Outcome::default()), |mut ended| {
+                let measured = ended.meter.finish(&mut models)?;
+                Ok(Outcome { faces: rows(*session, measured, &mut ended.inside, &model), rejected: None })
+            }),
+        };
+        // A model that fails is no property of the input: nothing may be concluded from it.
+        outcome.unwrap_or_else(|error: anyhow::Error| panic!("face models: {error:#}"))
+    }))
+}
+
+fn frame(
+    job: &FrameJob,
+    max_pixels: u32,
+    sessions: &mut BTreeMap<Uuid, Session>,
+    models: &mut FaceModels,
+    model: &str,
+) -> anyhow::Result<Outcome> {
+    if !sessions.contains_key(&job.session) {
+        let session = Session { meter: FaceMeter::new(max_pixels)?, inside: BTreeMap::new() };
+        sessions.insert(job.session, session);
+    }
+    let Some(session) = sessions.get_mut(&job.session) else { return Ok(Outcome::default()) };
+    session.inside.entry(job.capture.0).or_default().push_back(job.seq);
+    let pushed = session.meter.push(&job.raw.value, job.capture.0, job.key_frame, models)?;
+    if pushed.rejected.is_some() {
+        take(&mut session.inside, job.capture.0, true);
+    }
+    Ok(Outcome {
+        faces: rows(job.session, pushed.measured, &mut session.inside, model),
+        rejected: pushed.rejected.map(|reason| Rejection::new(reason, "the access unit cannot be decoded")),
+    })
+}
+
+fn rows(
+    session: Uuid,
+    measured: Vec<Measured>,
+    inside: &mut BTreeMap<i64, VecDeque<u64>>,
+    model: &str,
+) -> Vec<FaceRow> {
+    let row = |face: Measured| {
+        let seq = take(inside, face.capture_us, false)?;
+        Some(FaceRow {
+            session_id: session,
+            seq: seq as i64,
+            capture_utc: EventTime(face.capture_us),
+            ratio: face.ratio.and_then(Real::finite),
+            present: face.present,
+            reason: face.reason.map(str::to_string),
+            model: model.to_string(),
+        })
+    };
+    measured.into_iter().filter_map(row).collect()
+}
+
+/// Takes the newest or the oldest sequence number of a capture time.
+fn take(inside: &mut BTreeMap<i64, VecDeque<u64>>, capture_us: i64, newest: bool) -> Option<u64> {
+    let waiting = inside.get_mut(&capture_us)?;
+    let seq = if newest { waiting.pop_back() } else { waiting.pop_front() };
+    if waiting.is_empty() {
+        inside.remove(&capture_us);
+    }
+    seq
+}

@@ -1,0 +1,275 @@
+//! The whole dataflow; read it beside the drawing in ARCHITECTURE.md.
+
+use std::sync::Arc;
+
+use crossbeam_channel::Sender;
+use differential_dataflow::AsCollection;
+use lsie_operators::align::{Align, Aligned, Arrived, Class, Limits, classified};
+use lsie_operators::measure::{Fact, Input, Measure};
+use lsie_operators::posterior::RewardSum;
+use lsie_schemas::codec;
+use lsie_schemas::record::{DeadLetter, ExperimentRecord, Record};
+use lsie_schemas::row::DeadLetterRow;
+use lsie_schemas::{Change, LogTime, TableRow};
+use timely::dataflow::channels::pact::{Exchange, Pipeline};
+use timely::dataflow::operators::vec::Map;
+use timely::dataflow::operators::{Concat, ConnectLoop, Feedback};
+use timely::dataflow::{Scope, StreamVec};
+
+use crate::adapter::{Time, per_epoch};
+use crate::commit::{self, Epoch, Written};
+use crate::ingest::{self, Inbox, Ingested, Shared};
+use crate::pool::{Faced, Pool, measure_faces};
+use crate::select::{self, AdminOrder, Select};
+use crate::view::{self, Rows, SessionFact};
+
+/// What the graph needs besides its records.
+pub struct Parts {
+    /// The worker's records.
+    pub inbox: Arc<Inbox>,
+    /// What the threads of the run share.
+    pub shared: Arc<Shared>,
+    /// Measures faces.
+    pub pool: Pool,
+    /// The limits of alignment.
+    pub limits: Limits,
+    /// Where complete epochs go.
+    pub epochs: Sender<Epoch>,
+}
+
+/// Builds the dataflow of one worker; the same on every worker.
+pub fn build(scope: Scope<'_, Time>, parts: Parts) {
+    let Parts { inbox, shared, pool, limits, epochs } = parts;
+
+    // Topics, by session: a session's records are all on the worker of its partition.
+    let ingested = ingest::stream(scope, inbox, shared);
+    let ticks = per_epoch(ingested.clone(), Pipeline, "tick", |epoch, _, out| out.push(Written::Tick(epoch.0)));
+    let decoded = per_epoch(ingested, Pipeline, "decode", decode);
+    let admin = decoded.clone().flat_map(Decoded::admin);
+    let mut align = Align::new(limits);
+    let aligned = per_epoch(decoded, Pipeline, "align", move |epoch, records, out| {
+        align_epoch(&mut align, epoch, records, out);
+    });
+    let faced = measure_faces(aligned.clone(), pool);
+    let reactions = aligned.clone().map(Input::Aligned).concat(faced.clone().flat_map(face_input));
+    let mut measure = Measure::default();
+    let facts = per_epoch(reactions, Pipeline, "measure", move |epoch, inputs, out| {
+        measure.on_epoch(epoch, inputs, out);
+    });
+
+    // Arms, by experiment: selection learns from earlier epochs through one feedback edge.
+    let (handle, learned) = scope.feedback(1);
+    let by_experiment = Exchange::new(|input: &select::Input| hash(input.experiment()));
+    let mut select = Select::default();
+    let selecting = aligned.clone().flat_map(anchored).concat(learned);
+    let decisions = per_epoch(selecting, by_experiment, "select_arm", move |epoch, inputs, out| {
+        select.on_epoch(epoch, inputs, out);
+    });
+
+    // Views: differential collections over facts.
+    let decisions = rows(decisions);
+    let evaluated = view::evaluated(rows(facts.clone().flat_map(said)), decisions.clone());
+    let encounters = view::encounters(rows(facts.clone().flat_map(measured)), evaluated.clone());
+    let rewards = view::rewards(encounters.clone());
+    let rewarded = rewards.clone().inner.map(|((experiment, arm), _, (sum, n))| {
+        select::Input::Reward { experiment, arm, sum: RewardSum { sum, n } }
+    });
+    let administered = admin.clone().map(|(order, _, record)| select::Input::Admin { order, record });
+    rewarded.concat(administered).connect_loop(handle);
+
+    let arms = view::arms(rows(admin).map(|change| (change.2.experiment().to_string(), change)), rewards);
+    let decided = decisions.clone().map(|row| {
+        (row.session_id, SessionFact::Decided(row.selected_arm_id, row.expected_greeting))
+    });
+    let sessions = view::sessions(rows(aligned.clone().flat_map(session_fact)).concat(decided));
+    let classes = aligned.clone().flat_map(aligned_class).concat(faced.clone().flat_map(faced_class));
+    let classes = view::record_classes(rows(classes));
+    let dead = aligned.flat_map(aligned_dead).concat(faced.clone().flat_map(faced_dead)).map(dead_letter_row);
+
+    // Rows out: everything of an epoch to one committing writer.
+    let written = ticks
+        .concat(changes(sessions))
+        .concat(changes(arms))
+        .concat(changes(decisions))
+        .concat(changes(encounters))
+        .concat(changes(view::transcripts(evaluated.clone())))
+        .concat(changes(view::evaluations(evaluated)))
+        .concat(changes(classes))
+        .concat(changes(rows(dead)))
+        .concat(changes(rows(faced.flat_map(face_row))))
+        .concat(fact_changes(facts));
+    commit::gather(written, epochs);
+}
+
+/// A record after decoding, or the dead letter it became.
+#[derive(Clone, Debug)]
+enum Decoded {
+    Arrived(Box<Arrived>),
+    Rejected(Box<(lsie_schemas::log::LogRecord, codec::Rejection)>),
+    Tick,
+}
+
+impl Decoded {
+    fn admin(self) -> Option<(AdminOrder, LogTime, ExperimentRecord)> {
+        match self {
+            Decoded::Arrived(arrived) => match arrived.record {
+                Record::Experiment(record) => {
+                    Some(((arrived.raw.at.partition, arrived.raw.offset), arrived.raw.log_time, record))
+                }
+                _ => None,
+            },
+            _ => None,
+        }
+    }
+}
+
+fn decode(_epoch: LogTime, ingested: Vec<Ingested>, out: &mut Vec<Decoded>) {
+    out.extend(ingested.into_iter().map(|item| match item {
+        Ingested::Tick => Decoded::Tick,
+        Ingested::Record(raw) => match codec::decode(&raw) {
+            Ok(record) => Decoded::Arrived(Box::new(Arrived { raw, record })),
+            Err(rejection) => Decoded::Rejected(Box::new((raw, rejection))),
+        },
+    }));
+}
+
+fn align_epoch(align: &mut Align, epoch: LogTime, decoded: Vec<Decoded>, out: &mut Vec<Aligned>) {
+    let mut records = Vec::with_capacity(decoded.len());
+    for item in decoded {
+        match item {
+            Decoded::Arrived(arrived) => records.push(*arrived),
+            Decoded::Rejected(rejected) => {
+                let (raw, why) = *rejected;
+                out.push(Aligned::Classified(classified(&raw, Class::Filed, &why.reason)));
+                out.push(Aligned::Dead(DeadLetter::new(&raw, why)));
+            }
+            Decoded::Tick => {}
+        }
+    }
+    align.on_epoch(epoch, records, out);
+}
+
+fn face_input(faced: Faced) -> Option<Input> {
+    face_row(faced).map(Input::Face)
+}
+
+fn face_row(faced: Faced) -> Option<lsie_schemas::row::FaceRow> {
+    match faced {
+        Faced::Face(row) => Some(row),
+        _ => None,
+    }
+}
+
+fn faced_class(faced: Faced) -> Option<lsie_operators::align::Classified> {
+    match faced {
+        Faced::Classified(class) => Some(class),
+        _ => None,
+    }
+}
+
+fn faced_dead(faced: Faced) -> Option<DeadLetter> {
+    match faced {
+        Faced::Dead(letter) => Some(letter),
+        _ => None,
+    }
+}
+
+fn aligned_class(word: Aligned) -> Option<lsie_operators::align::Classified> {
+    match word {
+        Aligned::Classified(class) => Some(class),
+        _ => None,
+    }
+}
+
+fn aligned_dead(word: Aligned) -> Option<DeadLetter> {
+    match word {
+        Aligned::Dead(letter) => Some(letter),
+        _ => None,
+    }
+}
+
+fn anchored(word: Aligned) -> Option<select::Input> {
+    match word {
+        Aligned::Anchored { session, experiment, anchor } => {
+            Some(select::Input::Anchored { session, experiment, anchor })
+        }
+        _ => None,
+    }
+}
+
+fn session_fact(word: Aligned) -> Option<(uuid::Uuid, SessionFact)> {
+    match word {
+        Aligned::Started { start, at } => {
+            let (stream_url, experiment) = (start.source_url, start.experiment_id);
+            Some((start.session_id, SessionFact::Started { stream_url, at, experiment }))
+        }
+        Aligned::Anchored { session, anchor, .. } => Some((session, SessionFact::Anchored(anchor))),
+        Aligned::Ended { session, at } => Some((session, SessionFact::Ended(at))),
+        _ => None,
+    }
+}
+
+fn measured(fact: Fact) -> Option<(view::StimulusKey, lsie_operators::measure::Measured)> {
+    match fact {
+        Fact::Measured(session, action, measured) => Some(((session, action), measured)),
+        _ => None,
+    }
+}
+
+fn said(fact: Fact) -> Option<(view::StimulusKey, lsie_operators::measure::Said)> {
+    match fact {
+        Fact::Said(session, action, said) => Some(((session, action), said)),
+        _ => None,
+    }
+}
+
+fn dead_letter_row(letter: DeadLetter) -> DeadLetterRow {
+    DeadLetterRow {
+        topic: letter.at.topic.name().to_string(),
+        partition: i64::from(letter.at.partition),
+        record_offset: letter.offset,
+        log_time: letter.log_time.as_event(),
+        session_id: letter.session_id,
+        reason: letter.rejection.reason,
+        detail: letter.rejection.detail,
+        sha256: letter.sha256,
+        size: letter.size,
+    }
+}
+
+/// A stream of facts as a collection: each is there from its epoch on.
+fn rows<'scope, D: Clone + 'static>(stream: StreamVec<'scope, Time, D>) -> Rows<'scope, D> {
+    per_epoch(stream, Pipeline, "rows", |epoch, facts, out| {
+        out.extend(facts.into_iter().map(|fact| (fact, epoch.0, 1)));
+    })
+    .as_collection()
+}
+
+/// A collection of rows as changes of its table.
+fn changes<'scope, R: TableRow + Clone + 'static>(rows: Rows<'scope, R>) -> StreamVec<'scope, Time, Written> {
+    rows.inner.map(|(row, epoch, diff)| Written::Change(change(&row, LogTime(epoch), diff as i64)))
+}
+
+fn fact_changes<'scope>(facts: StreamVec<'scope, Time, Fact>) -> StreamVec<'scope, Time, Written> {
+    per_epoch(facts, Pipeline, "facts", |epoch, facts, out| {
+        out.extend(facts.iter().filter_map(|fact| {
+            let change = match fact {
+                Fact::Au12(row) => change(row, epoch, 1),
+                Fact::Segment(row) => change(row, epoch, 1),
+                Fact::Metrics(row) => change(row, epoch, 1),
+                Fact::Stimulus(row) => change(row, epoch, 1),
+                Fact::Measured(..) | Fact::Said(..) => return None,
+            };
+            Some(Written::Change(change))
+        }));
+    })
+}
+
+fn change<R: TableRow>(row: &R, epoch: LogTime, diff: i64) -> Change {
+    Change { table: R::TABLE.name.into(), row: row.cells(), epoch, diff }
+}
+
+/// A hash for exchanges, the same in every process and build.
+fn hash(text: &str) -> u64 {
+    text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3))
+}

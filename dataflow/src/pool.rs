@@ -1,0 +1,234 @@
+//! Frames to measured faces outside the workers: a bounded pool works, the operator holds the epoch.
+//!
+//! A session always goes to the same thread, which keeps its decoder and tracker; frames of a session are
+//! measured in order. Results leave the operator at the epoch of their frames, sorted by session and
+//! sequence number, however long the pool took.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use crossbeam_channel::{Receiver, Sender, TrySendError, bounded, unbounded};
+use lsie_operators::align::{Aligned, Class, Classified, FrameJob, classified};
+use lsie_schemas::codec::Rejection;
+use lsie_schemas::record::DeadLetter;
+use lsie_schemas::row::FaceRow;
+use timely::dataflow::StreamVec;
+use timely::dataflow::channels::pact::Pipeline;
+use timely::dataflow::operators::Capability;
+use timely::dataflow::operators::generic::Operator;
+use timely::scheduling::SyncActivator;
+use uuid::Uuid;
+
+use crate::adapter::Time;
+
+/// Jobs that may wait for one thread; what exceeds it waits in the operator.
+const QUEUE: usize = 64;
+
+/// One task of a session.
+#[derive(Clone, Debug)]
+pub enum Task {
+    /// Measure this frame.
+    Frame(Arc<FrameJob>),
+    /// The session ended: hand out what is left and forget it.
+    End(Uuid),
+}
+
+impl Task {
+    fn session(&self) -> Uuid {
+        match self {
+            Task::Frame(job) => job.session,
+            Task::End(session) => *session,
+        }
+    }
+}
+
+/// What a task led to: faces of this and of earlier frames, or the rejection of its access unit.
+#[derive(Clone, Debug, Default)]
+pub struct Outcome {
+    /// Measured frames, in order.
+    pub faces: Vec<FaceRow>,
+    /// Why the access unit could not be decoded.
+    pub rejected: Option<Rejection>,
+}
+
+/// Measures the frames of the sessions of one pool thread. Made on that thread.
+pub type Measurer = Box<dyn FnMut(&Task) -> Outcome>;
+
+/// Makes the measurer of a thread, given its number; a failure ends the start.
+pub type MeasurerFactory = Arc<dyn Fn(usize) -> anyhow::Result<Measurer> + Send + Sync>;
+
+/// What the operator emits.
+#[derive(Clone, Debug)]
+pub enum Faced {
+    /// A measured frame.
+    Face(FaceRow),
+    /// What became of its record.
+    Classified(Classified),
+    /// A record that could not be decoded.
+    Dead(DeadLetter),
+}
+
+struct Job {
+    epoch: Time,
+    tasks: Vec<Task>,
+    reply: Sender<Reply>,
+    activator: SyncActivator,
+}
+
+struct Reply {
+    epoch: Time,
+    results: Vec<Faced>,
+}
+
+/// The threads, shared by all workers of a process.
+#[derive(Clone)]
+pub struct Pool {
+    threads: Arc<Vec<Sender<Job>>>,
+}
+
+impl Pool {
+    /// Starts the threads and waits until each has made its measurer.
+    pub fn start(threads: usize, make: MeasurerFactory) -> anyhow::Result<Pool> {
+        let mut senders = Vec::new();
+        for index in 0..threads.max(1) {
+            let (sender, jobs) = bounded::<Job>(QUEUE);
+            let (ready, started) = bounded(1);
+            let make = make.clone();
+            std::thread::Builder::new().name(format!("infer-{index}")).spawn(move || match make(index) {
+                Ok(measurer) => {
+                    let _ = ready.send(Ok(()));
+                    work(measurer, &jobs);
+                }
+                Err(error) => {
+                    let _ = ready.send(Err(error));
+                }
+            })?;
+            started.recv().map_err(|_| anyhow::anyhow!("an inference thread died at its start"))??;
+            senders.push(sender);
+        }
+        Ok(Pool { threads: Arc::new(senders) })
+    }
+
+    fn thread_of(&self, session: Uuid) -> &Sender<Job> {
+        let index = (session.as_u128() % self.threads.len() as u128) as usize;
+        &self.threads[index]
+    }
+}
+
+fn work(mut measure: Measurer, jobs: &Receiver<Job>) {
+    for job in jobs {
+        let mut results = Vec::with_capacity(job.tasks.len() * 2);
+        for task in &job.tasks {
+            let outcome = measure(task);
+            results.extend(outcome.faces.into_iter().map(Faced::Face));
+            let Task::Frame(frame) = task else { continue };
+            match outcome.rejected {
+                None => results.push(Faced::Classified(classified(&frame.raw, Class::Used, ""))),
+                Some(why) => {
+                    results.push(Faced::Classified(classified(&frame.raw, Class::Filed, &why.reason)));
+                    results.push(Faced::Dead(DeadLetter::new(&frame.raw, why)));
+                }
+            }
+        }
+        // The operator is gone only when the run is over.
+        if job.reply.send(Reply { epoch: job.epoch, results }).is_ok() {
+            let _ = job.activator.activate();
+        }
+    }
+}
+
+/// Work of one open epoch.
+struct Open {
+    capability: Capability<Time>,
+    outstanding: usize,
+    results: Vec<Faced>,
+}
+
+/// Measures the frames among the words of alignment.
+pub fn measure_faces<'scope>(
+    aligned: StreamVec<'scope, Time, Aligned>,
+    pool: Pool,
+) -> StreamVec<'scope, Time, Faced> {
+    let scope = aligned.scope();
+    aligned.unary_frontier(Pipeline, "measure_faces", move |_capability, info| {
+        let activator = scope.worker().sync_activator_for(info.address.to_vec());
+        let (reply, replies) = unbounded::<Reply>();
+        let mut open: BTreeMap<Time, Open> = BTreeMap::new();
+        let mut backlog: VecDeque<(Time, Uuid, Vec<Task>)> = VecDeque::new();
+        move |(input, frontier), output| {
+            input.for_each_stamp(|capability, batches| {
+                let tasks: Vec<Task> = batches.flat_map(|batch| batch.drain(..)).filter_map(task).collect();
+                if tasks.is_empty() {
+                    return;
+                }
+                let Some(kept) = capability.retain_least(output.output_index()) else { return };
+                let epoch = *kept.time();
+                let entry = open.entry(epoch).or_insert_with(|| Open {
+                    capability: kept,
+                    outstanding: 0,
+                    results: Vec::new(),
+                });
+                let mut by_session: BTreeMap<Uuid, Vec<Task>> = BTreeMap::new();
+                for task in tasks {
+                    by_session.entry(task.session()).or_default().push(task);
+                }
+                entry.outstanding += by_session.len();
+                backlog.extend(by_session.into_iter().map(|(session, tasks)| (epoch, session, tasks)));
+            });
+            submit(&pool, &mut backlog, &reply, &activator);
+            for Reply { epoch, results } in replies.try_iter() {
+                if let Some(entry) = open.get_mut(&epoch) {
+                    entry.outstanding -= 1;
+                    entry.results.extend(results);
+                }
+            }
+            while let Some(entry) = open.first_entry() {
+                if entry.get().outstanding > 0 || frontier.less_equal(entry.key()) {
+                    break;
+                }
+                let Open { capability, mut results, .. } = entry.remove();
+                results.sort_by_key(order);
+                output.session(&capability).give_iterator(results.into_iter());
+            }
+        }
+    })
+}
+
+/// Hands over what fits, in order; never blocks the worker.
+fn submit(
+    pool: &Pool,
+    backlog: &mut VecDeque<(Time, Uuid, Vec<Task>)>,
+    reply: &Sender<Reply>,
+    activator: &SyncActivator,
+) {
+    while let Some((epoch, session, tasks)) = backlog.pop_front() {
+        let job = Job { epoch, tasks, reply: reply.clone(), activator: activator.clone() };
+        match pool.thread_of(session).try_send(job) {
+            Ok(()) => {}
+            Err(TrySendError::Full(job)) => return backlog.push_front((epoch, session, job.tasks)),
+            Err(TrySendError::Disconnected(job)) => {
+                // A dead thread means a crashed model: the epoch stays open, and the run must end.
+                backlog.push_front((epoch, session, job.tasks));
+                panic!("an inference thread died; the run cannot go on");
+            }
+        }
+    }
+}
+
+fn task(word: Aligned) -> Option<Task> {
+    match word {
+        Aligned::Frame(job) => Some(Task::Frame(job)),
+        Aligned::Ended { session, .. } => Some(Task::End(session)),
+        _ => None,
+    }
+}
+
+/// Faces by session and sequence number, then the rest in the order of its records.
+fn order(result: &Faced) -> (u8, Uuid, i64) {
+    match result {
+        Faced::Face(face) => (0, face.session_id, face.seq),
+        Faced::Classified(c) => (1, c.session.unwrap_or_default(), 0),
+        Faced::Dead(letter) => (2, letter.session_id.unwrap_or_default(), letter.offset),
+    }
+}
+

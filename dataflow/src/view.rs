@@ -1,0 +1,20 @@
+//! The differential views, one file each: facts in, rows out. Every view is exact at every epoch.
+
+use differential_dataflow::VecCollection;
+
+use crate::adapter::Time;
+
+mod arms;
+mod encounters;
+mod record_classes;
+mod sessions;
+mod transcripts;
+
+pub(crate) use arms::arms;
+pub(crate) use encounters::{StimulusKey, encounters, evaluated, rewards};
+pub(crate) use record_classes::record_classes;
+pub(crate) use sessions::{SessionFact, sessions};
+pub(crate) use transcripts::{evaluations, transcripts};
+
+/// A collection of the dataflow.
+pub(crate) type Rows<'scope, D> = VecCollection<'scope, Time, D, isize>;

@@ -1,0 +1,89 @@
+//! View `encounter_log`: what was measured after a stimulus, joined with whether the greeting was said.
+
+use differential_dataflow::{AsCollection, VecCollection};
+use lsie_operators::gate;
+use lsie_operators::measure::{Measured, Said};
+use lsie_operators::posterior::RewardSum;
+use lsie_schemas::Real;
+use lsie_schemas::row::{DecisionRow, EncounterRow};
+use serde::{Deserialize, Serialize};
+use timely::dataflow::operators::vec::Map;
+use uuid::Uuid;
+
+use super::Rows;
+use crate::adapter::Time;
+
+/// A stimulus: its session and its action.
+pub(crate) type StimulusKey = (Uuid, Uuid);
+
+/// The judgement of what was said to one stimulus.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub(crate) struct Evaluated {
+    pub(crate) said: Said,
+    pub(crate) experiment: String,
+    pub(crate) arm: String,
+    pub(crate) is_match: bool,
+    pub(crate) confidence: Real,
+    pub(crate) reason: String,
+    pub(crate) method: String,
+    pub(crate) version: String,
+}
+
+/// What was said, judged against the greeting of the session's arm.
+pub(crate) fn evaluated<'scope>(
+    said: Rows<'scope, (StimulusKey, Said)>,
+    decisions: Rows<'scope, DecisionRow>,
+) -> Rows<'scope, (StimulusKey, Evaluated)> {
+    let by_session = said.map(|((session, action), said)| (session, (action, said)));
+    by_session.join_map(decisions.map(|row| (row.session_id, row)), |session, (action, said), decision| {
+        let judged = gate::judge(&decision.expected_greeting, &said.text);
+        let evaluated = Evaluated {
+            said: said.clone(),
+            experiment: decision.experiment_id.clone(),
+            arm: decision.selected_arm_id.clone(),
+            is_match: judged.is_match,
+            confidence: Real(judged.confidence),
+            reason: judged.reason.into(),
+            method: judged.method.into(),
+            version: judged.version.into(),
+        };
+        ((*session, *action), evaluated)
+    })
+}
+
+/// One row per stimulus that was measured and judged; without a judgement there is none (`math.md` §6).
+pub(crate) fn encounters<'scope>(
+    measured: Rows<'scope, (StimulusKey, Measured)>,
+    evaluated: Rows<'scope, (StimulusKey, Evaluated)>,
+) -> Rows<'scope, EncounterRow> {
+    measured.join_map(evaluated, |(session, _), measured, judged| {
+        let gate = i64::from(judged.is_match);
+        EncounterRow {
+            session_id: *session,
+            segment_id: measured.segment_id.clone(),
+            experiment_id: judged.experiment.clone(),
+            arm: judged.arm.clone(),
+            timestamp_utc: measured.window_end,
+            gated_reward: Real(if judged.is_match { measured.p90.0 } else { 0.0 }),
+            p90_intensity: measured.p90,
+            semantic_gate: gate,
+            is_valid: true,
+            n_frames: measured.n_frames,
+            baseline_neutral: measured.baseline,
+            stimulus_time: Real::finite(measured.at.seconds()),
+        }
+    })
+}
+
+/// Sum and number of rewards per (experiment, arm), in the difference: exact and independent of order.
+pub(crate) fn rewards<'scope>(
+    encounters: Rows<'scope, EncounterRow>,
+) -> VecCollection<'scope, Time, (String, String), (i128, i64)> {
+    let sums = encounters.inner.map(|(row, time, diff)| {
+        // A reward outside [0, 1] changes nothing (`contracts.md` §14); P90 times gate never is.
+        let RewardSum { sum, n } = RewardSum::of(row.gated_reward.0).unwrap_or_default();
+        let copies = diff as i64;
+        ((row.experiment_id, row.arm), time, (sum * i128::from(copies), n * copies))
+    });
+    sums.as_collection()
+}

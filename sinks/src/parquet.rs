@@ -75,8 +75,8 @@ pub struct ParquetSink {
 impl ParquetSink {
     /// Opens a directory of an earlier run, or makes a new one where nothing is.
     ///
-    /// Refused: a directory that holds anything else, that another writer has open, or whose tables have other
-    /// columns than the catalog's.
+    /// Refused: a directory that holds anything else, one that another writer has open, and one whose
+    /// tables have other columns than the catalog's.
     pub fn open(dir: &Path, catalog: Catalog, options: Options) -> Result<ParquetSink, Error> {
         let lock = file::claim(dir)?;
         let mut manifest = Manifest::read(dir)?.unwrap_or_default();

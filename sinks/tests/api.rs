@@ -4,7 +4,7 @@ mod common;
 
 use axum::body::{Body, to_bytes};
 use axum::http::{Method, Request, StatusCode};
-use common::{arm, at, change, drive, encounter, metrics, segment, session, session_id};
+use common::{arm, change, drive, encounter, metrics, segment, session, session_id};
 use lsie_schemas::{Change, LogTime, shape};
 use lsie_sinks::views::{Shutdown, router};
 use lsie_sinks::{Catalog, Views};
@@ -139,10 +139,7 @@ async fn encounters_newest_created_first() {
     let views = views();
     let all = get(&views, "/api/v1/encounters").await;
     assert_eq!(field(&all, "arm"), ["a", "c", "a", "b"]);
-    assert_eq!(
-        field(&all, "created_at")[0],
-        json!(at(0).canonical().replace("2026-02-02T02:40:00Z", "1970-01-01T00:00:03Z"))
-    );
+    assert_eq!(field(&all, "created_at")[0], json!("1970-01-01T00:00:03Z"));
     let names = ["arm", "baseline_neutral", "created_at", "experiment_id", "gated_reward", "id", "is_valid"];
     let object = all[0].as_object().expect("an object");
     assert_eq!(object.keys().take(7).collect::<Vec<_>>(), names);
@@ -175,7 +172,8 @@ async fn bad_queries_are_named() {
 async fn summary_of_an_experiment_best_arm_first() {
     let expected = json!([
         {
-            "arm": "a", "encounter_count": 2, "valid_count": 2, "avg_reward": 0.625, "avg_valid_reward": 0.625,
+            "arm": "a", "encounter_count": 2, "valid_count": 2,
+            "avg_reward": 0.625, "avg_valid_reward": 0.625,
             "avg_p90": 0.625, "gate_rate": 1.0, "avg_frames": 150.0,
             "first_encounter": "2026-02-02T02:40:20Z", "last_encounter": "2026-02-02T02:40:40Z",
         },

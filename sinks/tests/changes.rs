@@ -86,7 +86,8 @@ fn progress(epoch: u64) -> Event {
 fn changed(epoch: u64, name: &str, value: i64, diff: i64, created: u64, updated: u64) -> Event {
     let id = TOTALS.id_of(&total(epoch, name, value, diff).row);
     let time = |s: u64| format!("1970-01-01T00:00:0{s}Z");
-    let row = json!({"id": id, "name": name, "total": value, "created_at": time(created), "updated_at": time(updated)});
+    let (created, updated) = (time(created), time(updated));
+    let row = json!({"id": id, "name": name, "total": value, "created_at": created, "updated_at": updated});
     Event { name: "change".into(), id: None, data: json!({"epoch": epoch, "diff": diff, "row": row}) }
 }
 

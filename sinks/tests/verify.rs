@@ -61,17 +61,15 @@ fn another_path_to_the_same_rows_is_a_difference_of_history() {
     let detour = vec![(5, vec![total(5, "a", 1, 1)]), (7, vec![total(7, "a", 1, -1), total(7, "a", 2, 1)])];
     assert_eq!(
         differences(&straight, &detour),
-        [
-            "totals: history differs; first row name=\"a\": change by +1 at epoch 5 against change by +1 at epoch 5; \
-          column total: 2 against 1"
-        ]
+        ["totals: history differs; first row name=\"a\": change by +1 at epoch 5 against \
+          change by +1 at epoch 5; \
+          column total: 2 against 1"]
     );
     let later = vec![(6, vec![total(6, "a", 2, 1)])];
     assert_eq!(
         differences(&straight, &later),
-        [
-            "totals: history differs; first row name=\"a\": change by +1 at epoch 5 against change by +1 at epoch 6"
-        ]
+        ["totals: history differs; first row name=\"a\": change by +1 at epoch 5 against \
+          change by +1 at epoch 6"]
     );
     let (a, b) = (summary(&written(eager(), &straight)), summary(&written(eager(), &detour)));
     assert_eq!(a.state(), b.state());

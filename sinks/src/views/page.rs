@@ -14,7 +14,8 @@ const HEAD: &str = r#"<!doctype html>
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>LSIE</title>
 <style>
-  body { font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; color: #222 }
+  body { font: 16px/1.5 system-ui, sans-serif; color: #222 }
+  body { max-width: 60rem; margin: 2rem auto; padding: 0 1rem }
   code { background: #f3f3f3; padding: 0 .2rem }
   table { border-collapse: collapse; width: 100% }
   td, th { text-align: left; padding: .3rem .6rem; border-bottom: 1px solid #ddd; vertical-align: top }
@@ -23,9 +24,12 @@ const HEAD: &str = r#"<!doctype html>
 <p>The API is at <code>/api/v1</code>. Every answer names the epoch it is as of in the header
 <code>X-Lsie-Epoch</code> (log time, ms).</p>
 <ul>
-<li><a href="/api/v1/sessions">/api/v1/sessions</a>, <code>/api/v1/sessions/{session_id}</code></li>
-<li><a href="/api/v1/encounters">/api/v1/encounters</a>, <code>/api/v1/encounters/{experiment_id}/summary</code></li>
-<li><a href="/api/v1/experiments">/api/v1/experiments</a>, <code>/api/v1/experiments/{experiment_id}</code></li>
+<li><a href="/api/v1/sessions">/api/v1/sessions</a>,
+    <code>/api/v1/sessions/{session_id}</code></li>
+<li><a href="/api/v1/encounters">/api/v1/encounters</a>,
+    <code>/api/v1/encounters/{experiment_id}/summary</code></li>
+<li><a href="/api/v1/experiments">/api/v1/experiments</a>,
+    <code>/api/v1/experiments/{experiment_id}</code></li>
 <li><a href="/api/v1/segments">/api/v1/segments</a></li>
 <li><a href="/api/v1/views">/api/v1/views</a>: every view, with its columns</li>
 <li><a href="/health">/health</a>: whether the process lives</li>

@@ -2,6 +2,7 @@
 
 mod clock;
 pub mod conformance;
+pub mod feed;
 pub mod file_log;
 mod limits;
 pub mod open;

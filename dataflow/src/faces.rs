@@ -1,6 +1,6 @@
 //! What an inference thread does with frames: one face meter per session, the models shared by all.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -46,8 +46,10 @@ fn blind_row(job: &FrameJob) -> FaceRow {
 /// One session on its thread.
 struct Session {
     meter: FaceMeter,
-    /// Sequence numbers of frames inside the decoder, by capture time.
-    inside: BTreeMap<i64, VecDeque<u64>>,
+    /// Capture times of the units inside the decoder, by sequence number.
+    inside: BTreeMap<i64, EventTime>,
+    /// The sequence number that follows without a gap.
+    next: Option<u64>,
 }
 
 fn measurer(folder: &Path, max_pixels: u32) -> anyhow::Result<Measurer> {
@@ -59,7 +61,7 @@ fn measurer(folder: &Path, max_pixels: u32) -> anyhow::Result<Measurer> {
             Task::Frame(job) => frame(job, max_pixels, &mut sessions, &mut models, &model),
             Task::End(session) => sessions.remove(session).map_or(Ok(Outcome::default()), |mut ended| {
                 let measured = ended.meter.finish(&mut models)?;
-                Ok(Outcome { faces: rows(*session, measured, &mut ended.inside, &model), rejected: None })
+                Ok(Outcome { faces: ended.rows(*session, measured, &model), rejected: None })
             }),
         };
         // A model that fails is no property of the input: nothing may be concluded from it.
@@ -75,48 +77,42 @@ fn frame(
     model: &str,
 ) -> anyhow::Result<Outcome> {
     if !sessions.contains_key(&job.session) {
-        let session = Session { meter: FaceMeter::new(max_pixels)?, inside: BTreeMap::new() };
+        let session = Session { meter: FaceMeter::new(max_pixels)?, inside: BTreeMap::new(), next: None };
         sessions.insert(job.session, session);
     }
     let Some(session) = sessions.get_mut(&job.session) else { return Ok(Outcome::default()) };
-    session.inside.entry(job.capture.0).or_default().push_back(job.seq);
-    let pushed = session.meter.push(&job.raw.value, job.capture.0, job.key_frame, models)?;
+    let mut measured = match session.next.replace(job.seq + 1) {
+        Some(expected) if expected != job.seq => session.meter.gap(models)?,
+        _ => Vec::new(),
+    };
+    // The decoder hands this number back with the frame.
+    let seq = job.seq as i64;
+    session.inside.insert(seq, job.capture);
+    let pushed = session.meter.push(&job.raw.value, seq, job.key_frame, models)?;
+    measured.extend(pushed.measured);
     if pushed.rejected.is_some() {
-        take(&mut session.inside, job.capture.0, true);
+        session.inside.remove(&seq);
     }
     Ok(Outcome {
-        faces: rows(job.session, pushed.measured, &mut session.inside, model),
+        faces: session.rows(job.session, measured, model),
         rejected: pushed.rejected.map(|reason| Rejection::new(reason, "the access unit cannot be decoded")),
     })
 }
 
-fn rows(
-    session: Uuid,
-    measured: Vec<Measured>,
-    inside: &mut BTreeMap<i64, VecDeque<u64>>,
-    model: &str,
-) -> Vec<FaceRow> {
-    let row = |face: Measured| {
-        let seq = take(inside, face.capture_us, false)?;
-        Some(FaceRow {
-            session_id: session,
-            seq: seq as i64,
-            capture_utc: EventTime(face.capture_us),
-            ratio: face.ratio.and_then(Real::finite),
-            present: face.present,
-            reason: face.reason.map(str::to_string),
-            model: model.to_string(),
-        })
-    };
-    measured.into_iter().filter_map(row).collect()
-}
-
-/// Takes the newest or the oldest sequence number of a capture time.
-fn take(inside: &mut BTreeMap<i64, VecDeque<u64>>, capture_us: i64, newest: bool) -> Option<u64> {
-    let waiting = inside.get_mut(&capture_us)?;
-    let seq = if newest { waiting.pop_back() } else { waiting.pop_front() };
-    if waiting.is_empty() {
-        inside.remove(&capture_us);
+impl Session {
+    fn rows(&mut self, session: Uuid, measured: Vec<Measured>, model: &str) -> Vec<FaceRow> {
+        let row = |face: Measured| {
+            let seq = face.capture_us;
+            Some(FaceRow {
+                session_id: session,
+                seq,
+                capture_utc: self.inside.remove(&seq)?,
+                ratio: face.ratio.and_then(Real::finite),
+                present: face.present,
+                reason: face.reason.map(str::to_string),
+                model: model.to_string(),
+            })
+        };
+        measured.into_iter().filter_map(row).collect()
     }
-    seq
 }

@@ -4,6 +4,7 @@
 //! by epoch, keeps the views, and hands complete epochs to sinks.
 
 pub mod adapter;
+pub mod cli;
 pub mod commit;
 pub mod config;
 pub mod coordinator;

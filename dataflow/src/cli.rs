@@ -1,0 +1,78 @@
+//! The command line: one file per command.
+
+mod demo;
+mod doctor;
+mod feed;
+mod recordings;
+mod replay;
+mod run;
+mod running;
+mod summary;
+mod topics;
+mod verify;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::config::Config;
+
+/// LSIE, the live stream inference engine: topics in, synchronised 30-second segments, measures, rewards and
+/// posteriors out. Results are a pure function of the log.
+#[derive(Debug, Parser)]
+#[command(name = "lsie", version, arg_required_else_help = true)]
+pub struct Cli {
+    /// Configuration file; `lsie.toml` of the current folder is taken when there is one.
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Address of the log: kafka:HOST:PORT[,…] or file:DIR.
+    #[arg(long, global = true, value_name = "ADDRESS")]
+    log: Option<String>,
+    /// Prefix of the topic set.
+    #[arg(long, global = true)]
+    prefix: Option<String>,
+    /// Timely workers.
+    #[arg(long, global = true)]
+    workers: Option<usize>,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// The whole product on one machine: a made session, the embedded log, tables and views.
+    Demo(demo::Demo),
+    /// Check log, topics, models, disk and configuration: one line each, with the mend.
+    Doctor(doctor::Doctor),
+    /// Publish recorded session directories to the topics.
+    Feed(feed::Feed),
+    /// Run a recorded range of the topics through the same graph into a fresh directory.
+    Replay(replay::Replay),
+    /// Run live against the topics.
+    Run(run::RunLive),
+    /// Create or check the topics.
+    Topics(topics::Topics),
+    /// Hash the tables of a result directory, or compare two.
+    Verify(verify::Verify),
+}
+
+impl Cli {
+    /// Runs the command.
+    pub fn run(self) -> anyhow::Result<ExitCode> {
+        let mut config = Config::load(self.config.as_deref())?;
+        config.log.address = self.log.unwrap_or(config.log.address);
+        config.log.prefix = self.prefix.unwrap_or(config.log.prefix);
+        config.engine.workers = self.workers.unwrap_or(config.engine.workers);
+        config.check()?;
+        match self.command {
+            Command::Demo(command) => command.run(config),
+            Command::Doctor(command) => command.run(config),
+            Command::Feed(command) => command.run(config),
+            Command::Replay(command) => command.run(config),
+            Command::Run(command) => command.run(config),
+            Command::Topics(command) => command.run(config),
+            Command::Verify(command) => command.run(),
+        }
+    }
+}

@@ -1,0 +1,37 @@
+//! `lsie replay`: the same graph over recorded epochs, into a fresh directory.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::ensure;
+use clap::Args;
+use lsie_schemas::LogTime;
+
+use super::running::{engine, open_log, parquet, run_with_progress};
+use crate::config::Config;
+use crate::engine::Run;
+
+/// Replay the topics from their beginning. With the epoch table of a live run, the result is the live run's,
+/// byte for byte; topics without a table get one by rule.
+#[derive(Debug, Args)]
+pub(super) struct Replay {
+    /// Directory of the result tables; it must not hold any yet.
+    #[arg(long, value_name = "DIR")]
+    out: PathBuf,
+    /// Log time of the last epoch to take, ms since the Unix epoch; default: the last of the table.
+    #[arg(long, value_name = "MS")]
+    until: Option<u64>,
+}
+
+impl Replay {
+    pub(super) fn run(self, config: Config) -> anyhow::Result<ExitCode> {
+        let empty = !self.out.exists() || std::fs::read_dir(&self.out)?.next().is_none();
+        ensure!(empty, "{} is not empty; a replay goes into a fresh directory", self.out.display());
+        let log = open_log(&config)?;
+        let sinks = vec![parquet(&config, &self.out)?];
+        let tail_ms = config.session.max_wait_ms;
+        run_with_progress(engine(&config, log, tail_ms), Run::Bounded(self.until.map(LogTime)), sinks)?;
+        println!("tables in {}; `lsie verify` gives their hashes", self.out.display());
+        Ok(ExitCode::SUCCESS)
+    }
+}

@@ -1,0 +1,49 @@
+//! `lsie run`: live against the topics.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use anyhow::bail;
+use clap::Args;
+use lsie_sinks::{Catalog, Views};
+
+use super::running::{end_on_signal, engine, open_log, parquet, run_with_progress, serve};
+use super::topics;
+use crate::config::Config;
+use crate::engine::Run;
+
+/// Run live until a signal: epochs of the table first, then new ones. Tables go to Parquet, views to HTTP.
+#[derive(Debug, Args)]
+pub(super) struct RunLive {
+    /// Directory of the result tables.
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+    /// Port of the views; 0: any free one.
+    #[arg(long)]
+    port: Option<u16>,
+}
+
+impl RunLive {
+    pub(super) fn run(self, config: Config) -> anyhow::Result<ExitCode> {
+        let log = open_log(&config)?;
+        let problems = topics::check(&*log, &config)?;
+        if !problems.is_empty() {
+            bail!("the topics are not as they should be:\n  {}", problems.join("\n  "));
+        }
+        let views = Views::new(Catalog::all());
+        let mut listen = config.api.listen;
+        listen.set_port(self.port.unwrap_or(listen.port()));
+        let dir = self.out.unwrap_or_else(|| config.parquet.dir.clone());
+        let sinks = vec![parquet(&config, &dir)?, Box::new(views.sink())];
+        let server = serve(&views, listen)?;
+        views.serve();
+        println!("tables in {}", dir.display());
+        let ending = Arc::new(AtomicBool::new(false));
+        end_on_signal(ending.clone())?;
+        run_with_progress(engine(&config, log, 0), Run::Live(ending), sinks)?;
+        server.stop()?;
+        Ok(ExitCode::SUCCESS)
+    }
+}

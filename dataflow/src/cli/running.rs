@@ -1,0 +1,124 @@
+//! What every command that runs the engine shares: opening the log, the sinks, progress, and the end.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use anyhow::Context;
+use indicatif::{ProgressBar, ProgressStyle};
+use lsie_schemas::log::Log;
+use lsie_sinks::parquet::{Options, Run as Writer};
+use lsie_sinks::views::{Server, router};
+use lsie_sinks::{Catalog, ParquetSink, Sink, Views};
+
+use crate::config::Config;
+use crate::engine::{Engine, Run};
+use crate::faces;
+use crate::ingest::Shared;
+
+/// Opens the log of the configuration.
+pub(super) fn open_log(config: &Config) -> anyhow::Result<Arc<dyn Log>> {
+    let log = &config.log;
+    Ok(lsie_connectors::open(&log.address, &log.prefix, &log.properties)?)
+}
+
+/// The engine of the configuration; `tail_ms` of log time is added after a feed's last record.
+pub(super) fn engine(config: &Config, log: Arc<dyn Log>, tail_ms: u64) -> Engine {
+    Engine {
+        log,
+        workers: config.engine.workers,
+        pool_threads: config.pool_threads(),
+        measurer: faces::with_models(config.models_folder(), config.models.max_pixels),
+        limits: config.session,
+        fetch: config.fetch(),
+        budget_bytes: config.engine.budget_mib << 20,
+        cut: config.cut(tail_ms),
+    }
+}
+
+/// The Parquet tables in a directory.
+pub(super) fn parquet(config: &Config, dir: &Path) -> anyhow::Result<Box<dyn Sink>> {
+    let run = Writer { engine: format!("lsie {}", env!("CARGO_PKG_VERSION")), config: String::new() };
+    let options = Options {
+        flush_epochs_ms: config.parquet.flush_ms,
+        max_files: config.parquet.max_files,
+        run,
+        ..Options::default()
+    };
+    let sink = ParquetSink::open(dir, Catalog::all(), options).context("the result tables")?;
+    Ok(Box::new(sink))
+}
+
+/// Serves views at an address; says where.
+pub(super) fn serve(views: &Views, address: SocketAddr) -> anyhow::Result<Server> {
+    let server = Server::start(address, |shutdown| router(views.clone(), shutdown)).with_context(|| {
+        format!("views on {address}; another program may hold the port, --port 0 takes any free one")
+    })?;
+    println!("views on http://{}/", server.address());
+    Ok(server)
+}
+
+/// Runs the engine and shows how far it is, on a terminal only.
+pub(super) fn run_with_progress(engine: Engine, run: Run, sinks: Vec<Box<dyn Sink>>) -> anyhow::Result<()> {
+    let shared = Arc::new(Shared::default());
+    let over = Arc::new(AtomicBool::new(false));
+    let shown = std::thread::Builder::new().name("progress".into()).spawn({
+        let (shared, over) = (shared.clone(), over.clone());
+        let live = matches!(run, Run::Live(_));
+        move || show(&shared, &over, live)
+    })?;
+    let result = engine.run(run, sinks, shared);
+    over.store(true, Ordering::SeqCst);
+    let _ = shown.join();
+    result
+}
+
+fn show(shared: &Shared, over: &AtomicBool, live: bool) {
+    let bar = ProgressBar::new(0);
+    let template = if live {
+        "{spinner} log time {msg}  running {elapsed}"
+    } else {
+        "{bar:40} {percent:>3} %  log time {msg}  {elapsed}, {eta} left"
+    };
+    if let Ok(style) = ProgressStyle::with_template(template) {
+        bar.set_style(style);
+    }
+    while !over.load(Ordering::SeqCst) {
+        let (first, last) = (shared.span.0.load(Ordering::SeqCst), shared.span.1.load(Ordering::SeqCst));
+        let committed = shared.committed.load(Ordering::SeqCst);
+        bar.set_length(last.saturating_sub(first));
+        bar.set_position(committed.saturating_sub(first).min(last.saturating_sub(first)));
+        if committed > 0 {
+            bar.set_message(lsie_schemas::LogTime(committed).as_event().canonical());
+        }
+        bar.tick();
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    bar.finish_and_clear();
+}
+
+/// Waits for Ctrl-C or a termination signal; then sets the flag.
+pub(super) fn end_on_signal(ending: Arc<AtomicBool>) -> anyhow::Result<()> {
+    std::thread::Builder::new().name("signals".into()).spawn(move || {
+        let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else { return };
+        runtime.block_on(async {
+            let terminated = async {
+                match tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
+                    Ok(mut signal) => {
+                        signal.recv().await;
+                    }
+                    Err(_) => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                _ = tokio::signal::ctrl_c() => {}
+                () = terminated => {}
+            }
+        });
+        eprintln!("stopping: finishing the last epoch");
+        ending.store(true, Ordering::SeqCst);
+    })?;
+    Ok(())
+}

@@ -1,0 +1,63 @@
+//! The readable end of a demo: segments, encounters, rewards and posteriors.
+
+use lsie_schemas::TableRow;
+use lsie_schemas::row::{ArmRow, EncounterRow, RecordClassRow, SegmentRow, SessionRow};
+use lsie_sinks::Views;
+
+/// Prints what the views hold.
+pub(super) fn print(views: &Views) {
+    println!("\nsessions");
+    for row in rows::<SessionRow>(views) {
+        let arm = row.active_arm.unwrap_or_else(|| "none".into());
+        let ended = row.ended_at.map_or_else(|| "running".into(), |at| at.canonical());
+        println!("  {}  arm {arm}  {} to {ended}", row.session_id, row.started_at.canonical());
+    }
+    println!("\nsegments          window                                                  closed by  frames  faces  audio s");
+    for row in rows::<SegmentRow>(views) {
+        println!(
+            "  {} {:>3}  {} .. {}  {:9} {:>7} {:>6} {:>8.1}",
+            short(&row.session_id.to_string()),
+            row.ordinal,
+            row.window_start_utc.canonical(),
+            row.window_end_utc.canonical(),
+            row.closed_by,
+            row.video_frames,
+            row.face_frames,
+            row.audio_samples as f64 / 16e3
+        );
+    }
+    println!("\nencounters   stimulus time      arm               P90   gate  reward  frames  baseline");
+    for row in rows::<EncounterRow>(views) {
+        println!(
+            "  {}   {:.3}   {:16} {:.3}  {:>4}   {:.3}  {:>6}  {}",
+            short(&row.session_id.to_string()),
+            row.stimulus_time.map_or(0.0, |t| t.0),
+            row.arm,
+            row.p90_intensity.0,
+            row.semantic_gate,
+            row.gated_reward.0,
+            row.n_frames,
+            row.baseline_neutral.map_or_else(|| "-".into(), |b| format!("{:.3}", b.0)),
+        );
+    }
+    println!("\nposteriors   arm               alpha    beta    mean");
+    for row in rows::<ArmRow>(views) {
+        let (alpha, beta) = (row.alpha_param.0, row.beta_param.0);
+        println!("  {:8}   {:16} {alpha:>6.3}  {beta:>6.3}   {:.3}", short(&row.experiment_id), row.arm, alpha / (alpha + beta));
+    }
+    println!("\nrecords      topic         class      count");
+    for row in rows::<RecordClassRow>(views) {
+        println!("  {:8}   {:12}  {:9} {:>6}  {}", short(&row.session), row.topic, row.class, row.records, row.reason);
+    }
+}
+
+fn rows<R: TableRow>(views: &Views) -> Vec<R> {
+    let Some(at) = views.catalog().position(R::TABLE.name) else { return Vec::new() };
+    let state = views.read();
+    let entries = state.table(at).into_iter().flat_map(|table| table.entries());
+    entries.filter_map(|entry| R::from_cells(&entry.row)).collect()
+}
+
+fn short(text: &str) -> &str {
+    text.get(..8).unwrap_or(text)
+}

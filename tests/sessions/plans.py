@@ -90,7 +90,8 @@ def proof(arm_id, smile, text):
         experiment_id="posterior_proof_v1",
         arm_id=arm_id,
         greeting_text=text,
-        stimuli=tuple(Stimulus(8.0 + 6.5 * k, text, True, smile) for k in range(10)),
+        # No sentence crosses the end of a segment.
+        stimuli=tuple(Stimulus(round(8.0 + 6.05 * k, 2), text, True, smile) for k in range(10)),
     )
 
 

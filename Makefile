@@ -1,0 +1,39 @@
+# One command for each task. `make` alone lists them. All of them install what is missing, and say what.
+
+target := $(or $(CARGO_TARGET_DIR),target)
+
+.PHONY: help demo models build test check bench deny
+
+help:
+	@echo "LSIE: topics in, synchronised 30-second segments, measures, rewards and posteriors out."
+	@echo
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
+	@echo
+	@echo "Start with make demo. One test alone: tests/run.sh with cargo test --release --workspace NAME"
+
+demo: build models ## the whole product on this machine: one made session, from its records to its posteriors
+	$(target)/release/lsie demo --exit-when-done --port 0
+
+models: ## fetch ONNX Runtime and the face models into the cache, verified by hash
+	@docker/setup/packages.sh build
+	@docker/setup/models.sh
+
+# --examples builds none (there are none); it makes cargo choose the features that the tests need as well, so
+# that `make test` after `make demo` builds nothing a second time.
+build: ## the binary lsie, into target/release
+	@command -v cargo >/dev/null || { echo "cargo is missing: install Rust with rustup; Cargo.toml names the version"; exit 1; }
+	@docker/setup/packages.sh build
+	cargo build --release --locked --workspace --bins --examples
+
+test: ## everything that must hold: format, lints, all tests on a real Kafka and a real PostgreSQL, docs
+	@tests/run.sh
+
+check: ## the quick part of it: format and lints
+	@tests/run.sh check
+
+bench: ## measure; what the figures mean and the bars they are held against: docs/BENCHMARKS.md
+	@tests/run.sh with cargo bench --locked --workspace --bench '*'
+
+deny: ## licences, advisories and sources of all dependencies; installs cargo-deny first, which takes minutes
+	@cargo deny --version >/dev/null 2>&1 || cargo install --locked cargo-deny
+	cargo deny --locked --workspace check

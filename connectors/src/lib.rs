@@ -4,9 +4,11 @@ mod clock;
 pub mod conformance;
 pub mod feed;
 pub mod file_log;
+pub mod kafka;
 mod limits;
 pub mod open;
 
 pub use file_log::FileLog;
+pub use kafka::{KafkaConfig, KafkaLog};
 pub use limits::MAX_ENVELOPE_BYTES;
 pub use open::open;

@@ -1,0 +1,204 @@
+//! The log on Apache Kafka.
+//!
+//! - **Appends** are idempotent, acknowledged by all in-sync replicas, and go to the partition that
+//!   [`partition_of`] names; an append returns when every record has its delivery report.
+//! - **Readers** are assigned their partitions by hand and join no consumer group, so nothing rebalances
+//!   behind the engine's back. They read committed records only and check checksums.
+//! - **Fences** are transactional producers: the broker refuses the earlier holder of an id. Their appends
+//!   leave transaction marks, which count as offsets but hold no record.
+//! - **Nothing waits for ever**: every request has [`KafkaConfig::timeout`].
+
+mod admin;
+mod block_on;
+mod client;
+mod config;
+mod consumer;
+mod fenced;
+mod probe;
+mod producer;
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use lsie_schemas::log::{
+    AppendRecord, Appended, Fetch, Log, LogError, LogReader, NewRecord, TopicPartition, TopicSpec, TopicState,
+};
+use lsie_schemas::topic::partition_of;
+use lsie_schemas::{LogTime, Topic};
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::RDKafkaErrorCode;
+use rdkafka::{Offset, TopicPartitionList};
+
+use admin::Admin;
+use client::{Connection, Events};
+pub use config::KafkaConfig;
+use consumer::KafkaReader;
+use fenced::FencedProducer;
+use producer::{Placed, Producer};
+
+use crate::limits;
+
+/// How long the first answer of a broker may take.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// A topic set on a Kafka cluster; a handle that is cheap to clone.
+#[derive(Clone)]
+pub struct KafkaLog {
+    shared: Arc<Shared>,
+}
+
+/// What all handles, readers and appenders of one connection share.
+struct Shared {
+    connection: Connection,
+    /// Asks for metadata and offsets; never consumes.
+    asking: BaseConsumer<Events>,
+    admin: Admin,
+    /// Partition counts; a topic's count never changes (another count is another topic set).
+    partitions: Mutex<BTreeMap<Topic, i32>>,
+    /// Made by the first append; made anew after a fatal error.
+    producer: Mutex<Option<Arc<Producer>>>,
+}
+
+impl KafkaLog {
+    /// Connects, and makes sure that a broker answers.
+    pub fn connect(config: KafkaConfig) -> Result<KafkaLog, LogError> {
+        let connection = Connection::new(config)?;
+        let asking: BaseConsumer<Events> = connection.create("asking", |client| {
+            client.set("isolation.level", "read_committed");
+        })?;
+        let topic = connection.topic(Topic::Control);
+        let answer = asking.fetch_metadata(Some(&topic), CONNECT_TIMEOUT.min(connection.timeout()));
+        answer.map_err(|e| connection.error("reach a broker", &e))?;
+        let admin = Admin::new(&connection)?;
+        let (partitions, producer) = (Mutex::default(), Mutex::default());
+        Ok(KafkaLog { shared: Arc::new(Shared { connection, asking, admin, partitions, producer }) })
+    }
+}
+
+impl AppendRecord for KafkaLog {
+    fn append(&self, records: Vec<NewRecord>) -> Result<Vec<Appended>, LogError> {
+        let placed = self.shared.place(&records)?;
+        let producer = self.shared.producer()?;
+        let appended = producer.append(&self.shared.connection, &placed);
+        if appended.is_err() && producer.is_broken() {
+            *lock(&self.shared.producer) = None;
+        }
+        appended
+    }
+}
+
+impl Log for KafkaLog {
+    fn create_topics(&self, specs: &[TopicSpec]) -> Result<(), LogError> {
+        self.shared.create_topics(specs)
+    }
+
+    fn topic(&self, topic: Topic) -> Result<Option<TopicState>, LogError> {
+        self.shared.state(topic)
+    }
+
+    fn bounds(&self, at: TopicPartition) -> Result<(i64, i64), LogError> {
+        self.shared.bounds(at)
+    }
+
+    fn offset_at(&self, at: TopicPartition, time: LogTime) -> Result<Option<i64>, LogError> {
+        self.shared.offset_at(at, time)
+    }
+
+    fn reader(&self, from: &[(TopicPartition, i64)], fetch: Fetch) -> Result<Box<dyn LogReader>, LogError> {
+        Ok(Box::new(KafkaReader::new(self.shared.clone(), from, fetch)?))
+    }
+
+    fn fenced(&self, id: &str) -> Result<Box<dyn AppendRecord>, LogError> {
+        Ok(Box::new(FencedProducer::new(self.shared.clone(), id)?))
+    }
+}
+
+impl Shared {
+    /// How many partitions a topic has, or `None` if it does not exist.
+    fn partitions(&self, topic: Topic) -> Result<Option<i32>, LogError> {
+        if let Some(count) = lock(&self.partitions).get(&topic) {
+            return Ok(Some(*count));
+        }
+        let name = self.connection.topic(topic);
+        let metadata = self.asking.fetch_metadata(Some(&name), self.connection.timeout());
+        let metadata = metadata.map_err(|e| self.connection.error(&format!("look up topic {name}"), &e))?;
+        let found = metadata.topics().iter().find(|found| found.name() == name);
+        let error = found.and_then(|found| found.error()).map(RDKafkaErrorCode::from);
+        let count = match (found, error) {
+            (Some(_), Some(RDKafkaErrorCode::UnknownTopicOrPartition)) | (None, _) => return Ok(None),
+            (Some(_), Some(code)) => {
+                return Err(self.connection.coded(&format!("look up topic {name}"), code, ""));
+            }
+            (Some(found), None) => found.partitions().len(),
+        };
+        if count == 0 {
+            return Ok(None);
+        }
+        lock(&self.partitions).insert(topic, count as i32);
+        Ok(Some(count as i32))
+    }
+
+    /// Refuses a partition that does not exist.
+    fn require(&self, at: TopicPartition) -> Result<(), LogError> {
+        let count = self.partitions(at.topic)?.unwrap_or(0);
+        if (0..count).contains(&at.partition) {
+            return Ok(());
+        }
+        let name = self.connection.topic(at.topic);
+        Err(LogError::Missing(format!("{name}[{}] on {}", at.partition, self.connection.bootstrap())))
+    }
+
+    /// Checks records and finds their partitions.
+    fn place<'r>(&self, records: &'r [NewRecord]) -> Result<Vec<Placed<'r>>, LogError> {
+        let mut placed = Vec::with_capacity(records.len());
+        for record in records {
+            limits::check(record)?;
+            let count = self.partitions(record.topic)?;
+            let missing = || {
+                let name = self.connection.topic(record.topic);
+                LogError::Missing(format!("topic {name} on {}", self.connection.bootstrap()))
+            };
+            let partition = partition_of(&record.key, count.ok_or_else(missing)?);
+            placed.push(Placed { record, at: TopicPartition { topic: record.topic, partition } });
+        }
+        Ok(placed)
+    }
+
+    fn producer(&self) -> Result<Arc<Producer>, LogError> {
+        let mut producer = lock(&self.producer);
+        if let Some(producer) = producer.as_ref() {
+            return Ok(producer.clone());
+        }
+        let made = Arc::new(Producer::new(&self.connection, None)?);
+        *producer = Some(made.clone());
+        Ok(made)
+    }
+
+    fn bounds(&self, at: TopicPartition) -> Result<(i64, i64), LogError> {
+        self.require(at)?;
+        let name = self.connection.topic(at.topic);
+        let bounds = self.asking.fetch_watermarks(&name, at.partition, self.connection.timeout());
+        bounds.map_err(|e| self.connection.error(&format!("ask for the offsets of {name}"), &e))
+    }
+
+    fn offset_at(&self, at: TopicPartition, time: LogTime) -> Result<Option<i64>, LogError> {
+        self.require(at)?;
+        let name = self.connection.topic(at.topic);
+        let failed = |e| self.connection.error(&format!("ask {name} for an offset by time"), &e);
+        let mut wanted = TopicPartitionList::new();
+        let time = i64::try_from(time.0).unwrap_or(i64::MAX);
+        wanted.add_partition_offset(&name, at.partition, Offset::Offset(time)).map_err(failed)?;
+        let found = self.asking.offsets_for_times(wanted, self.connection.timeout()).map_err(failed)?;
+        let found = found.find_partition(&name, at.partition);
+        match found.map(|found| (found.error(), found.offset())) {
+            Some((Ok(()), Offset::Offset(offset))) => Ok(Some(offset)),
+            Some((Err(e), _)) => Err(failed(e)),
+            _ => Ok(None),
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

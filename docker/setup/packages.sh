@@ -6,7 +6,7 @@
 #   packages.sh test    build, and what the tests need: PostgreSQL 15, Java 17 or newer, Maven
 #   packages.sh sessions  build, and what making the recorded sessions anew needs: ffmpeg, espeak-ng
 #
-# Rust comes from rustup (rust-toolchain and Cargo.toml name the version), not from here.
+# Rust comes from rustup (Cargo.toml names the oldest version that will do), not from here.
 set -euo pipefail
 
 say() { printf 'packages: %s\n' "$*"; }

@@ -1,7 +1,7 @@
 //! Questions about a partition's files: where it begins and ends, and which offset stands at a time.
 
 use std::collections::VecDeque;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use lsie_schemas::LogTime;
 use lsie_schemas::log::{LogError, TopicPartition};
@@ -15,7 +15,7 @@ const SCAN_CHUNK: usize = 64 << 10;
 /// Where a partition's complete frames end; remembered, so that asking again reads only what is new.
 #[derive(Default)]
 pub(super) struct TailCursor {
-    segment: Option<PathBuf>,
+    segment: Option<i64>,
     position: u64,
     next: i64,
 }
@@ -24,9 +24,8 @@ impl TailCursor {
     /// The offset after the last complete frame.
     pub(super) fn end(&mut self, dir: &Path) -> Result<i64, LogError> {
         let Some(base) = segment::list(dir)?.last().copied() else { return Ok(0) };
-        let path = segment::path(dir, base);
-        let mut source = FrameSource::open(path.clone(), SCAN_CHUNK)?;
-        if self.segment.as_ref() == Some(&path) {
+        let mut source = FrameSource::open(dir, base, SCAN_CHUNK)?;
+        if self.segment == Some(base) {
             source.seek(self.position);
         } else {
             self.next = base;
@@ -35,7 +34,7 @@ impl TailCursor {
             self.next = header.next();
         }
         self.position = source.position();
-        self.segment = Some(path);
+        self.segment = Some(base);
         Ok(self.next)
     }
 }
@@ -66,15 +65,20 @@ pub(super) fn offset_at(dir: &Path, at: TopicPartition, time: LogTime) -> Result
     // The segment before the first that begins past `time`; after retention also the ones that follow,
     // since what reached `time` first may have expired.
     for base in &bases[reached.saturating_sub(1)..] {
-        if let Some(offset) = first_in_segment(&segment::path(dir, *base), at, time)? {
+        if let Some(offset) = first_in_segment(dir, *base, at, time)? {
             return Ok(Some(offset));
         }
     }
     Ok(None)
 }
 
-fn first_in_segment(path: &Path, at: TopicPartition, time: LogTime) -> Result<Option<i64>, LogError> {
-    let mut source = FrameSource::open(path.to_owned(), SCAN_CHUNK)?;
+fn first_in_segment(
+    dir: &Path,
+    base: i64,
+    at: TopicPartition,
+    time: LogTime,
+) -> Result<Option<i64>, LogError> {
+    let mut source = FrameSource::open(dir, base, SCAN_CHUNK)?;
     while let Step::Frame(header) = source.peek()? {
         if header.max < time.0 {
             if let Step::End = source.next_header()? {
@@ -85,7 +89,7 @@ fn first_in_segment(path: &Path, at: TopicPartition, time: LogTime) -> Result<Op
         let Step::Frame(frame) = source.next_frame()? else { break };
         let mut records = VecDeque::new();
         frame::decode(&frame.header, frame.stored, at, 0, &mut records)
-            .map_err(|why| segment::damaged(path, frame.position, &why))?;
+            .map_err(|why| segment::damaged(source.path(), frame.position, &why))?;
         let found = records.iter().find(|record| record.log_time >= time);
         if let Some(record) = found {
             return Ok(Some(record.offset));

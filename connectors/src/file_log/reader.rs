@@ -53,7 +53,12 @@ impl FileReader {
         while at_end < self.parts.len() {
             let part = &mut self.parts[self.turn];
             let before = out.len();
-            let more_fits = part.take(&self.shared, &mut out, &mut bytes, self.poll_bytes)?;
+            let taken = part.take(&self.shared, &mut out, &mut bytes, self.poll_bytes);
+            let more_fits = match taken {
+                // What was read before the damage is returned first; the next poll meets it again.
+                Err(_) if !out.is_empty() => break,
+                taken => taken?,
+            };
             if !more_fits {
                 break;
             }
@@ -106,6 +111,8 @@ struct Part {
     pending_frame: u64,
     /// The end that this process's writer publishes.
     end: Arc<AtomicI64>,
+    /// The position at which the directory was last looked through for later segments.
+    listed_at: Option<i64>,
     /// The published end at which the file had nothing more; spares looking again until it moves.
     exhausted_at: Option<i64>,
 }
@@ -122,6 +129,7 @@ impl Part {
             pending: VecDeque::new(),
             pending_frame: 0,
             end: shared.end(at),
+            listed_at: None,
             exhausted_at: None,
         };
         part.seek()?;
@@ -148,7 +156,7 @@ impl Part {
             self.position = *first;
         }
         let holding = bases.iter().rev().find(|base| **base <= self.position).unwrap_or(first);
-        let mut source = FrameSource::open(segment::path(&self.dir, *holding), self.chunk)?;
+        let mut source = FrameSource::open(&self.dir, *holding, self.chunk)?;
         let mut end = *holding;
         while end < self.position {
             let Step::Frame(header) = source.peek()? else { break };
@@ -227,15 +235,20 @@ impl Part {
                     continue;
                 }
                 if frame.header.base > self.position {
-                    tracing::warn!(
-                        partition = %self.at, from = self.position, to = frame.header.base,
-                        "the log has no records here"
-                    );
+                    return Err(segment::damaged(
+                        source.path(),
+                        frame.position,
+                        "offsets are not contiguous",
+                    ));
                 }
                 self.pending_frame = frame.position;
-                let decoded =
-                    frame::decode(&frame.header, frame.stored, self.at, self.position, &mut self.pending);
-                return decoded.map_err(|why| segment::damaged(source.path(), frame.position, &why));
+                let records = &mut self.pending;
+                let decoded = frame::decode(&frame.header, frame.stored, self.at, self.position, records);
+                return decoded.map_err(|why| {
+                    self.pending.clear();
+                    source.seek(frame.position);
+                    segment::damaged(source.path(), frame.position, &why)
+                });
             }
             if !self.next_segment()? {
                 break;
@@ -251,13 +264,16 @@ impl Part {
         let next = segment::path(&self.dir, self.position);
         let base = if next != source.path() && next.exists() {
             self.position
-        } else if source.is_removed()? {
-            // Expired together with its successors: go on at the first that is left.
-            let bases = segment::list(&self.dir)?;
-            let Some(base) = bases.into_iter().find(|base| *base > self.position) else { return Ok(false) };
-            base
-        } else {
+        } else if self.listed_at == Some(self.position) && !source.is_removed()? {
             return Ok(false);
+        } else {
+            let bases = segment::list(&self.dir)?;
+            let later = bases.into_iter().find(|base| *base >= self.position && *base != source.base());
+            let Some(base) = later else {
+                self.listed_at = Some(self.position);
+                return Ok(false);
+            };
+            base
         };
         // The newer segment was made after this one was closed, so this one is complete: look once more.
         if let Step::Frame(_) = source.peek()? {
@@ -267,7 +283,11 @@ impl Part {
         if source.file_len()? > position {
             return Err(segment::damaged(source.path(), position, "an incomplete frame in a closed segment"));
         }
-        self.source = Some(FrameSource::open(segment::path(&self.dir, base), self.chunk)?);
+        if base > self.position && !source.is_removed()? {
+            let why = format!("the segments from offset {} up to {base} are missing after it", self.position);
+            return Err(segment::damaged(source.path(), position, &why));
+        }
+        self.source = Some(FrameSource::open(&self.dir, base, self.chunk)?);
         self.position = base;
         Ok(true)
     }

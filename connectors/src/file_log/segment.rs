@@ -73,6 +73,7 @@ pub(super) enum Step<T> {
 pub(super) struct FrameSource {
     file: File,
     path: PathBuf,
+    base: i64,
     /// Where `buffer` begins in the file: the start of a frame.
     position: u64,
     buffer: Bytes,
@@ -81,14 +82,20 @@ pub(super) struct FrameSource {
 
 impl FrameSource {
     /// Opens a segment at its start. `chunk` bytes are read at a time, or a whole frame if it is larger.
-    pub(super) fn open(path: PathBuf, chunk: usize) -> Result<FrameSource, LogError> {
+    pub(super) fn open(dir: &Path, base: i64, chunk: usize) -> Result<FrameSource, LogError> {
+        let path = path(dir, base);
         let file = File::open(&path).map_err(|e| io_error("open", &path, e))?;
-        Ok(FrameSource { file, path, position: 0, buffer: Bytes::new(), chunk })
+        Ok(FrameSource { file, path, base, position: 0, buffer: Bytes::new(), chunk })
     }
 
     /// The position of the next frame.
     pub(super) fn position(&self) -> u64 {
         self.position
+    }
+
+    /// The offset of the segment's first record.
+    pub(super) fn base(&self) -> i64 {
+        self.base
     }
 
     /// The file's path, for messages.

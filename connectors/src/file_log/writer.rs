@@ -42,7 +42,7 @@ impl PartitionWriter {
         let Some(base) = base else { return PartitionWriter::begin(at, dir, 0, 0) };
         let path = segment::path(&dir, base);
         let file = OpenOptions::new().append(true).open(&path).map_err(|e| io_error("open", &path, e))?;
-        let end = scan(&path, base)?;
+        let end = scan(&dir, base)?;
         let len = file.metadata().map_err(|e| io_error("inspect", &path, e))?.len();
         if end.position < len {
             let cut = len - end.position;
@@ -187,7 +187,7 @@ impl PartitionWriter {
 
 /// The largest timestamp before a segment, by its first frame; `None` if it has no frame.
 pub(super) fn first_header_max_before(dir: &Path, base: i64) -> Result<Option<u64>, LogError> {
-    let mut source = FrameSource::open(segment::path(dir, base), 0)?;
+    let mut source = FrameSource::open(dir, base, 0)?;
     match source.peek()? {
         Step::Frame(header) => Ok(Some(header.max_before)),
         Step::End => Ok(None),
@@ -204,12 +204,12 @@ struct End {
 }
 
 /// Reads a whole segment and verifies it.
-fn scan(path: &Path, base: i64) -> Result<End, LogError> {
-    let mut source = FrameSource::open(path.to_owned(), RECOVERY_CHUNK)?;
+fn scan(dir: &Path, base: i64) -> Result<End, LogError> {
+    let mut source = FrameSource::open(dir, base, RECOVERY_CHUNK)?;
     let mut end = End { position: 0, next: base, since: None, running_max: None };
     while let Step::Frame(frame) = source.next_frame()? {
         if frame.header.base != end.next {
-            return Err(segment::damaged(path, frame.position, "offsets are not contiguous"));
+            return Err(segment::damaged(source.path(), frame.position, "offsets are not contiguous"));
         }
         end.next = frame.header.next();
         end.since = end.since.or(Some(frame.header.max));
@@ -223,7 +223,7 @@ fn scan(path: &Path, base: i64) -> Result<End, LogError> {
 fn running_max_before(dir: &Path, base: i64) -> Result<u64, LogError> {
     let bases = segment::list(dir)?;
     let Some(before) = bases.iter().rev().find(|b| **b < base) else { return Ok(0) };
-    let end = scan(&segment::path(dir, *before), *before)?;
+    let end = scan(dir, *before)?;
     Ok(end.running_max.unwrap_or(0))
 }
 

@@ -243,7 +243,9 @@ impl Align {
             return late(&arrived.raw, "session_ended", out);
         }
         match (self.sessions.get_mut(&id), &arrived.record) {
-            (Some(_), Record::Control(Control::Start(_))) => classify(&arrived.raw, Class::Duplicate, "", out),
+            (Some(_), Record::Control(Control::Start(_))) => {
+                classify(&arrived.raw, Class::Duplicate, "", out)
+            }
             (Some(session), _) => session.take(epoch, arrived, &self.limits, out),
             (None, Record::Control(Control::Start(start))) => {
                 classify(&arrived.raw, Class::Used, "", out);

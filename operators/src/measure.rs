@@ -123,10 +123,7 @@ impl Measure {
                     reaction.measure_rest(session, out);
                 }
             }
-            Aligned::Started { .. }
-            | Aligned::Frame(_)
-            | Aligned::Classified(_)
-            | Aligned::Dead(_) => {}
+            Aligned::Started { .. } | Aligned::Frame(_) | Aligned::Classified(_) | Aligned::Dead(_) => {}
         }
     }
 }

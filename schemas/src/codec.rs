@@ -83,6 +83,12 @@ pub(crate) fn number<T: std::str::FromStr>(record: &LogRecord, name: &str) -> Re
     text.parse().map_err(|_| Rejection::new("bad_header", format!("{name} is not a number in range")))
 }
 
+/// Reads the sequence number of a media record.
+pub(crate) fn sequence(record: &LogRecord) -> Result<u64, Rejection> {
+    let seq: i64 = number(record, crate::record::HEADER_SEQ)?;
+    u64::try_from(seq).map_err(|_| Rejection::new("bad_header", "seq is negative"))
+}
+
 /// Checks the schema version header of a media record.
 pub(crate) fn version(record: &LogRecord) -> Result<(), Rejection> {
     let found: u64 = number(record, crate::record::HEADER_VERSION)?;

@@ -10,9 +10,7 @@ use crate::topic::Topic;
 pub const MAX_RECORD_BYTES: usize = 8 * 1024 * 1024;
 
 /// One partition of one topic.
-#[derive(
-    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
-)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct TopicPartition {
     /// The topic, without the set's prefix.
     pub topic: Topic,

@@ -28,9 +28,7 @@ pub const DAY_MS: u64 = 24 * 3_600 * 1_000;
 /// Every topic of a topic set, in canonical order: within an epoch, records are taken by this rank,
 /// then partition, then offset. Control comes first, so that a poll or a start of an epoch holds for
 /// the media of the same epoch.
-#[derive(
-    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
-)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Topic {
     /// Session start and end, stimuli, clock polls.
     #[serde(rename = "control")]
@@ -196,8 +194,12 @@ mod tests {
     /// Vectors of Apache Kafka's own test of `Utils.murmur2`.
     #[test]
     fn murmur2_equals_the_java_client() {
-        let cases: [(&[u8], i32); 4] =
-            [(b"21", -973932308), (b"foobar", -790332482), (b"a-little-bit-long-string", -985981536), (b"abc", 479470107)];
+        let cases: [(&[u8], i32); 4] = [
+            (b"21", -973932308),
+            (b"foobar", -790332482),
+            (b"a-little-bit-long-string", -985981536),
+            (b"abc", 479470107),
+        ];
         for (key, hash) in cases {
             assert_eq!(murmur2(key) as i32, hash);
         }

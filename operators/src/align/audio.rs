@@ -33,13 +33,7 @@ pub(crate) struct AudioTrack {
 
 impl AudioTrack {
     pub(crate) fn new(anchor: EventTime) -> AudioTrack {
-        AudioTrack {
-            anchor,
-            resampler: Resampler::default(),
-            run: None,
-            given: 0,
-            windows: BTreeMap::new(),
-        }
+        AudioTrack { anchor, resampler: Resampler::default(), run: None, given: 0, windows: BTreeMap::new() }
     }
 
     /// Takes a chunk of 48 kHz s16le samples whose first was captured at `start`.

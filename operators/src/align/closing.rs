@@ -66,8 +66,10 @@ pub(crate) fn settled(
     limits: &Limits,
 ) -> Vec<Settled> {
     let lateness_us = -(limits.allowed_lateness_ms as i64) * 1_000;
-    let slowest = |streams: &[Progress]| streams.iter().map(|p| p.evidence).min_by_key(|e| (e.reached, e.stream));
-    let passed = |evidence: Evidence| evidence.reached.map(|reached| (reached.plus_us(lateness_us), evidence));
+    let slowest =
+        |streams: &[Progress]| streams.iter().map(|p| p.evidence).min_by_key(|e| (e.reached, e.stream));
+    let passed =
+        |evidence: Evidence| evidence.reached.map(|reached| (reached.plus_us(lateness_us), evidence));
     let (silent, heard): (Vec<Progress>, Vec<Progress>) =
         streams.iter().partition(|p| p.heard.plus_ms(limits.stall_timeout_ms) <= epoch);
 

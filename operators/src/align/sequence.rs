@@ -62,7 +62,8 @@ mod tests {
         let seen: Vec<Seen> = [0, 1, 5, 3, 3, 2, 4, 4, 5, 6].map(|seq| sequence.observe(seq)).into();
         use Seen::*;
         let expected = [
-            InOrder, InOrder, InOrder, OutOfOrder, Duplicate, OutOfOrder, OutOfOrder, Duplicate, Duplicate, InOrder,
+            InOrder, InOrder, InOrder, OutOfOrder, Duplicate, OutOfOrder, OutOfOrder, Duplicate, Duplicate,
+            InOrder,
         ];
         assert_eq!(seen, expected);
         assert!(sequence.gaps.is_empty());

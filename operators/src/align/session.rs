@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use lsie_schemas::codec::Rejection;
 use lsie_schemas::log::LogRecord;
-use lsie_schemas::record::{AudioChunk, ClockPoll, Control, Record, StartSession, Stream, Transcript, VideoUnit};
+use lsie_schemas::record::{
+    AudioChunk, ClockPoll, Control, Record, StartSession, Stream, Transcript, VideoUnit,
+};
 use lsie_schemas::{EventTime, LogTime};
 use uuid::Uuid;
 
@@ -96,7 +98,8 @@ impl Session {
         }
         let end = self.end.map(LogTime::as_event);
         let passed = |track: &Track| track.reached >= end;
-        let over = end.is_some() && (end_waited || (self.anchor.is_some() && self.tracks.values().all(passed)));
+        let over =
+            end.is_some() && (end_waited || (self.anchor.is_some() && self.tracks.values().all(passed)));
         if let Some(anchor) = self.anchor {
             self.settle(anchor, end.filter(|_| over), epoch, limits, out);
         }
@@ -123,7 +126,8 @@ impl Session {
         if !self.clock_ready {
             return;
         }
-        let captured = self.held.iter().filter(|arrived| !self.is_future(arrived, limits)).filter_map(capture_us);
+        let captured =
+            self.held.iter().filter(|a| self.misplaced(a, limits).is_none()).filter_map(capture_us);
         let Some(first_us) = captured.map(|us| self.drift.correct(us)).min() else { return };
         let anchor = EventTime(first_us);
         self.anchor = Some(anchor);
@@ -144,8 +148,12 @@ impl Session {
         limits: &Limits,
         out: &mut Vec<Aligned>,
     ) {
-        if self.is_future(&arrived, limits) {
-            return file(&arrived.raw, Rejection::new("future", "captured ahead of the log"), out);
+        match self.misplaced(&arrived, limits) {
+            Some(Misplaced::Future) => {
+                return file(&arrived.raw, Rejection::new("future", "captured ahead of the log"), out);
+            }
+            Some(Misplaced::Past) => return late(&arrived.raw, "too_old", out),
+            None => {}
         }
         let Arrived { raw, record } = arrived;
         match record {
@@ -188,7 +196,9 @@ impl Session {
         out: &mut Vec<Aligned>,
     ) {
         let capture = EventTime(self.drift.correct(unit.capture_us));
-        let Some(track) = self.accept(Stream::Video, unit.seq, anchor, capture, capture, &raw, out) else { return };
+        let Some(track) = self.accept(Stream::Video, unit.seq, anchor, capture, capture, &raw, out) else {
+            return;
+        };
         track.advance(epoch, capture, raw.offset);
         let session = self.start.session_id;
         let job = FrameJob { session, seq: unit.seq, capture, key_frame: unit.key_frame, raw };
@@ -215,7 +225,9 @@ impl Session {
         match track.sequence.observe(seq) {
             Seen::Duplicate => classify(raw, Class::Duplicate, "", out),
             Seen::OutOfOrder => late(raw, "out_of_order", out),
-            Seen::InOrder if end < anchor || (end == anchor && start < end) => late(raw, "before_anchor", out),
+            Seen::InOrder if end < anchor || (end == anchor && start < end) => {
+                late(raw, "before_anchor", out)
+            }
             Seen::InOrder if start < closed => late(raw, "segment_closed", out),
             Seen::InOrder if self.end.is_some_and(|at| start >= at.as_event()) => late(raw, "after_end", out),
             Seen::InOrder => return Some(track),
@@ -238,7 +250,9 @@ impl Session {
             _ if self.stimuli.contains_key(&action) => classify(raw, Class::Duplicate, "", out),
             _ if at < anchor => late(raw, "before_anchor", out),
             _ if self.end.is_some_and(|end| at >= end.as_event()) => late(raw, "after_end", out),
-            _ if open => file(raw, Rejection::new("measurement_open", "an earlier stimulus is measured"), out),
+            _ if open => {
+                file(raw, Rejection::new("measurement_open", "an earlier stimulus is measured"), out)
+            }
             _ => {
                 self.stimuli.insert(action, at);
                 classify(raw, Class::Used, "", out);
@@ -250,7 +264,11 @@ impl Session {
     fn place_transcript(&mut self, raw: &LogRecord, transcript: Transcript, out: &mut Vec<Aligned>) {
         let action = transcript.client_action_id;
         if !self.stimuli.contains_key(&action) {
-            return file(raw, Rejection::new("unknown_stimulus", "no accepted stimulus has this action"), out);
+            return file(
+                raw,
+                Rejection::new("unknown_stimulus", "no accepted stimulus has this action"),
+                out,
+            );
         }
         if !self.said.insert(action) {
             return classify(raw, Class::Duplicate, "", out);
@@ -326,10 +344,24 @@ impl Session {
         out.push(Aligned::Ended { session: self.start.session_id, at });
     }
 
-    fn is_future(&self, arrived: &Arrived, limits: &Limits) -> bool {
-        let limit = arrived.raw.log_time.plus_ms(limits.future_guard_ms).as_event();
-        capture_us(arrived).is_some_and(|us| self.drift.correct(us) > limit.0)
+    /// Whether a sample's capture time is nowhere near the log's: ahead of it by more than the guard, or so
+    /// old that `max_wait` has closed whatever it could belong to.
+    fn misplaced(&self, arrived: &Arrived, limits: &Limits) -> Option<Misplaced> {
+        let captured = EventTime(self.drift.correct(capture_us(arrived)?));
+        let logged = arrived.raw.log_time;
+        let earliest = LogTime(logged.0.saturating_sub(limits.max_wait_ms)).as_event();
+        match () {
+            _ if captured > logged.plus_ms(limits.future_guard_ms).as_event() => Some(Misplaced::Future),
+            _ if captured < earliest => Some(Misplaced::Past),
+            _ => None,
+        }
     }
+}
+
+/// Why a capture time cannot be used.
+enum Misplaced {
+    Future,
+    Past,
 }
 
 impl Track {

@@ -20,12 +20,8 @@ struct Script {
 
 impl Script {
     fn started(streams: &[Stream]) -> Script {
-        let mut script = Script {
-            align: Align::new(Limits::default()),
-            offset: 0,
-            epoch: BASE_MS,
-            words: Vec::new(),
-        };
+        let mut script =
+            Script { align: Align::new(Limits::default()), offset: 0, epoch: BASE_MS, words: Vec::new() };
         let start = StartSession {
             session_id: SESSION,
             streams: streams.to_vec(),
@@ -109,7 +105,8 @@ fn synced() -> NewRecord {
 
 fn stimulus(action: u128) -> NewRecord {
     let client_action_id = Uuid::from_u128(action);
-    let stimulus = Stimulus { session_id: SESSION, client_action_id, operator_note: None, received_at_utc: None };
+    let stimulus =
+        Stimulus { session_id: SESSION, client_action_id, operator_note: None, received_at_utc: None };
     Control::Stimulus(stimulus).encode(None)
 }
 

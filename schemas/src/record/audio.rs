@@ -37,7 +37,7 @@ impl AudioChunk {
         }
         let chunk = AudioChunk {
             session_id,
-            seq: codec::number(record, HEADER_SEQ)?,
+            seq: codec::sequence(record)?,
             capture_us: codec::number(record, HEADER_CAPTURE_US)?,
             pcm: record.value.clone(),
         };
@@ -68,7 +68,12 @@ impl AudioChunk {
 }
 
 /// The headers that all media records share.
-pub(super) fn media_headers(stream: &str, seq: u64, capture_us: i64, codec: &'static str) -> Vec<(String, Bytes)> {
+pub(super) fn media_headers(
+    stream: &str,
+    seq: u64,
+    capture_us: i64,
+    codec: &'static str,
+) -> Vec<(String, Bytes)> {
     vec![
         (HEADER_VERSION.into(), codec::VERSION.to_string().into()),
         (HEADER_STREAM.into(), stream.to_string().into()),

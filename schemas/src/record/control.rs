@@ -178,7 +178,9 @@ fn checked_start(start: StartSession) -> Result<StartSession, Rejection> {
     match () {
         _ if start.streams.is_empty() => Err(Rejection::new("bad_field", "`streams` is empty")),
         _ if unique.len() != start.streams.len() => Err(Rejection::new("bad_field", "`streams` repeats")),
-        _ if start.experiment_id.trim().is_empty() => Err(Rejection::new("bad_field", "`experiment_id` is blank")),
+        _ if start.experiment_id.trim().is_empty() => {
+            Err(Rejection::new("bad_field", "`experiment_id` is blank"))
+        }
         _ => Ok(start),
     }
 }

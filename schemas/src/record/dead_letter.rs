@@ -56,7 +56,13 @@ impl DeadLetter {
     pub fn encode(&self) -> NewRecord {
         let value = codec::write("dead_letter", self);
         let key = Bytes::from(self.session_id.map_or_else(|| "unattributed".into(), |id| id.to_string()));
-        NewRecord { topic: Topic::DeadLetters, key, value, headers: Vec::new(), timestamp: Some(self.log_time) }
+        NewRecord {
+            topic: Topic::DeadLetters,
+            key,
+            value,
+            headers: Vec::new(),
+            timestamp: Some(self.log_time),
+        }
     }
 }
 

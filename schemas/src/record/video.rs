@@ -36,7 +36,7 @@ impl VideoUnit {
         if codec::header(record, HEADER_STREAM)? != "video" {
             return Err(Rejection::new("wrong_stream", "the stream header is not `video`"));
         }
-        let seq = codec::number(record, HEADER_SEQ)?;
+        let seq = codec::sequence(record)?;
         let capture_us = codec::number(record, HEADER_CAPTURE_US)?;
         if codec::header(record, HEADER_CODEC)? != CODEC {
             return Err(Rejection::new("wrong_codec", format!("video must be {CODEC}")));

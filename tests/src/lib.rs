@@ -1,1 +1,7 @@
-//! placeholder
+//! What the end-to-end tests share: topic sets on a real Kafka, recorded sessions, runs, tables, and the oracle.
+
+pub mod broker;
+pub mod harness;
+pub mod oracle;
+pub mod sessions;
+pub mod tables;

@@ -1,0 +1,243 @@
+//! Topic sets on the real Kafka, runs of the engine over them, and what must hold after every run.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use lsie_connectors::feed::{Pace, TimedRecord, feed, merge};
+use lsie_connectors::{KafkaConfig, KafkaLog};
+use lsie_dataflow::config::Config;
+use lsie_dataflow::ingest::{INPUTS, Shared};
+use lsie_dataflow::{Engine, Run, faces};
+use lsie_schemas::log::{Appended, Fetch, Log, LogRecord, NewRecord, TimestampType, TopicPartition, TopicSpec};
+use lsie_schemas::record::{EpochRecord, ExperimentRecord};
+use lsie_schemas::row::RecordClassRow;
+use lsie_schemas::topic::{KeyedBy, Retention};
+use lsie_schemas::{LogTime, Topic, codec};
+use lsie_sinks::parquet::Options;
+use lsie_sinks::verify::compare;
+use lsie_sinks::{Catalog, MemoryStore, ParquetSink, Sink};
+use tempfile::TempDir;
+
+use crate::broker;
+use crate::tables::Tables;
+
+/// Pictures above this are refused; the default of the configuration.
+const MAX_PIXELS: u32 = 2_088_960;
+/// Log time after the last record of a recorded set: the default of `session.max_wait_ms`.
+const TAIL_MS: u64 = 60_000;
+
+/// A topic set that no other test uses, on the real Kafka.
+pub struct TopicSet {
+    log: Arc<dyn Log>,
+    prefix: String,
+    timestamps: TimestampType,
+}
+
+impl TopicSet {
+    /// A set that keeps the producers' timestamps, with the seed experiment.
+    pub fn recorded(name: &str, partitions: i32) -> TopicSet {
+        TopicSet::create(name, partitions, TimestampType::Create)
+    }
+
+    /// A set whose records get the time of their append, with the seed experiment.
+    pub fn live(name: &str, partitions: i32) -> TopicSet {
+        TopicSet::create(name, partitions, TimestampType::LogAppend)
+    }
+
+    fn create(name: &str, partitions: i32, timestamps: TimestampType) -> TopicSet {
+        let prefix = broker::fresh_prefix(name);
+        let log = KafkaLog::connect(KafkaConfig::new(broker::bootstrap(), &prefix)).expect("the tests' Kafka");
+        log.create_topics(&specs(partitions, timestamps)).expect("a fresh topic set");
+        let set = TopicSet { log: Arc::new(log), prefix, timestamps };
+        set.administer(&ExperimentRecord::seed());
+        set
+    }
+
+    /// The log.
+    pub fn log(&self) -> &dyn Log {
+        &*self.log
+    }
+
+    /// What stands in front of its topics' names.
+    pub fn prefix(&self) -> &str {
+        &self.prefix
+    }
+
+    /// Appends an experiment record; in a recorded set it stands before every session.
+    pub fn administer(&self, record: &ExperimentRecord) {
+        let timestamp = (self.timestamps == TimestampType::Create).then_some(LogTime(0));
+        self.append(record.encode(timestamp));
+    }
+
+    /// Appends one record.
+    pub fn append(&self, record: NewRecord) -> Appended {
+        self.log.append(vec![record]).expect("an append to the tests' Kafka")[0]
+    }
+
+    /// Appends timelines in order of time.
+    pub fn feed(&self, timelines: Vec<Vec<TimedRecord>>, pace: Pace) {
+        let timelines = timelines.into_iter().map(Vec::into_iter).collect();
+        feed(&*self.log, merge(timelines), pace, |_| std::ops::ControlFlow::Continue(())).expect("a feed");
+    }
+
+    /// All records of the engine's input topics, in the order of topic, partition, offset.
+    pub fn inputs(&self) -> Vec<LogRecord> {
+        read_all(self.log(), &INPUTS)
+    }
+
+    /// The epoch table, as written.
+    pub fn epochs(&self) -> Vec<EpochRecord> {
+        let records = read_all(self.log(), &[Topic::Epochs]);
+        records.iter().map(|record| EpochRecord::decode(&record.value).expect("an epoch")).collect()
+    }
+
+    /// Runs the engine over the set to the end of its epochs, and asserts law 4.
+    pub fn replay(&self, settings: Settings) -> Finished {
+        let finished = self.run(settings, Run::Bounded(None), |_| {});
+        assert_law_4(self.log(), &finished.tables);
+        finished
+    }
+
+    /// Runs the engine while `beside` does something on this thread. Asserts nothing.
+    pub fn run(&self, settings: Settings, run: Run, beside: impl FnOnce(&MemoryStore)) -> Finished {
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        let (store, path) = (MemoryStore::new(Catalog::all()), dir.path().join("tables"));
+        let parquet = ParquetSink::open(&path, Catalog::all(), Options::default()).expect("a fresh folder");
+        let sinks: Vec<Box<dyn Sink>> = vec![Box::new(parquet), Box::new(store.sink())];
+        let engine = settings.engine(self.log.clone());
+        let result = std::thread::scope(|scope| {
+            let running = scope.spawn(move || engine.run(run, sinks, Arc::new(Shared::default())));
+            beside(&store);
+            running.join().expect("the engine does not panic")
+        });
+        result.expect("the run ends without an error");
+        Finished { tables: Tables::new(store.changes()), path, _dir: dir }
+    }
+}
+
+/// The topics of a set: session topics share one partition count, the others have one partition.
+fn specs(partitions: i32, timestamps: TimestampType) -> Vec<TopicSpec> {
+    let recorded = timestamps == TimestampType::Create;
+    let spec = |topic: Topic| TopicSpec {
+        topic,
+        partitions: if topic.keyed_by() == KeyedBy::Session { partitions } else { 1 },
+        timestamps: if topic == Topic::Epochs { TimestampType::Create } else { timestamps },
+        retention_ms: match topic.retention() {
+            Retention::AtMost(ms) if !recorded => Some(ms),
+            _ => None,
+        },
+    };
+    Topic::ALL.into_iter().map(spec).collect()
+}
+
+/// How a run is made. No result may depend on any of it, except on whether there are models.
+#[derive(Clone, Copy, Debug)]
+pub struct Settings {
+    /// Timely workers.
+    pub workers: usize,
+    /// Inference threads.
+    pub pool_threads: usize,
+    /// Bytes of one poll.
+    pub poll_bytes: usize,
+    /// Bytes of prefetch, and of a worker's budget.
+    pub budget_bytes: usize,
+    /// Whether the real face models run.
+    pub models: bool,
+}
+
+impl Settings {
+    /// One worker, two inference threads, the real face models.
+    pub const WITH_MODELS: Settings =
+        Settings { workers: 1, pool_threads: 2, poll_bytes: 4 << 20, budget_bytes: 64 << 20, models: true };
+
+    /// One worker that measures everything but faces.
+    pub const WITHOUT_MODELS: Settings = Settings { models: false, ..Settings::WITH_MODELS };
+
+    fn engine(self, log: Arc<dyn Log>) -> Engine {
+        let config = Config::parse("").expect("the default configuration");
+        let measurer = match self.models {
+            true => faces::with_models(config.models_folder(), MAX_PIXELS),
+            false => faces::without_models(),
+        };
+        Engine {
+            log,
+            workers: self.workers,
+            pool_threads: self.pool_threads,
+            measurer,
+            limits: config.session,
+            fetch: Fetch { prefetch_bytes: self.budget_bytes, poll_bytes: self.poll_bytes },
+            budget_bytes: self.budget_bytes,
+            cut: config.cut(TAIL_MS),
+        }
+    }
+}
+
+/// The results of a run; its folder lives as long as this.
+pub struct Finished {
+    /// What the memory sink got.
+    pub tables: Tables,
+    path: PathBuf,
+    _dir: TempDir,
+}
+
+impl Finished {
+    /// The folder of the Parquet tables.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+/// All records of these topics that are there now, in the order of topic, partition, offset.
+pub fn read_all(log: &dyn Log, topics: &[Topic]) -> Vec<LogRecord> {
+    let mut ends: BTreeMap<TopicPartition, i64> = BTreeMap::new();
+    let mut from = Vec::new();
+    for topic in topics {
+        let partitions = log.topic(*topic).expect("the log answers").expect("the topic exists").partitions;
+        for at in (0..partitions).map(|partition| TopicPartition { topic: *topic, partition }) {
+            let (first, end) = log.bounds(at).expect("the log answers");
+            if first < end {
+                from.push((at, first));
+                ends.insert(at, end);
+            }
+        }
+    }
+    if from.is_empty() {
+        return Vec::new();
+    }
+    let mut reader = log.reader(&from, Fetch::default()).expect("a reader");
+    let mut records = Vec::new();
+    while ends.iter().any(|(at, end)| reader.position(*at).is_none_or(|position| position < *end)) {
+        records.extend(reader.poll(Duration::from_millis(100)).expect("records"));
+    }
+    records.retain(|record: &LogRecord| record.offset < ends[&record.at]);
+    records.sort_by_key(|record| (record.at, record.offset));
+    records
+}
+
+/// Law 4: per session and topic, the classes of records add up to what the log holds.
+pub fn assert_law_4(log: &dyn Log, tables: &Tables) {
+    let mut held: BTreeMap<(String, &'static str), i64> = BTreeMap::new();
+    for record in read_all(log, &INPUTS) {
+        let session = codec::session_of_key(&record).map_or("unattributed".into(), |id| id.to_string());
+        *held.entry((session, record.at.topic.name())).or_default() += 1;
+    }
+    let mut classed: BTreeMap<(String, &'static str), i64> = BTreeMap::new();
+    for row in tables.rows::<RecordClassRow>() {
+        let topic = Topic::by_name(&row.topic).expect("a topic").name();
+        *classed.entry((row.session, topic)).or_default() += row.records;
+    }
+    assert_eq!(held, classed, "law 4: records in the log (left), records with a class (right)");
+}
+
+/// Two result folders are equal in state and history of every table.
+pub fn assert_same(left: &Path, right: &Path, what: &str) {
+    let comparison = compare(left, right, &Catalog::all()).expect("two result folders");
+    let differences: Vec<String> = comparison.differences.iter().map(ToString::to_string).collect();
+    assert!(differences.is_empty(), "{what}:\n{}", differences.join("\n"));
+    assert_eq!(comparison.left.state(), comparison.right.state(), "{what}: state hash");
+    assert_eq!(comparison.left.history(), comparison.right.history(), "{what}: history hash");
+    let violations: Vec<String> = comparison.left.violations().collect();
+    assert!(violations.is_empty(), "{what}: {violations:?}");
+}

@@ -1,5 +1,7 @@
 //! The feeder makes of a recorded session what a live capture would have appended.
 
+#![allow(clippy::disallowed_methods, reason = "a test measures, spawns and reads its environment")]
+
 use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -73,7 +75,7 @@ fn media_are_complete_and_stamped_by_the_device_clock() {
     }
     for (i, (at_ms, unit)) in video.iter().enumerate() {
         let i = i as u64;
-        assert_eq!((unit.seq, unit.key_frame), (i, i % 30 == 0));
+        assert_eq!((unit.seq, unit.key_frame), (i, i.is_multiple_of(30)));
         let elapsed = i * 1_000_000 / 30;
         assert_eq!(unit.capture_us, device(elapsed as i64));
         assert_eq!(*at_ms, (elapsed + 20_000) / 1000);

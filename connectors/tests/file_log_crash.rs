@@ -1,5 +1,7 @@
 //! A writing process is killed with SIGKILL again and again: nothing acknowledged is ever lost.
 
+#![allow(clippy::disallowed_methods, reason = "a test measures, spawns and reads its environment")]
+
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};

@@ -10,6 +10,7 @@ const VARIABLE: &str = "LSIE_TEST_KAFKA";
 /// # Panics
 ///
 /// If no broker is named: these tests never pass by being skipped.
+#[allow(clippy::disallowed_methods, reason = "the broker of a test run is not part of a configuration")]
 pub fn bootstrap() -> String {
     std::env::var(VARIABLE).unwrap_or_else(|_| {
         panic!(

@@ -1,5 +1,7 @@
 //! A real Kafka passes the suite that the file log passes, and what only a broker can do to a reader.
 
+#![allow(clippy::disallowed_methods, reason = "a test measures, spawns and reads its environment")]
+
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 

@@ -1,13 +1,14 @@
 //! Checks of readers: positions, ends, byte limits, pausing, tailing.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use lsie_schemas::Topic;
 use lsie_schemas::log::{Fetch, LogError, TopicPartition};
 
 use super::Subject;
 use super::support::*;
+use crate::clock::now;
 
 const AT: TopicPartition = TopicPartition { topic: Topic::Events, partition: 0 };
 
@@ -45,7 +46,7 @@ pub fn the_end_is_quiet(subject: &dyn Subject) {
     log.append(vec![record(Topic::Events, "k", "1"), record(Topic::Events, "k", "2")]).expect("an append");
     assert_eq!(log.bounds(AT).expect("bounds"), (0, 2));
     read(reader.as_mut(), 2);
-    let start = Instant::now();
+    let start = now();
     assert!(reader.poll(Duration::from_millis(150)).expect("a poll").is_empty());
     assert!(start.elapsed() >= Duration::from_millis(140), "the poll came back early");
     assert!(start.elapsed() < Duration::from_secs(5), "the poll came back late");
@@ -57,7 +58,7 @@ pub fn past_the_end_is_damage(subject: &dyn Subject) {
     let log = subject.open();
     live(log.as_ref(), Topic::Events, 1);
     log.append(vec![record(Topic::Events, "k", "v")]).expect("an append");
-    let deadline = Instant::now() + Duration::from_secs(30);
+    let deadline = now() + Duration::from_secs(30);
     let failed = loop {
         let polled = match log.reader(&[(AT, 500)], Fetch::default()) {
             Ok(mut reader) => reader.poll(Duration::from_secs(10)),
@@ -67,7 +68,7 @@ pub fn past_the_end_is_damage(subject: &dyn Subject) {
             Err(e) => break e,
             Ok(records) => assert!(records.is_empty(), "nothing is there to read"),
         }
-        assert!(Instant::now() < deadline, "the missing records are not noticed");
+        assert!(now() < deadline, "the missing records are not noticed");
     };
     assert!(matches!(failed, LogError::Corrupt(_)), "{failed}");
 }
@@ -139,9 +140,9 @@ pub fn pause_loses_and_reorders_nothing(subject: &dyn Subject) {
         next
     };
     // Some of both, so that the reader has more at hand when it is told to pause.
-    let deadline = Instant::now() + Duration::from_secs(30);
+    let deadline = now() + Duration::from_secs(30);
     while take(reader.as_mut(), None).contains(&0) {
-        assert!(Instant::now() < deadline);
+        assert!(now() < deadline);
     }
     for partition in [0, 1, 0] {
         let at = TopicPartition { partition, ..AT };
@@ -156,11 +157,11 @@ pub fn pause_loses_and_reorders_nothing(subject: &dyn Subject) {
     reader.pause(AT, true).expect("pausing");
     append(100);
     while take(reader.as_mut(), Some(0))[1] < 200 {
-        assert!(Instant::now() < deadline);
+        assert!(now() < deadline);
     }
     reader.pause(AT, false).expect("resuming");
     while take(reader.as_mut(), None)[0] < 200 {
-        assert!(Instant::now() < deadline);
+        assert!(now() < deadline);
     }
     let unassigned = TopicPartition { topic: Topic::Control, partition: 0 };
     assert!(matches!(reader.pause(unassigned, true), Err(LogError::Missing(_))));
@@ -174,14 +175,16 @@ pub fn tailing_while_appending(subject: &dyn Subject) {
     assert!(reader.poll(Duration::from_millis(50)).expect("a poll").is_empty());
     let appender = {
         let log = Arc::clone(&log);
-        std::thread::spawn(move || {
+        let thread = std::thread::Builder::new().name("appender".into());
+        let appending = thread.spawn(move || {
             for batch in 0..100 {
                 let records =
                     (0..5).map(|i| record(Topic::Events, "k", format!("{}", batch * 5 + i))).collect();
                 log.append(records).expect("an append");
                 std::thread::sleep(Duration::from_millis(2));
             }
-        })
+        });
+        appending.expect("a thread")
     };
     let records = read(reader.as_mut(), 500);
     appender.join().expect("the appender");

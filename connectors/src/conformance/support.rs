@@ -1,7 +1,8 @@
 //! Records and reading loops that the checks share.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use crate::clock::now;
 use bytes::Bytes;
 use lsie_schemas::log::{
     Fetch, Log, LogReader, LogRecord, NewRecord, TimestampType, TopicPartition, TopicSpec,
@@ -66,10 +67,10 @@ pub(super) fn all_of(log: &dyn Log, topic: Topic) -> Vec<(TopicPartition, i64)> 
 
 /// Polls until `count` records have come.
 pub(super) fn read(reader: &mut dyn LogReader, count: usize) -> Vec<LogRecord> {
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = now() + PATIENCE;
     let mut records = Vec::new();
     while records.len() < count {
-        assert!(Instant::now() < deadline, "{} of {count} records after {PATIENCE:?}", records.len());
+        assert!(now() < deadline, "{} of {count} records after {PATIENCE:?}", records.len());
         records.extend(reader.poll(Duration::from_millis(200)).expect("a poll"));
     }
     assert_eq!(records.len(), count, "more records than were appended");
@@ -84,9 +85,9 @@ pub(super) fn read_topic(log: &dyn Log, topic: Topic, count: usize) -> Vec<LogRe
 
 /// Polls until a partition's position reaches `end`, expecting no record.
 pub(super) fn reach(reader: &mut dyn LogReader, at: TopicPartition, end: i64) {
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = now() + PATIENCE;
     while reader.position(at) != Some(end) {
-        assert!(Instant::now() < deadline, "{at} stays at {:?}, its end is {end}", reader.position(at));
+        assert!(now() < deadline, "{at} stays at {:?}, its end is {end}", reader.position(at));
         let records = reader.poll(Duration::from_millis(50)).expect("a poll");
         assert!(records.is_empty(), "no record is left");
     }

@@ -7,6 +7,7 @@ use lsie_schemas::log::{AppendRecord, NewRecord};
 
 use super::FeedError;
 use super::timeline::TimedRecord;
+use crate::clock::now;
 
 /// Most records and bytes of one append.
 const BATCH_RECORDS: usize = 1_000;
@@ -42,7 +43,7 @@ pub fn feed(
     mut report: impl FnMut(Progress) -> ControlFlow<()>,
 ) -> Result<Progress, FeedError> {
     let mut timeline = timeline.peekable();
-    let start = Instant::now();
+    let start = now();
     let mut progress = Progress::default();
     while let Some(next) = timeline.peek() {
         let until = match pace {
@@ -71,7 +72,7 @@ pub fn feed(
 }
 
 fn wait_until(instant: Instant) {
-    let left = instant.saturating_duration_since(Instant::now());
+    let left = instant.saturating_duration_since(now());
     if !left.is_zero() {
         std::thread::sleep(left);
     }

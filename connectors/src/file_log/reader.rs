@@ -3,13 +3,14 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use lsie_schemas::log::{Fetch, LogError, LogReader, LogRecord, TopicPartition};
 
 use super::Shared;
 use super::frame;
 use super::segment::{self, FrameSource, Step};
+use crate::clock::now;
 
 /// How often growth is looked for when another process writes.
 const FOREIGN_WRITER_POLL: Duration = Duration::from_millis(10);
@@ -71,11 +72,11 @@ impl FileReader {
 
 impl LogReader for FileReader {
     fn poll(&mut self, timeout: Duration) -> Result<Vec<LogRecord>, LogError> {
-        let deadline = Instant::now() + timeout;
+        let deadline = now() + timeout;
         loop {
             let seen = self.shared.signal.version();
             let records = self.collect()?;
-            let left = deadline.saturating_duration_since(Instant::now());
+            let left = deadline.saturating_duration_since(now());
             if !records.is_empty() || left.is_zero() {
                 return Ok(records);
             }

@@ -1,6 +1,6 @@
 //! What all handles, readers and appenders of one open file log share.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -30,8 +30,8 @@ pub(super) struct Shared {
     topics: Mutex<BTreeMap<Topic, TopicState>>,
     lock: Mutex<Option<WriterLock>>,
     writing: AtomicBool,
-    partitions: Mutex<HashMap<TopicPartition, Arc<Partition>>>,
-    fences: Mutex<HashMap<String, Arc<Mutex<u64>>>>,
+    partitions: Mutex<BTreeMap<TopicPartition, Arc<Partition>>>,
+    fences: Mutex<BTreeMap<String, Arc<Mutex<u64>>>>,
     /// The last append time that was given.
     clock: AtomicU64,
     sweep: Sweep,

@@ -1,6 +1,6 @@
 //! Topics: creating them with what the engine needs, and reading their shape back.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use lsie_schemas::Topic;
 use lsie_schemas::log::{LogError, MAX_RECORD_BYTES, TimestampType, TopicSpec, TopicState};
@@ -12,6 +12,7 @@ use rdkafka::error::RDKafkaErrorCode;
 use super::Shared;
 use super::block_on::block_on;
 use super::client::{Connection, Events};
+use crate::clock::now;
 
 /// What a topic accepts: twice our limit, so that a foreign producer's oversized record is seen and filed
 /// as such instead of being refused where nobody counts it.
@@ -80,9 +81,9 @@ impl Shared {
 
     /// Waits until the broker that answers us knows the topic.
     fn await_topic(&self, topic: Topic) -> Result<(), LogError> {
-        let deadline = Instant::now() + self.connection.timeout();
+        let deadline = now() + self.connection.timeout();
         while self.partitions(topic)?.is_none() {
-            if Instant::now() >= deadline {
+            if now() >= deadline {
                 let name = self.connection.topic(topic);
                 return Err(LogError::Unavailable(format!("topic {name} was created but does not appear")));
             }

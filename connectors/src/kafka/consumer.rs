@@ -14,6 +14,7 @@ use rdkafka::{Offset, TopicPartitionList};
 
 use super::Shared;
 use super::client::{Connection, Events};
+use crate::clock::now;
 
 /// How long brokers may be away before a poll says so.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -163,7 +164,7 @@ impl KafkaReader {
                 Code::BrokerTransportFailure | Code::AllBrokersDown | Code::Resolve | Code::OperationTimedOut,
             ) => {
                 tracing::debug!(%error, "a broker is away");
-                self.away.get_or_insert_with(Instant::now);
+                self.away.get_or_insert_with(now);
                 Ok(())
             }
             _ => Err(self.shared.connection.error("be read", error)),
@@ -195,17 +196,17 @@ impl KafkaReader {
 
 impl LogReader for KafkaReader {
     fn poll(&mut self, timeout: Duration) -> Result<Vec<LogRecord>, LogError> {
-        let deadline = Instant::now() + timeout;
+        let deadline = now() + timeout;
         let mut out = Vec::new();
         let mut bytes = 0;
         if !self.take_held(&mut out, &mut bytes) {
             return Ok(out);
         }
         loop {
-            let left = deadline.saturating_duration_since(Instant::now());
+            let left = deadline.saturating_duration_since(now());
             let wait = if out.is_empty() { left } else { Duration::ZERO };
             let more = self.step(wait, &mut out, &mut bytes)?;
-            if !more && (!out.is_empty() || Instant::now() >= deadline) {
+            if !more && (!out.is_empty() || now() >= deadline) {
                 break;
             }
         }

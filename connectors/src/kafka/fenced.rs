@@ -10,6 +10,7 @@ use rdkafka::producer::Producer as _;
 
 use super::producer::Producer;
 use super::{Shared, lock};
+use crate::clock::now;
 
 /// The broker may still be ending the transaction of an earlier holder: ask again after this.
 const AGAIN: Duration = Duration::from_millis(50);
@@ -28,7 +29,7 @@ impl FencedProducer {
     pub(super) fn new(shared: Arc<Shared>, id: &str) -> Result<FencedProducer, LogError> {
         let id = format!("{}{id}", shared.connection.config().prefix);
         let producer = Producer::new(&shared.connection, Some(&id))?;
-        let deadline = Instant::now() + shared.connection.timeout();
+        let deadline = now() + shared.connection.timeout();
         let init = || producer.client().init_transactions(left(deadline));
         retry(deadline, init).map_err(|e| shared.connection.error(&format!("take the fence {id}"), &e))?;
         Ok(FencedProducer { shared, id, producer: Mutex::new(producer), fenced: AtomicBool::new(false) })
@@ -37,7 +38,7 @@ impl FencedProducer {
     fn transaction(&self, producer: &Producer, records: &[NewRecord]) -> Result<Vec<Appended>, LogError> {
         let connection = &self.shared.connection;
         let placed = self.shared.place(records)?;
-        let deadline = Instant::now() + connection.timeout();
+        let deadline = now() + connection.timeout();
         let failed = |e: &KafkaError| producer.failed(connection, e);
         producer.client().begin_transaction().map_err(|e| failed(&e))?;
         let appended = producer.append(connection, &placed).and_then(|appended| {
@@ -84,7 +85,7 @@ impl AppendRecord for FencedProducer {
 fn retry(deadline: Instant, mut request: impl FnMut() -> Result<(), KafkaError>) -> Result<(), KafkaError> {
     loop {
         match request() {
-            Err(KafkaError::Transaction(e)) if e.is_retriable() && Instant::now() < deadline => {
+            Err(KafkaError::Transaction(e)) if e.is_retriable() && now() < deadline => {
                 std::thread::sleep(AGAIN);
             }
             done => return done,
@@ -93,5 +94,5 @@ fn retry(deadline: Instant, mut request: impl FnMut() -> Result<(), KafkaError>)
 }
 
 fn left(deadline: Instant) -> Duration {
-    deadline.saturating_duration_since(Instant::now()).max(Duration::from_millis(100))
+    deadline.saturating_duration_since(now()).max(Duration::from_millis(100))
 }

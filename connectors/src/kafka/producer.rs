@@ -13,6 +13,7 @@ use rdkafka::message::{DeliveryResult, Header, Message, OwnedHeaders};
 use rdkafka::producer::{BaseRecord, Producer as _, ProducerContext, ThreadedProducer};
 
 use super::client::{Connection, Events};
+use crate::clock::now;
 
 /// Above the largest record with its envelope and Kafka's own framing.
 const REQUEST_BYTES: usize = MAX_RECORD_BYTES + (1 << 20);
@@ -67,7 +68,7 @@ impl Producer {
         connection: &Connection,
         placed: &[Placed],
     ) -> Result<Vec<Appended>, LogError> {
-        let deadline = Instant::now() + connection.timeout();
+        let deadline = now() + connection.timeout();
         let batch = Arc::new(Batch::new(placed.len()));
         for (index, placed) in placed.iter().enumerate() {
             if let Err(e) = self.send(connection, placed, Ticket::new(&batch, index), deadline) {
@@ -124,7 +125,7 @@ impl Producer {
             match self.client.send(record) {
                 Ok(()) => return Ok(()),
                 Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), back))
-                    if Instant::now() < deadline =>
+                    if now() < deadline =>
                 {
                     std::thread::sleep(Duration::from_millis(2));
                     record = back;
@@ -227,7 +228,7 @@ impl Batch {
 
     /// Waits for the last report; false if time is up.
     fn wait(&self, deadline: Instant) -> bool {
-        let left = deadline.saturating_duration_since(Instant::now());
+        let left = deadline.saturating_duration_since(now());
         let waited = self.all.wait_timeout_while(self.lock(), left, |reported| reported.missing > 0);
         waited.map_or_else(|e| e.into_inner().0.missing, |(reported, _)| reported.missing) == 0
     }

@@ -18,7 +18,7 @@ models: ## fetch ONNX Runtime and the face models into the cache, verified by ha
 	@docker/setup/packages.sh build
 	@docker/setup/models.sh
 
-# --examples builds none (there are none); it makes cargo choose the features that the tests need as well, so
+# --examples adds no work; it makes cargo choose the features that the tests need as well, so
 # that `make test` after `make demo` builds nothing a second time.
 build: ## the binary lsie, into target/release
 	@command -v cargo >/dev/null || { echo "cargo is missing: install Rust with rustup; Cargo.toml names the version"; exit 1; }
@@ -32,7 +32,7 @@ check: ## the quick part of it: format and lints
 	@tests/run.sh check
 
 bench: ## measure; what the figures mean and the bars they are held against: docs/BENCHMARKS.md
-	@tests/run.sh with cargo bench --locked --workspace --bench '*'
+	@tests/run.sh with sh -c 'cargo bench --locked --workspace --bench "*" -- kafka:$$LSIE_TEST_KAFKA'
 
 deny: ## licences, advisories and sources of all dependencies; installs cargo-deny first, which takes minutes
 	@cargo deny --version >/dev/null 2>&1 || cargo install --locked cargo-deny

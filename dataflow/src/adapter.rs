@@ -4,10 +4,10 @@
 use std::collections::BTreeMap;
 
 use lsie_schemas::LogTime;
+use timely::dataflow::StreamVec;
 use timely::dataflow::channels::pact::ParallelizationContract;
 use timely::dataflow::operators::Capability;
 use timely::dataflow::operators::generic::Operator;
-use timely::dataflow::StreamVec;
 
 /// The timestamp of the dataflow: an epoch's log time in ms.
 pub type Time = u64;

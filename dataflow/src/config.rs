@@ -108,7 +108,9 @@ impl Config {
         let here = Path::new("lsie.toml");
         let file = file.or_else(|| here.exists().then_some(here));
         let text = match file {
-            Some(path) => std::fs::read_to_string(path).with_context(|| format!("configuration {}", path.display()))?,
+            Some(path) => {
+                std::fs::read_to_string(path).with_context(|| format!("configuration {}", path.display()))?
+            }
             None => String::new(),
         };
         Config::parse(&text).with_context(|| match file {
@@ -204,7 +206,9 @@ fn overlay(base: &mut toml::Table, over: toml::Table, path: &str) -> anyhow::Res
         match (base.get_mut(&key), value) {
             (Some(toml::Value::Table(base)), toml::Value::Table(over)) => overlay(base, over, &name)?,
             (Some(known), value) if known.type_str() == value.type_str() => *known = value,
-            (Some(known), value) => bail!("{name} is a {}, wanted is a {}", value.type_str(), known.type_str()),
+            (Some(known), value) => {
+                bail!("{name} is a {}, wanted is a {}", value.type_str(), known.type_str())
+            }
             (None, value) if free => {
                 base.insert(key, value);
             }
@@ -230,7 +234,8 @@ mod tests {
 
     #[test]
     fn a_file_overrides_single_keys() {
-        let config = Config::parse("[engine]\nworkers = 4\n[log.properties]\n\"a.b\" = \"c\"").expect("valid");
+        let config =
+            Config::parse("[engine]\nworkers = 4\n[log.properties]\n\"a.b\" = \"c\"").expect("valid");
         assert_eq!((config.engine.workers, config.engine.budget_mib), (4, 64));
         assert_eq!(config.log.properties["a.b"], "c");
     }

@@ -25,7 +25,10 @@ struct LogClock {
 }
 
 impl LogClock {
-    #[allow(clippy::disallowed_methods, reason = "the one place where log time is anchored to the wall clock")]
+    #[allow(
+        clippy::disallowed_methods,
+        reason = "the one place where log time is anchored to the wall clock"
+    )]
     fn anchored(last: LogTime) -> LogClock {
         let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let anchor = LogTime(wall.as_millis() as u64).max(last.plus_ms(1));
@@ -33,29 +36,36 @@ impl LogClock {
     }
 
     #[allow(clippy::disallowed_methods, reason = "monotonic time since the anchor")]
-    fn next(&mut self) -> LogTime {
-        let elapsed = self.started.elapsed().as_millis() as u64;
-        self.last = self.anchor.plus_ms(elapsed).max(self.last.plus_ms(1));
+    fn next(&mut self, limit: Option<LogTime>) -> LogTime {
+        let now = self.anchor.plus_ms(self.started.elapsed().as_millis() as u64);
+        self.last = limit.map_or(now, |limit| limit.min(now)).max(self.last.plus_ms(1));
         self.last
     }
 }
 
 /// Runs until `ending` is set, then writes one last epoch and finishes the inboxes.
+///
+/// While a partition is behind (its records of before the start are not all fetched, or the byte budget holds
+/// it back), log time goes no further than that partition has come: overload and recovery show as lag, never
+/// as timers that fire too early.
 pub fn run(
     table: &dyn AppendRecord,
     inboxes: &[Arc<Inbox>],
     mut at: Positions,
     last: LogTime,
     epoch_ms: u64,
-    ending: &AtomicBool,
-    shared: &Shared,
+    (ending, shared): (&AtomicBool, &Shared),
 ) -> Result<(), LogError> {
+    while inboxes.iter().any(|inbox| !inbox.has_released_all()) && !shared.stopped() {
+        std::thread::sleep(Duration::from_millis(10));
+    }
     let mut clock = LogClock::anchored(last);
     loop {
         let end = ending.load(Ordering::SeqCst);
+        let limit = inboxes.iter().filter_map(|inbox| inbox.behind()).min();
         let fetched = inboxes.iter().flat_map(|inbox| inbox.fetched()).collect();
-        let epoch = close(&mut at, fetched, clock.next());
-        append(table, &epoch, shared)?;
+        let epoch = close(&mut at, fetched, clock.next(limit));
+        append(table, &epoch, ending, shared)?;
         for inbox in inboxes {
             inbox.release(epoch.clone());
         }
@@ -84,12 +94,18 @@ fn close(at: &mut Positions, fetched: BTreeMap<TopicPartition, i64>, log_time: L
 }
 
 /// Appends an epoch, waiting while the log is away. Nothing is released meanwhile, and nothing lost.
-fn append(table: &dyn AppendRecord, epoch: &EpochRecord, shared: &Shared) -> Result<(), LogError> {
+fn append(
+    table: &dyn AppendRecord,
+    epoch: &EpochRecord,
+    ending: &AtomicBool,
+    shared: &Shared,
+) -> Result<(), LogError> {
     let mut pause = RETRY.0;
     loop {
+        let leave = shared.stopped() || ending.load(Ordering::SeqCst);
         match table.append(vec![epoch.encode()]) {
             Ok(_) => return Ok(()),
-            Err(LogError::Unavailable(why)) if !shared.stopped() => {
+            Err(LogError::Unavailable(why)) if !leave => {
                 tracing::warn!(%why, "the epoch table cannot be written; trying again");
                 std::thread::sleep(pause);
                 pause = (pause * 2).min(RETRY.1);

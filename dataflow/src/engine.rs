@@ -1,5 +1,7 @@
 //! A run: threads, workers and sinks around one graph, from the first epoch to the last.
 
+use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
@@ -7,9 +9,9 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use lsie_operators::align::Limits;
-use lsie_schemas::LogTime;
 use lsie_schemas::log::{Fetch, Log, TopicPartition};
 use lsie_schemas::record::EpochRecord;
+use lsie_schemas::{LogTime, Topic};
 use lsie_sinks::Sink;
 
 use crate::commit;
@@ -58,26 +60,39 @@ impl Engine {
     /// Runs to the end. The sinks hold every epoch when this returns without an error.
     pub fn run(self, run: Run, sinks: Vec<Box<dyn Sink>>, shared: Arc<Shared>) -> anyhow::Result<()> {
         let from = epochs::input_partitions(&*self.log)?;
+        // Earlier coordinators are fenced before the table is read: it cannot grow behind our back.
+        let coordinating = match &run {
+            Run::Live(_) => Some(self.log.fenced(COORDINATOR)?),
+            Run::Bounded(_) => None,
+        };
         let (mut table, at) = self.table(&run, &from)?;
         if let Run::Bounded(Some(until)) = run {
             table.retain(|epoch| epoch.log_time <= until);
         }
         let budget = self.budget_bytes;
+        // A live run that starts behind catches up before its log time follows the clock.
+        let mut ends = Positions::new();
+        for (partition, _) in from.iter().filter(|_| matches!(run, Run::Live(_))) {
+            ends.insert(*partition, self.log.bounds(*partition)?.1);
+        }
         let inboxes: Vec<Arc<Inbox>> = (0..self.workers)
             .map(|worker| {
                 let owned = from.iter().filter(|(at, _)| owns(worker, self.workers, *at)).copied().collect();
-                Arc::new(Inbox::new(owned, budget))
+                Arc::new(Inbox::new(owned, budget, &ends))
             })
             .collect();
-        let pool = Pool::start(self.pool_threads, self.measurer.clone())?;
+        let pool = Pool::start(self.pool_threads, self.measurer.clone(), &shared)?;
 
         let mut threads = Threads { shared: shared.clone(), handles: Vec::new() };
         let (epochs, complete) = crossbeam_channel::unbounded();
         let (committing, mut sinks) = (inboxes.clone(), sinks);
-        threads.spawn("commit", move |shared| Ok(commit::write(&complete, &mut sinks, &committing, shared)?))?;
+        let partitions = self.partition_counts()?;
+        threads
+            .spawn("commit", move |shared| Ok(commit::write(&complete, &mut sinks, &committing, shared)?))?;
         for (worker, inbox) in inboxes.iter().enumerate() {
             let (inbox, log, fetch) = (inbox.clone(), self.log.clone(), self.fetch);
-            threads.spawn(&format!("fetch-{worker}"), move |shared| Ok(inbox.fetch(&*log, fetch, shared)?))?;
+            threads
+                .spawn(&format!("fetch-{worker}"), move |shared| Ok(inbox.fetch(&*log, fetch, shared)?))?;
         }
         let last = table.last().map_or(LogTime(0), |epoch| epoch.log_time);
         shared.span.0.store(table.first().map_or(0, |epoch| epoch.log_time.0), Ordering::SeqCst);
@@ -85,37 +100,55 @@ impl Engine {
         for epoch in table {
             inboxes.iter().for_each(|inbox| inbox.release(epoch.clone()));
         }
-        match run {
-            Run::Bounded(_) => inboxes.iter().for_each(|inbox| inbox.finish()),
-            Run::Live(ending) => {
-                let (log, inboxes, epoch_ms) = (self.log.clone(), inboxes.clone(), self.cut.epoch_ms);
+        match (run, coordinating) {
+            (Run::Live(ending), Some(table)) => {
+                let (inboxes, epoch_ms) = (inboxes.clone(), self.cut.epoch_ms);
                 threads.spawn("coordinator", move |shared| {
-                    let table = log.fenced(COORDINATOR)?;
-                    coordinator::run(&*table, &inboxes, at, last, epoch_ms, &ending, shared)?;
-                    Ok(())
+                    Ok(coordinator::run(&*table, &inboxes, at, last, epoch_ms, (&ending, shared))?)
                 })?;
             }
+            _ => inboxes.iter().for_each(|inbox| inbox.finish()),
         }
 
-        work(self.workers, inboxes, shared.clone(), pool, self.limits, epochs)?;
+        work(self.workers, inboxes, shared.clone(), pool, (self.limits, partitions), epochs)?;
         threads.join()
     }
 
+    fn partition_counts(&self) -> anyhow::Result<BTreeMap<Topic, i32>> {
+        let mut counts = BTreeMap::new();
+        for topic in crate::ingest::INPUTS {
+            counts.extend(self.log.topic(topic)?.map(|state| (topic, state.partitions)));
+        }
+        Ok(counts)
+    }
+
     /// The accepted epochs and where they end; makes them by rule for a bounded run without a table.
-    fn table(&self, run: &Run, from: &[(TopicPartition, i64)]) -> anyhow::Result<(Vec<EpochRecord>, Positions)> {
-        let start: Positions = from.iter().copied().collect();
-        let entries = epochs::read_table(&*self.log)?
+    fn table(
+        &self,
+        run: &Run,
+        from: &[(TopicPartition, i64)],
+    ) -> anyhow::Result<(Vec<EpochRecord>, Positions)> {
+        let mut entries = epochs::read_table(&*self.log)?
             .context("topic epochs does not exist; `lsie topics create` makes the set")?;
-        let (table, at) = epochs::accept(entries, start.clone());
-        if !table.is_empty() || matches!(run, Run::Live(_)) {
-            return Ok((table, at));
+        if entries.is_empty() && matches!(run, Run::Bounded(_)) {
+            entries = epochs::by_rule(&*self.log, from, self.cut)?;
+            // One append: a table is there whole or not at all.
+            self.log.fenced(COORDINATOR)?.append(entries.iter().map(EpochRecord::encode).collect())?;
         }
-        let made = epochs::by_rule(&*self.log, from, self.cut)?;
-        let appender = self.log.fenced(COORDINATOR)?;
-        for part in made.chunks(1_000) {
-            appender.append(part.iter().map(EpochRecord::encode).collect())?;
+        let (table, mut at) = epochs::accept(entries);
+        for (partition, start) in from {
+            let first = table.iter().flat_map(|epoch| &epoch.ranges).find(|range| range.at == *partition);
+            if let Some(range) = first.filter(|range| range.from < *start) {
+                bail!(
+                    "{partition} no longer holds the offsets {} to {start}, which belong to epochs of the table; \
+                     without them the results cannot be computed again. Start a new topic set (--prefix) and a new \
+                     target directory",
+                    range.from
+                );
+            }
+            at.entry(*partition).or_insert(*start);
         }
-        Ok(epochs::accept(made, start))
+        Ok((table, at))
     }
 }
 
@@ -125,7 +158,7 @@ fn work(
     inboxes: Vec<Arc<Inbox>>,
     shared: Arc<Shared>,
     pool: Pool,
-    limits: Limits,
+    (limits, partitions): (Limits, BTreeMap<Topic, i32>),
     epochs: crossbeam_channel::Sender<commit::Epoch>,
 ) -> anyhow::Result<()> {
     let guards = timely::execute(timely::Config::process(workers), move |worker| {
@@ -134,11 +167,21 @@ fn work(
             shared: shared.clone(),
             pool: pool.clone(),
             limits,
+            partitions: partitions.clone(),
             epochs: epochs.clone(),
         };
-        worker.dataflow(|scope| graph::build(scope, parts));
-        while worker.has_dataflows() {
-            worker.step_or_park(Some(PARK));
+        let stepped = catch_unwind(AssertUnwindSafe(|| {
+            worker.dataflow(|scope| graph::build(scope, parts));
+            while worker.has_dataflows() && !shared.stopped() {
+                worker.step_or_park(Some(PARK));
+            }
+        }));
+        if stepped.is_err() {
+            shared.fail(format!("worker {} panicked", worker.index()));
+        }
+        // After a failure epochs stay open for ever: nothing of them may be waited for.
+        for dataflow in worker.installed_dataflows() {
+            worker.drop_dataflow(dataflow);
         }
     });
     let guards = guards.map_err(|why| anyhow::anyhow!("the workers did not start: {why}"))?;
@@ -163,8 +206,10 @@ impl Threads {
         let shared = self.shared.clone();
         let label = name.to_string();
         let handle = std::thread::Builder::new().name(name.to_string()).spawn(move || {
-            if let Err(error) = body(&shared) {
-                shared.fail(format!("{label}: {error:#}"));
+            let ended = catch_unwind(AssertUnwindSafe(|| body(&shared)));
+            match ended.unwrap_or_else(|_| Err(anyhow::anyhow!("it panicked"))) {
+                Ok(()) => {}
+                Err(error) => shared.fail(format!("{label}: {error:#}")),
             }
         })?;
         self.handles.push(handle);

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use lsie_schemas::log::{Fetch, Log, LogError, LogRecord, TopicPartition};
 use lsie_schemas::record::{EpochRange, EpochRecord};
+use lsie_schemas::topic::DAY_MS;
 use lsie_schemas::{LogTime, Topic};
 
 /// Positions reached: one past the last offset of each partition that belongs to an epoch.
@@ -12,13 +13,13 @@ pub type Positions = BTreeMap<TopicPartition, i64>;
 
 /// The epochs of a table that count, and where they end. First entry by offset wins: an entry that does not
 /// begin where its predecessors ended, or does not move log time on, was written by a coordinator that had
-/// been replaced, and is passed over.
-pub fn accept(entries: impl IntoIterator<Item = EpochRecord>, start: Positions) -> (Vec<EpochRecord>, Positions) {
-    let mut at = start;
+/// been replaced, and is passed over. A partition's first range may begin anywhere.
+pub fn accept(entries: impl IntoIterator<Item = EpochRecord>) -> (Vec<EpochRecord>, Positions) {
+    let mut at = Positions::new();
     let mut accepted: Vec<EpochRecord> = Vec::new();
     for entry in entries {
         let later = accepted.last().is_none_or(|last| last.log_time < entry.log_time);
-        let joins = entry.ranges.iter().all(|range| at.get(&range.at).copied().unwrap_or(0) == range.from);
+        let joins = entry.ranges.iter().all(|range| at.get(&range.at).is_none_or(|to| *to == range.from));
         if later && joins {
             at.extend(entry.ranges.iter().map(|range| (range.at, range.to)));
             accepted.push(entry);
@@ -45,9 +46,9 @@ pub fn read_table(log: &dyn Log) -> Result<Option<Vec<EpochRecord>>, LogError> {
 pub fn input_partitions(log: &dyn Log) -> Result<Vec<(TopicPartition, i64)>, LogError> {
     let mut found = Vec::new();
     for topic in crate::ingest::INPUTS {
-        let state = log.topic(topic)?.ok_or_else(|| {
-            LogError::Missing(format!("topic {topic}; `lsie topics create` makes the set"))
-        })?;
+        let state = log
+            .topic(topic)?
+            .ok_or_else(|| LogError::Missing(format!("topic {topic}; `lsie topics create` makes the set")))?;
         for partition in 0..state.partitions {
             let at = TopicPartition { topic, partition };
             found.push((at, log.bounds(at)?.0));
@@ -70,7 +71,11 @@ pub struct Cut {
 
 /// Makes the table of a recorded topic set by rule: per partition the running maximum of timestamps, cut
 /// every `epoch_ms`.
-pub fn by_rule(log: &dyn Log, from: &[(TopicPartition, i64)], cut: Cut) -> Result<Vec<EpochRecord>, LogError> {
+pub fn by_rule(
+    log: &dyn Log,
+    from: &[(TopicPartition, i64)],
+    cut: Cut,
+) -> Result<Vec<EpochRecord>, LogError> {
     let mut runs: BTreeMap<TopicPartition, Vec<Run>> = BTreeMap::new();
     let partitions: Vec<TopicPartition> = from.iter().map(|(at, _)| *at).collect();
     read_to_end(log, &partitions, |record| {
@@ -92,7 +97,7 @@ struct Run {
 }
 
 fn merge(mut runs: BTreeMap<TopicPartition, Vec<Run>>, from: &Positions, cut: Cut) -> Vec<EpochRecord> {
-    bind_steps(&mut runs, cut.max_clock_step_ms / cut.epoch_ms);
+    bind_steps(&mut runs, cut.max_clock_step_ms / cut.epoch_ms, DAY_MS / cut.epoch_ms);
     let mut uppers: BTreeMap<u64, Vec<(TopicPartition, i64)>> = BTreeMap::new();
     for (at, runs) in &runs {
         let mut highest = 0;
@@ -110,7 +115,7 @@ fn merge(mut runs: BTreeMap<TopicPartition, Vec<Run>>, from: &Positions, cut: Cu
             let range = ranges.entry(partition).or_insert(EpochRange { at: partition, from, to });
             range.to = to;
         }
-        let log_time = LogTime((bucket + 1) * cut.epoch_ms);
+        let log_time = LogTime(bucket.saturating_add(1).saturating_mul(cut.epoch_ms));
         epochs.push(EpochRecord { log_time, ranges: ranges.into_values().collect() });
     }
     if let Some(last) = epochs.last().map(|epoch| epoch.log_time).filter(|_| cut.tail_ms > 0) {
@@ -119,27 +124,27 @@ fn merge(mut runs: BTreeMap<TopicPartition, Vec<Run>>, from: &Positions, cut: Cu
     epochs
 }
 
-/// Takes clock steps out: a run further ahead than `step` of everything in all other partitions, from which
-/// its own partition comes back, counts at the time before it. A late tail (an end record long after the
-/// last sample) does not come back, and moves time on.
-fn bind_steps(runs: &mut BTreeMap<TopicPartition, Vec<Run>>, step: u64) {
-    let latest = |runs: &Vec<Run>| runs.iter().map(|run| run.bucket).max();
+/// Takes clock steps out: a run more than `step` ahead of the time before it, after which its own partition
+/// comes back to about that time, counts at the time before it. A late tail (an end record long after the
+/// last sample) does not come back and moves time on, unless it is further than a day ahead of all others.
+fn bind_steps(runs: &mut BTreeMap<TopicPartition, Vec<Run>>, step: u64, day: u64) {
     let latest: Vec<(TopicPartition, u64)> =
-        runs.iter().filter_map(|(at, runs)| Some((*at, latest(runs)?))).collect();
+        runs.iter().filter_map(|(at, runs)| Some((*at, runs.iter().map(|run| run.bucket).min()?))).collect();
+    let first = runs.values().filter_map(|runs| Some(runs.first()?.bucket)).min().unwrap_or(0);
     for (at, runs) in runs {
         let others = latest.iter().filter(|(other, _)| other != at).map(|(_, bucket)| *bucket).max();
-        let Some(limit) = others.map(|bucket| bucket + step) else { continue };
-        let mut lowest_after = vec![u64::MAX; runs.len()];
-        for i in (1..runs.len()).rev() {
-            lowest_after[i - 1] = lowest_after[i].min(runs[i].bucket);
-        }
-        let mut before = 0;
-        for (run, after) in runs.iter_mut().zip(lowest_after) {
-            let comes_back = after.checked_add(step).is_some_and(|back| back < run.bucket);
-            if run.bucket > limit && comes_back {
-                run.bucket = before;
+        let mut before = first;
+        for i in 0..runs.len() {
+            let bucket = runs[i].bucket;
+            let ahead = bucket > before.saturating_add(step);
+            let back = before.saturating_sub(step)..bucket.saturating_sub(step);
+            let comes_back = ahead && runs[i + 1..].iter().any(|later| back.contains(&later.bucket));
+            let absurd =
+                ahead && others.is_some_and(|others| bucket > others.max(before).saturating_add(day));
+            if comes_back || absurd {
+                runs[i].bucket = before;
             }
-            before = run.bucket.max(before);
+            before = runs[i].bucket.max(before);
         }
     }
 }
@@ -184,7 +189,8 @@ mod tests {
     const CONTROL: TopicPartition = TopicPartition { topic: Topic::Control, partition: 0 };
 
     fn epoch(log_time: u64, ranges: &[(TopicPartition, i64, i64)]) -> EpochRecord {
-        let ranges = ranges.iter().map(|(at, from, to)| EpochRange { at: *at, from: *from, to: *to }).collect();
+        let ranges =
+            ranges.iter().map(|(at, from, to)| EpochRange { at: *at, from: *from, to: *to }).collect();
         EpochRecord { log_time: LogTime(log_time), ranges }
     }
 
@@ -201,7 +207,7 @@ mod tests {
         let backwards = epoch(200, &[(AUDIO, 5, 6)]);
         let second = epoch(500, &[(CONTROL, 0, 1), (AUDIO, 5, 9)]);
         let table = [first.clone(), rival, backwards, second.clone()];
-        let (accepted, at) = accept(table, Positions::new());
+        let (accepted, at) = accept(table);
         assert_eq!(accepted, [first, second]);
         assert_eq!(at, Positions::from([(CONTROL, 1), (AUDIO, 9)]));
     }
@@ -224,17 +230,34 @@ mod tests {
 
     #[test]
     fn a_clock_step_is_bound_to_the_time_before_it() {
-        let table =
-            merge(BTreeMap::from([(CONTROL, runs(&[4, 14_404, 6])), (AUDIO, runs(&[4, 6]))]), &Positions::new(), CUT);
+        let table = merge(
+            BTreeMap::from([(CONTROL, runs(&[4, 14_404, 6])), (AUDIO, runs(&[4, 6]))]),
+            &Positions::new(),
+            CUT,
+        );
         let times: Vec<u64> = table.iter().map(|epoch| epoch.log_time.0).collect();
         assert_eq!(times, [1_250, 1_750]);
         assert_eq!(table[0].ranges[0], EpochRange { at: CONTROL, from: 0, to: 2 });
     }
 
     #[test]
+    fn neither_a_low_stamp_nor_an_absurd_tail_moves_the_others() {
+        let table = merge(
+            BTreeMap::from([(CONTROL, runs(&[4, 0, 6, u64::MAX / 250])), (AUDIO, runs(&[4, 6]))]),
+            &Positions::new(),
+            CUT,
+        );
+        let times: Vec<u64> = table.iter().map(|epoch| epoch.log_time.0).collect();
+        assert_eq!(times, [1_250, 1_750]);
+    }
+
+    #[test]
     fn a_late_end_is_no_clock_step() {
-        let table =
-            merge(BTreeMap::from([(CONTROL, runs(&[4, 404])), (AUDIO, runs(&[4, 6]))]), &Positions::new(), CUT);
+        let table = merge(
+            BTreeMap::from([(CONTROL, runs(&[4, 404])), (AUDIO, runs(&[4, 6]))]),
+            &Positions::new(),
+            CUT,
+        );
         assert_eq!(table.last().map(|epoch| epoch.log_time), Some(LogTime(405 * 250)));
     }
 

@@ -1,6 +1,7 @@
 //! What an inference thread does with frames: one face meter per session, the models shared by all.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -24,8 +25,8 @@ pub fn with_models(folder: PathBuf, max_pixels: u32) -> MeasurerFactory {
 pub fn without_models() -> MeasurerFactory {
     Arc::new(|_thread| {
         let blind = |task: &Task| match task {
-            Task::Frame(job) => Outcome { faces: vec![blind_row(job)], rejected: None },
-            Task::End(_) => Outcome::default(),
+            Task::Frame(job) => Ok(Outcome { faces: vec![blind_row(job)], rejected: None }),
+            Task::End(_) => Ok(Outcome::default()),
         };
         Ok(Box::new(blind) as Measurer)
     })
@@ -53,19 +54,17 @@ struct Session {
 }
 
 fn measurer(folder: &Path, max_pixels: u32) -> anyhow::Result<Measurer> {
-    let mut models = FaceModels::load(folder).context("the face models cannot be used; `make models` gets them")?;
+    let mut models =
+        FaceModels::load(folder).context("the face models cannot be used; `make models` gets them")?;
     let model = models.fingerprint();
     let mut sessions: BTreeMap<Uuid, Session> = BTreeMap::new();
-    Ok(Box::new(move |task| {
-        let outcome = match task {
-            Task::Frame(job) => frame(job, max_pixels, &mut sessions, &mut models, &model),
-            Task::End(session) => sessions.remove(session).map_or(Ok(Outcome::default()), |mut ended| {
-                let measured = ended.meter.finish(&mut models)?;
-                Ok(Outcome { faces: ended.rows(*session, measured, &model), rejected: None })
-            }),
-        };
-        // A model that fails is no property of the input: nothing may be concluded from it.
-        outcome.unwrap_or_else(|error: anyhow::Error| panic!("face models: {error:#}"))
+    Ok(Box::new(move |task| match task {
+        Task::Frame(job) => frame(job, max_pixels, &mut sessions, &mut models, &model),
+        Task::End(session) => {
+            let Some(mut ended) = sessions.remove(session) else { return Ok(Outcome::default()) };
+            let measured = ended.meter.finish(&mut models)?;
+            Ok(Outcome { faces: ended.rows(*session, measured, &model), rejected: None })
+        }
     }))
 }
 
@@ -76,12 +75,14 @@ fn frame(
     models: &mut FaceModels,
     model: &str,
 ) -> anyhow::Result<Outcome> {
-    if !sessions.contains_key(&job.session) {
-        let session = Session { meter: FaceMeter::new(max_pixels)?, inside: BTreeMap::new(), next: None };
-        sessions.insert(job.session, session);
-    }
-    let Some(session) = sessions.get_mut(&job.session) else { return Ok(Outcome::default()) };
-    let mut measured = match session.next.replace(job.seq + 1) {
+    let session = match sessions.entry(job.session) {
+        Entry::Occupied(entry) => entry.into_mut(),
+        Entry::Vacant(entry) => {
+            let meter = FaceMeter::new(max_pixels)?;
+            entry.insert(Session { meter, inside: BTreeMap::new(), next: None })
+        }
+    };
+    let mut measured = match session.next.replace(job.seq.saturating_add(1)) {
         Some(expected) if expected != job.seq => session.meter.gap(models)?,
         _ => Vec::new(),
     };

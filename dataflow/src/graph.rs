@@ -1,5 +1,6 @@
 //! The whole dataflow; read it beside the drawing in ARCHITECTURE.md.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crossbeam_channel::Sender;
@@ -8,9 +9,11 @@ use lsie_operators::align::{Align, Aligned, Arrived, Class, Limits, classified};
 use lsie_operators::measure::{Fact, Input, Measure};
 use lsie_operators::posterior::RewardSum;
 use lsie_schemas::codec;
+use lsie_schemas::log::LogRecord;
 use lsie_schemas::record::{DeadLetter, ExperimentRecord, Record};
 use lsie_schemas::row::DeadLetterRow;
-use lsie_schemas::{Change, LogTime, TableRow};
+use lsie_schemas::topic::partition_of;
+use lsie_schemas::{Change, LogTime, TableRow, Topic};
 use timely::dataflow::channels::pact::{Exchange, Pipeline};
 use timely::dataflow::operators::vec::Map;
 use timely::dataflow::operators::{Concat, ConnectLoop, Feedback};
@@ -33,23 +36,28 @@ pub struct Parts {
     pub pool: Pool,
     /// The limits of alignment.
     pub limits: Limits,
+    /// How many partitions each input topic has.
+    pub partitions: BTreeMap<Topic, i32>,
     /// Where complete epochs go.
     pub epochs: Sender<Epoch>,
 }
 
 /// Builds the dataflow of one worker; the same on every worker.
 pub fn build(scope: Scope<'_, Time>, parts: Parts) {
-    let Parts { inbox, shared, pool, limits, epochs } = parts;
+    let Parts { inbox, shared, pool, limits, partitions, epochs } = parts;
 
     // Topics, by session: a session's records are all on the worker of its partition.
     let ingested = ingest::stream(scope, inbox, shared);
-    let ticks = per_epoch(ingested.clone(), Pipeline, "tick", |epoch, _, out| out.push(Written::Tick(epoch.0)));
-    let decoded = per_epoch(ingested, Pipeline, "decode", decode);
-    let admin = decoded.clone().flat_map(Decoded::admin);
+    let ticks =
+        per_epoch(ingested.clone(), Pipeline, "tick", |epoch, _, out| out.push(Written::Tick(epoch.0)));
+    let decoded = per_epoch(ingested, Pipeline, "decode", move |_, records, out| {
+        out.extend(records.into_iter().map(|item| decode(item, &partitions)));
+    });
     let mut align = Align::new(limits);
     let aligned = per_epoch(decoded, Pipeline, "align", move |epoch, records, out| {
         align_epoch(&mut align, epoch, records, out);
     });
+    let admin = aligned.clone().flat_map(admin);
     let faced = measure_faces(aligned.clone(), pool);
     let reactions = aligned.clone().map(Input::Aligned).concat(faced.clone().flat_map(face_input));
     let mut measure = Measure::default();
@@ -71,16 +79,18 @@ pub fn build(scope: Scope<'_, Time>, parts: Parts) {
     let evaluated = view::evaluated(rows(facts.clone().flat_map(said)), decisions.clone());
     let encounters = view::encounters(rows(facts.clone().flat_map(measured)), evaluated.clone());
     let rewards = view::rewards(encounters.clone());
-    let rewarded = rewards.clone().inner.map(|((experiment, arm), _, (sum, n))| {
-        select::Input::Reward { experiment, arm, sum: RewardSum { sum, n } }
+    let rewarded = rewards.clone().inner.map(|((experiment, arm), _, (sum, n))| select::Input::Reward {
+        experiment,
+        arm,
+        sum: RewardSum { sum, n },
     });
     let administered = admin.clone().map(|(order, _, record)| select::Input::Admin { order, record });
     rewarded.concat(administered).connect_loop(handle);
 
     let arms = view::arms(rows(admin).map(|change| (change.2.experiment().to_string(), change)), rewards);
-    let decided = decisions.clone().map(|row| {
-        (row.session_id, SessionFact::Decided(row.selected_arm_id, row.expected_greeting))
-    });
+    let decided = decisions
+        .clone()
+        .map(|row| (row.session_id, SessionFact::Decided(row.selected_arm_id, row.expected_greeting)));
     let sessions = view::sessions(rows(aligned.clone().flat_map(session_fact)).concat(decided));
     let classes = aligned.clone().flat_map(aligned_class).concat(faced.clone().flat_map(faced_class));
     let classes = view::record_classes(rows(classes));
@@ -105,32 +115,39 @@ pub fn build(scope: Scope<'_, Time>, parts: Parts) {
 #[derive(Clone, Debug)]
 enum Decoded {
     Arrived(Box<Arrived>),
-    Rejected(Box<(lsie_schemas::log::LogRecord, codec::Rejection)>),
+    Rejected(Box<(LogRecord, codec::Rejection)>),
     Tick,
 }
 
-impl Decoded {
-    fn admin(self) -> Option<(AdminOrder, LogTime, ExperimentRecord)> {
-        match self {
-            Decoded::Arrived(arrived) => match arrived.record {
-                Record::Experiment(record) => {
-                    Some(((arrived.raw.at.partition, arrived.raw.offset), arrived.raw.log_time, record))
-                }
-                _ => None,
-            },
-            _ => None,
-        }
+fn decode(item: Ingested, partitions: &BTreeMap<Topic, i32>) -> Decoded {
+    let Ingested::Record(raw) = item else { return Decoded::Tick };
+    match codec::decode(&raw).and_then(|record| in_its_partition(&raw, record, partitions)) {
+        Ok(record) => Decoded::Arrived(Box::new(Arrived { raw, record })),
+        Err(rejection) => Decoded::Rejected(Box::new((raw, rejection))),
     }
 }
 
-fn decode(_epoch: LogTime, ingested: Vec<Ingested>, out: &mut Vec<Decoded>) {
-    out.extend(ingested.into_iter().map(|item| match item {
-        Ingested::Tick => Decoded::Tick,
-        Ingested::Record(raw) => match codec::decode(&raw) {
-            Ok(record) => Decoded::Arrived(Box::new(Arrived { raw, record })),
-            Err(rejection) => Decoded::Rejected(Box::new((raw, rejection))),
-        },
-    }));
+/// A session's records must be in the partition of its key: elsewhere another worker would get them, and
+/// results would depend on the number of workers.
+fn in_its_partition(
+    raw: &LogRecord,
+    record: Record,
+    partitions: &BTreeMap<Topic, i32>,
+) -> Result<Record, codec::Rejection> {
+    let count = partitions.get(&raw.at.topic).copied().unwrap_or(1);
+    let belongs = partition_of(raw.key.as_deref().unwrap_or_default(), count);
+    if count == 1 || belongs == raw.at.partition {
+        return Ok(record);
+    }
+    let detail = format!("its key belongs to partition {belongs} (murmur2, as Kafka's default partitioner)");
+    Err(codec::Rejection::new("wrong_partition", detail))
+}
+
+fn admin(word: Aligned) -> Option<(AdminOrder, LogTime, ExperimentRecord)> {
+    match word {
+        Aligned::Experiment { order, at, record } => Some((order, at, record)),
+        _ => None,
+    }
 }
 
 fn align_epoch(align: &mut Align, epoch: LogTime, decoded: Vec<Decoded>, out: &mut Vec<Aligned>) {
@@ -271,5 +288,6 @@ fn change<R: TableRow>(row: &R, epoch: LogTime, diff: i64) -> Change {
 
 /// A hash for exchanges, the same in every process and build.
 fn hash(text: &str) -> u64 {
-    text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3))
+    text.bytes()
+        .fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3))
 }

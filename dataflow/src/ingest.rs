@@ -3,14 +3,14 @@
 //! The fetcher reads what its worker owns as fast as the byte budget allows. An epoch is released into the
 //! dataflow when it is in the epoch table and all its records have been fetched; nothing else decides.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use lsie_schemas::log::{Fetch, Log, LogError, LogRecord, TopicPartition};
 use lsie_schemas::record::EpochRecord;
-use lsie_schemas::Topic;
+use lsie_schemas::{LogTime, Topic};
 use timely::dataflow::operators::Capability;
 use timely::dataflow::operators::generic::operator::source;
 use timely::dataflow::{Scope, StreamVec};
@@ -20,6 +20,9 @@ use crate::adapter::Time;
 
 /// The topics the engine has operators for.
 pub const INPUTS: [Topic; 4] = [Topic::Control, Topic::Experiments, Topic::AvAudio, Topic::AvVideo];
+
+/// Epochs that may be released and not yet committed; empty ones count no bytes.
+const MAX_EPOCHS_IN_FLIGHT: usize = 1_024;
 
 /// What enters the dataflow at an epoch: its records in canonical order, then one tick, on every worker.
 #[derive(Clone, Debug)]
@@ -77,6 +80,9 @@ struct State {
     queues: BTreeMap<TopicPartition, VecDeque<LogRecord>>,
     /// One past the last offset fetched.
     fetched: BTreeMap<TopicPartition, i64>,
+    /// Log time of the last record fetched.
+    reached: BTreeMap<TopicPartition, LogTime>,
+    paused: BTreeSet<TopicPartition>,
     bytes: usize,
     epochs: VecDeque<EpochRecord>,
     finished: bool,
@@ -87,15 +93,38 @@ struct State {
 pub struct Inbox {
     owned: Vec<(TopicPartition, i64)>,
     budget: usize,
+    /// Where the owned partitions ended when the run began; what is before it is backlog.
+    ends: BTreeMap<TopicPartition, i64>,
     state: Mutex<State>,
 }
 
 impl Inbox {
     /// An inbox for these partitions, read from these offsets, holding at most `budget` bytes ahead of the
-    /// dataflow and as many inside it.
-    pub fn new(owned: Vec<(TopicPartition, i64)>, budget: usize) -> Inbox {
+    /// dataflow and as many inside it. What lies before `ends` is backlog.
+    pub fn new(
+        owned: Vec<(TopicPartition, i64)>,
+        budget: usize,
+        ends: &BTreeMap<TopicPartition, i64>,
+    ) -> Inbox {
         let state = State { fetched: owned.iter().copied().collect(), ..State::default() };
-        Inbox { owned, budget, state: Mutex::new(state) }
+        let ends = owned.iter().filter_map(|(at, _)| Some((*at, *ends.get(at)?))).collect();
+        Inbox { owned, budget, ends, state: Mutex::new(state) }
+    }
+
+    /// Whether every epoch handed over so far has entered the dataflow.
+    pub fn has_released_all(&self) -> bool {
+        lock(&self.state).epochs.is_empty()
+    }
+
+    /// How far in log time the partition furthest behind has come, if any is behind.
+    pub fn behind(&self) -> Option<LogTime> {
+        let state = lock(&self.state);
+        let backlog = |at: &TopicPartition| {
+            self.ends.get(at).is_some_and(|end| state.fetched.get(at).is_none_or(|got| got < end))
+        };
+        let behind =
+            self.owned.iter().map(|(at, _)| at).filter(|at| backlog(at) || state.paused.contains(at));
+        behind.map(|at| state.reached.get(at).copied().unwrap_or_default()).min()
     }
 
     /// Hands over the next epoch of the table.
@@ -136,6 +165,7 @@ impl Inbox {
             for record in records {
                 state.bytes += record.size();
                 state.fetched.insert(record.at, record.offset + 1);
+                state.reached.insert(record.at, record.log_time);
                 state.queues.entry(record.at).or_default().push_back(record);
             }
             for (at, _) in &self.owned {
@@ -148,6 +178,7 @@ impl Inbox {
                 wake(&state);
             }
             let wanted = self.pauses(&state);
+            state.paused = wanted.iter().filter(|(_, pause)| *pause).map(|(at, _)| *at).collect();
             drop(state);
             for (at, pause) in wanted {
                 if paused.insert(at, pause).unwrap_or(false) != pause {
@@ -239,11 +270,9 @@ pub fn stream<'scope>(
             }
             while let Some(held) = &mut capability {
                 let inside: u64 = in_flight.iter().map(|(_, bytes)| bytes).sum();
-                if shared.stopped() {
-                    capability = None;
-                    break;
-                }
-                if inside > inbox.budget as u64 {
+                // A stopped run keeps its capabilities: an epoch that is incomplete elsewhere must not pass.
+                if shared.stopped() || inside > inbox.budget as u64 || in_flight.len() >= MAX_EPOCHS_IN_FLIGHT
+                {
                     break;
                 }
                 match inbox.take() {

@@ -5,7 +5,9 @@
 //! sequence number, however long the pool took.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded, unbounded};
 use lsie_operators::align::{Aligned, Class, Classified, FrameJob, classified};
@@ -20,9 +22,12 @@ use timely::scheduling::SyncActivator;
 use uuid::Uuid;
 
 use crate::adapter::Time;
+use crate::ingest::Shared;
 
 /// Jobs that may wait for one thread; what exceeds it waits in the operator.
 const QUEUE: usize = 64;
+/// When to look again whether a full queue has room.
+const RETRY: Duration = Duration::from_millis(2);
 
 /// One task of a session.
 #[derive(Clone, Debug)]
@@ -51,8 +56,9 @@ pub struct Outcome {
     pub rejected: Option<Rejection>,
 }
 
-/// Measures the frames of the sessions of one pool thread. Made on that thread.
-pub type Measurer = Box<dyn FnMut(&Task) -> Outcome>;
+/// Measures the frames of the sessions of one pool thread. Made on that thread. An error means that a model
+/// failed, which is no property of the input: the run ends.
+pub type Measurer = Box<dyn FnMut(&Task) -> anyhow::Result<Outcome>>;
 
 /// Makes the measurer of a thread, given its number; a failure ends the start.
 pub type MeasurerFactory = Arc<dyn Fn(usize) -> anyhow::Result<Measurer> + Send + Sync>;
@@ -88,16 +94,20 @@ pub struct Pool {
 
 impl Pool {
     /// Starts the threads and waits until each has made its measurer.
-    pub fn start(threads: usize, make: MeasurerFactory) -> anyhow::Result<Pool> {
+    pub fn start(threads: usize, make: MeasurerFactory, shared: &Arc<Shared>) -> anyhow::Result<Pool> {
         let mut senders = Vec::new();
         for index in 0..threads.max(1) {
             let (sender, jobs) = bounded::<Job>(QUEUE);
             let (ready, started) = bounded(1);
-            let make = make.clone();
+            let (make, shared) = (make.clone(), shared.clone());
             std::thread::Builder::new().name(format!("infer-{index}")).spawn(move || match make(index) {
                 Ok(measurer) => {
                     let _ = ready.send(Ok(()));
-                    work(measurer, &jobs);
+                    let worked = catch_unwind(AssertUnwindSafe(|| work(measurer, &jobs)));
+                    let failed = worked.unwrap_or_else(|_| Err(anyhow::anyhow!("it panicked")));
+                    if let Err(why) = failed {
+                        shared.fail(format!("inference thread {index}: {why:#}"));
+                    }
                 }
                 Err(error) => {
                     let _ = ready.send(Err(error));
@@ -109,17 +119,16 @@ impl Pool {
         Ok(Pool { threads: Arc::new(senders) })
     }
 
-    fn thread_of(&self, session: Uuid) -> &Sender<Job> {
-        let index = (session.as_u128() % self.threads.len() as u128) as usize;
-        &self.threads[index]
+    fn thread_of(&self, session: Uuid) -> usize {
+        (session.as_u128() % self.threads.len() as u128) as usize
     }
 }
 
-fn work(mut measure: Measurer, jobs: &Receiver<Job>) {
+fn work(mut measure: Measurer, jobs: &Receiver<Job>) -> anyhow::Result<()> {
     for job in jobs {
         let mut results = Vec::with_capacity(job.tasks.len() * 2);
         for task in &job.tasks {
-            let outcome = measure(task);
+            let outcome = measure(task)?;
             results.extend(outcome.faces.into_iter().map(Faced::Face));
             let Task::Frame(frame) = task else { continue };
             match outcome.rejected {
@@ -135,6 +144,7 @@ fn work(mut measure: Measurer, jobs: &Receiver<Job>) {
             let _ = job.activator.activate();
         }
     }
+    Ok(())
 }
 
 /// Work of one open epoch.
@@ -152,9 +162,10 @@ pub fn measure_faces<'scope>(
     let scope = aligned.scope();
     aligned.unary_frontier(Pipeline, "measure_faces", move |_capability, info| {
         let activator = scope.worker().sync_activator_for(info.address.to_vec());
+        let again = scope.activator_for(info.address);
         let (reply, replies) = unbounded::<Reply>();
         let mut open: BTreeMap<Time, Open> = BTreeMap::new();
-        let mut backlog: VecDeque<(Time, Uuid, Vec<Task>)> = VecDeque::new();
+        let mut backlogs: Vec<VecDeque<(Time, Vec<Task>)>> = vec![VecDeque::new(); pool.threads.len()];
         move |(input, frontier), output| {
             input.for_each_stamp(|capability, batches| {
                 let tasks: Vec<Task> = batches.flat_map(|batch| batch.drain(..)).filter_map(task).collect();
@@ -173,9 +184,17 @@ pub fn measure_faces<'scope>(
                     by_session.entry(task.session()).or_default().push(task);
                 }
                 entry.outstanding += by_session.len();
-                backlog.extend(by_session.into_iter().map(|(session, tasks)| (epoch, session, tasks)));
+                for (session, tasks) in by_session {
+                    backlogs[pool.thread_of(session)].push_back((epoch, tasks));
+                }
             });
-            submit(&pool, &mut backlog, &reply, &activator);
+            for (thread, backlog) in pool.threads.iter().zip(&mut backlogs) {
+                submit(thread, backlog, &reply, &activator);
+            }
+            if backlogs.iter().any(|backlog| !backlog.is_empty()) {
+                // The queue may be full of other workers' jobs, whose replies do not wake this operator.
+                again.activate_after(RETRY);
+            }
             for Reply { epoch, results } in replies.try_iter() {
                 if let Some(entry) = open.get_mut(&epoch) {
                     entry.outstanding -= 1;
@@ -196,21 +215,18 @@ pub fn measure_faces<'scope>(
 
 /// Hands over what fits, in order; never blocks the worker.
 fn submit(
-    pool: &Pool,
-    backlog: &mut VecDeque<(Time, Uuid, Vec<Task>)>,
+    thread: &Sender<Job>,
+    backlog: &mut VecDeque<(Time, Vec<Task>)>,
     reply: &Sender<Reply>,
     activator: &SyncActivator,
 ) {
-    while let Some((epoch, session, tasks)) = backlog.pop_front() {
+    while let Some((epoch, tasks)) = backlog.pop_front() {
         let job = Job { epoch, tasks, reply: reply.clone(), activator: activator.clone() };
-        match pool.thread_of(session).try_send(job) {
+        match thread.try_send(job) {
             Ok(()) => {}
-            Err(TrySendError::Full(job)) => return backlog.push_front((epoch, session, job.tasks)),
-            Err(TrySendError::Disconnected(job)) => {
-                // A dead thread means a crashed model: the epoch stays open, and the run must end.
-                backlog.push_front((epoch, session, job.tasks));
-                panic!("an inference thread died; the run cannot go on");
-            }
+            Err(TrySendError::Full(job)) => return backlog.push_front((epoch, job.tasks)),
+            // The thread has failed and said so: the run is about to end.
+            Err(TrySendError::Disconnected(_)) => return,
         }
     }
 }
@@ -231,4 +247,3 @@ fn order(result: &Faced) -> (u8, Uuid, i64) {
         Faced::Dead(letter) => (2, letter.session_id.unwrap_or_default(), letter.offset),
     }
 }
-

@@ -69,8 +69,10 @@ impl Input {
 
 #[derive(Debug, Default)]
 struct ArmState {
+    /// Set by the record that declares the arm; a reward alone declares nothing.
+    declared: bool,
+    disabled: bool,
     greeting: String,
-    enabled: bool,
     rewards: RewardSum,
 }
 
@@ -109,7 +111,10 @@ impl Select {
                 set(self.experiments.entry(experiment_id).or_default(), arm, greeting_text);
             }
             ExperimentRecord::DisableArm { experiment_id, arm } => {
-                self.experiments.entry(experiment_id).or_default().entry(arm).or_default().enabled = false;
+                let known = self.experiments.entry(experiment_id).or_default();
+                if let Some(arm) = known.get_mut(&arm).filter(|arm| arm.declared) {
+                    arm.disabled = true;
+                }
             }
         }
     }
@@ -122,7 +127,7 @@ impl Select {
             .map(|(id, arm)| Arm {
                 id: id.clone(),
                 posterior: Posterior::UNIFORM.after(arm.rewards),
-                enabled: arm.enabled,
+                enabled: arm.declared && !arm.disabled,
             })
             .collect();
         let decision = decide(&Selection {
@@ -133,7 +138,8 @@ impl Select {
             experiment_row_id: experiment_row_id(&experiment),
             arms: &arms,
         });
-        let greeting = known.and_then(|arms| arms.get(&decision.selected_arm)).map(|arm| arm.greeting.clone());
+        let greeting =
+            known.and_then(|arms| arms.get(&decision.selected_arm)).map(|arm| arm.greeting.clone());
         let posteriors: serde_json::Map<String, serde_json::Value> = decision
             .posterior_by_arm
             .iter()
@@ -157,7 +163,8 @@ impl Select {
 }
 
 fn set(arms: &mut BTreeMap<String, ArmState>, arm: String, greeting: String) {
-    let state = arms.entry(arm).or_insert_with(|| ArmState { enabled: true, ..ArmState::default() });
+    let state = arms.entry(arm).or_default();
+    state.declared = true;
     state.greeting = greeting;
 }
 

@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use lsie_schemas::codec::Rejection;
 use lsie_schemas::log::LogRecord;
-use lsie_schemas::record::{Control, DeadLetter, Record, StartSession};
+use lsie_schemas::record::{Control, DeadLetter, ExperimentRecord, Record, StartSession};
 use lsie_schemas::{EventTime, LogTime, Topic};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -184,6 +184,15 @@ pub enum Aligned {
         /// The end record's log time.
         at: EventTime,
     },
+    /// An experiment was administered.
+    Experiment {
+        /// Partition and offset of the record: the order of changes.
+        order: (i32, i64),
+        /// Its log time.
+        at: LogTime,
+        /// The change.
+        record: ExperimentRecord,
+    },
     /// What became of a record.
     Classified(Classified),
     /// A record that could not be used.
@@ -236,9 +245,12 @@ impl Align {
             let ahead = arrived.raw.log_time.0 - epoch.0;
             return file(&arrived.raw, Rejection::new("future", format!("{ahead} ms ahead of the log")), out);
         }
-        let Some(id) = arrived.record.session() else {
-            return classify(&arrived.raw, Class::Used, "", out);
-        };
+        if let Record::Experiment(record) = arrived.record {
+            classify(&arrived.raw, Class::Used, "", out);
+            let order = (arrived.raw.at.partition, arrived.raw.offset);
+            return out.push(Aligned::Experiment { order, at: arrived.raw.log_time, record });
+        }
+        let Some(id) = arrived.record.session() else { return };
         if self.ended.contains(&id) {
             return late(&arrived.raw, "session_ended", out);
         }

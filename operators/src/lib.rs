@@ -1,4 +1,7 @@
-//! placeholder
+//! The mathematics and the models: pure, synchronous structs and functions; values in, values out.
+//!
+//! Nothing here knows Kafka, an async runtime or timely. Time is an argument; randomness is seeded by the
+//! session; what has an order has a stated one.
 
 pub mod align;
 pub mod au12;

@@ -123,7 +123,11 @@ impl Measure {
                     reaction.measure_rest(session, out);
                 }
             }
-            Aligned::Started { .. } | Aligned::Frame(_) | Aligned::Classified(_) | Aligned::Dead(_) => {}
+            Aligned::Started { .. }
+            | Aligned::Experiment { .. }
+            | Aligned::Frame(_)
+            | Aligned::Classified(_)
+            | Aligned::Dead(_) => {}
         }
     }
 }

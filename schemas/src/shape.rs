@@ -4,6 +4,7 @@
 //! of a Parquet file can then filter and join on them without a conversion. The type a column has here is
 //! kept beside it as field metadata under [`TYPE_KEY`], so nothing is lost.
 
+#[allow(clippy::disallowed_types, reason = "Arrow's field metadata is one; it has one entry here")]
 use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -136,6 +137,7 @@ fn arrow_field(column: &Column) -> Field {
         ColumnType::Time => DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())),
         ColumnType::Texts => DataType::List(Arc::new(arrow_text_item())),
     };
+    #[allow(clippy::disallowed_types, reason = "Arrow's field metadata is one; it has one entry here")]
     let metadata = HashMap::from([(TYPE_KEY.to_owned(), type_name(column.ty).to_owned())]);
     Field::new(column.name, ty, column.nullable).with_metadata(metadata)
 }

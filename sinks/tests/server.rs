@@ -1,5 +1,7 @@
 //! The server thread: any free port, several requests, and a stop that open streams do not hold up.
 
+#![allow(clippy::disallowed_methods, reason = "it measures how long a stop takes")]
+
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};

@@ -14,9 +14,9 @@ use lsie_schemas::log::Log;
 use lsie_schemas::record::ExperimentRecord;
 use lsie_schemas::row::SessionRow;
 use lsie_schemas::{Cell, TableRow};
-use lsie_sinks::{Catalog, Views};
+use lsie_sinks::Views;
 
-use super::running::{end_on_signal, engine, parquet, run_with_progress, serve};
+use super::running::{end_on_signal, engine, parquet, run_with_progress, serve, served, views_sink};
 use super::{recordings, summary, topics};
 use crate::config::Config;
 use crate::engine::Run;
@@ -64,8 +64,8 @@ impl Demo {
         let log = lsie_connectors::open(&address, "", &Default::default())?;
         topics::create(&*log, PARTITIONS, self.speed == Speed::Max)?;
 
-        let views = Views::new(Catalog::all());
-        let sinks = vec![parquet(&config, &self.out.join("tables"))?, Box::new(views.sink()) as _];
+        let views = served();
+        let sinks = vec![parquet(&config, &self.out.join("tables"))?, views_sink(&views)];
         let mut listen = config.api.listen;
         listen.set_port(self.port);
         let server = serve(&views, listen)?;
@@ -95,7 +95,13 @@ impl Demo {
         Ok(ExitCode::SUCCESS)
     }
 
-    fn feed_all(&self, log: &dyn Log, recording: &Arc<Recording>, base: LogTime, pace: Pace) -> anyhow::Result<()> {
+    fn feed_all(
+        &self,
+        log: &dyn Log,
+        recording: &Arc<Recording>,
+        base: LogTime,
+        pace: Pace,
+    ) -> anyhow::Result<()> {
         let timelines = recordings::sessions(recording, self.sessions, base, &ExperimentRecord::seed());
         feed(log, recordings::merged(timelines), pace, |_| std::ops::ControlFlow::Continue(()))?;
         Ok(())

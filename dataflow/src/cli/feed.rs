@@ -37,7 +37,8 @@ impl Feed {
             Some(dir) => recordings::directory(dir)?,
             None => recordings::built_in()?,
         });
-        let recorded = log.topic(Topic::Control)?.is_some_and(|topic| topic.timestamps == TimestampType::Create);
+        let recorded =
+            log.topic(Topic::Control)?.is_some_and(|topic| topic.timestamps == TimestampType::Create);
         let pace = match self.speed {
             Speed::One => Pace::RealTime,
             Speed::Max if recorded => Pace::Max,

@@ -53,7 +53,9 @@ pub(super) fn sessions(
 }
 
 /// All timelines as one, in order of time.
-pub(super) fn merged<I: Iterator<Item = TimedRecord>>(timelines: Vec<I>) -> impl Iterator<Item = TimedRecord> {
+pub(super) fn merged<I: Iterator<Item = TimedRecord>>(
+    timelines: Vec<I>,
+) -> impl Iterator<Item = TimedRecord> {
     merge(timelines)
 }
 

@@ -7,9 +7,10 @@ use std::sync::atomic::AtomicBool;
 
 use anyhow::bail;
 use clap::Args;
-use lsie_sinks::{Catalog, Views};
 
-use super::running::{end_on_signal, engine, open_log, parquet, run_with_progress, serve};
+use super::running::{
+    end_on_signal, engine, open_log, parquet, run_with_progress, serve, served, views_sink,
+};
 use super::topics;
 use crate::config::Config;
 use crate::engine::Run;
@@ -32,11 +33,11 @@ impl RunLive {
         if !problems.is_empty() {
             bail!("the topics are not as they should be:\n  {}", problems.join("\n  "));
         }
-        let views = Views::new(Catalog::all());
+        let views = served();
         let mut listen = config.api.listen;
         listen.set_port(self.port.unwrap_or(listen.port()));
         let dir = self.out.unwrap_or_else(|| config.parquet.dir.clone());
-        let sinks = vec![parquet(&config, &dir)?, Box::new(views.sink())];
+        let sinks = vec![parquet(&config, &dir)?, views_sink(&views)];
         let server = serve(&views, listen)?;
         views.serve();
         println!("tables in {}", dir.display());

@@ -11,7 +11,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use lsie_schemas::log::Log;
 use lsie_sinks::parquet::{Options, Run as Writer};
 use lsie_sinks::views::{Server, router};
-use lsie_sinks::{Catalog, ParquetSink, Sink, Views};
+use lsie_sinks::{Catalog, ParquetSink, Selected, Sink, Views};
 
 use crate::config::Config;
 use crate::engine::{Engine, Run};
@@ -49,6 +49,17 @@ pub(super) fn parquet(config: &Config, dir: &Path) -> anyhow::Result<Box<dyn Sin
     };
     let sink = ParquetSink::open(dir, Catalog::all(), options).context("the result tables")?;
     Ok(Box::new(sink))
+}
+
+/// The tables that are served: all but the frame-sized ones, which would fill the memory; these are in
+/// Parquet.
+pub(super) fn served() -> Views {
+    Views::new(Catalog::all().without(&["au12", "faces"]))
+}
+
+/// The writer of served views.
+pub(super) fn views_sink(views: &Views) -> Box<dyn Sink> {
+    Box::new(Selected::new(views.sink(), views.catalog().clone()))
 }
 
 /// Serves views at an address; says where.

@@ -12,10 +12,13 @@ pub(super) fn print(views: &Views) {
         let ended = row.ended_at.map_or_else(|| "running".into(), |at| at.canonical());
         println!("  {}  arm {arm}  {} to {ended}", row.session_id, row.started_at.canonical());
     }
-    println!("\nsegments          window                                                  closed by  frames  faces  audio s");
+    println!(
+        "\n{:8} {:>7}  {:44}  {:9} {:>7} {:>6} {:>8}",
+        "segments", "ordinal", "window", "closed by", "frames", "faces", "audio s"
+    );
     for row in rows::<SegmentRow>(views) {
         println!(
-            "  {} {:>3}  {} .. {}  {:9} {:>7} {:>6} {:>8.1}",
+            "{} {:>7}  {:20} .. {:20}  {:9} {:>7} {:>6} {:>8.1}",
             short(&row.session_id.to_string()),
             row.ordinal,
             row.window_start_utc.canonical(),
@@ -26,10 +29,13 @@ pub(super) fn print(views: &Views) {
             row.audio_samples as f64 / 16e3
         );
     }
-    println!("\nencounters   stimulus time      arm               P90   gate  reward  frames  baseline");
+    println!(
+        "\n{:10} {:>15}  {:20} {:>6} {:>5} {:>7} {:>7} {:>9}",
+        "encounters", "stimulus time", "arm", "P90", "gate", "reward", "frames", "baseline"
+    );
     for row in rows::<EncounterRow>(views) {
         println!(
-            "  {}   {:.3}   {:16} {:.3}  {:>4}   {:.3}  {:>6}  {}",
+            "{:10} {:>15.3}  {:20} {:>6.3} {:>5} {:>7.3} {:>7} {:>9}",
             short(&row.session_id.to_string()),
             row.stimulus_time.map_or(0.0, |t| t.0),
             row.arm,
@@ -40,14 +46,16 @@ pub(super) fn print(views: &Views) {
             row.baseline_neutral.map_or_else(|| "-".into(), |b| format!("{:.3}", b.0)),
         );
     }
-    println!("\nposteriors   arm               alpha    beta    mean");
+    println!("\n{:20} {:20} {:>7} {:>7} {:>6}", "posteriors", "arm", "alpha", "beta", "mean");
     for row in rows::<ArmRow>(views) {
         let (alpha, beta) = (row.alpha_param.0, row.beta_param.0);
-        println!("  {:8}   {:16} {alpha:>6.3}  {beta:>6.3}   {:.3}", short(&row.experiment_id), row.arm, alpha / (alpha + beta));
+        let mean = alpha / (alpha + beta);
+        println!("{:20} {:20} {alpha:>7.3} {beta:>7.3} {mean:>6.3}", row.experiment_id, row.arm);
     }
-    println!("\nrecords      topic         class      count");
+    println!("\n{:12} {:12} {:9} {:>7}  reason", "records", "topic", "class", "count");
     for row in rows::<RecordClassRow>(views) {
-        println!("  {:8}   {:12}  {:9} {:>6}  {}", short(&row.session), row.topic, row.class, row.records, row.reason);
+        let session = if row.session.len() > 12 { short(&row.session) } else { &row.session };
+        println!("{session:12} {:12} {:9} {:>7}  {}", row.topic, row.class, row.records, row.reason);
     }
 }
 

@@ -3,10 +3,10 @@
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
+use lsie_schemas::Topic;
 use lsie_schemas::log::{Log, TimestampType, TopicSpec};
 use lsie_schemas::record::ExperimentRecord;
 use lsie_schemas::topic::{KeyedBy, Retention};
-use lsie_schemas::Topic;
 
 use super::running::open_log;
 use crate::config::Config;
@@ -70,7 +70,11 @@ pub(super) fn specs(partitions: i32, recorded: bool) -> Vec<TopicSpec> {
     let spec = |topic: Topic| TopicSpec {
         topic,
         partitions: if topic.keyed_by() == KeyedBy::Session { partitions } else { 1 },
-        timestamps: if recorded || topic == Topic::Epochs { TimestampType::Create } else { TimestampType::LogAppend },
+        timestamps: if recorded || topic == Topic::Epochs {
+            TimestampType::Create
+        } else {
+            TimestampType::LogAppend
+        },
         retention_ms: match topic.retention() {
             Retention::AtMost(ms) if !recorded => Some(ms),
             _ => None,

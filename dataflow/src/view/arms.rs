@@ -46,7 +46,9 @@ fn texts<'a>(experiment: &str, changes: impl Iterator<Item = &'a Admin>) -> Vec<
                     set(&mut arms, experiment, &arm.arm, &arm.greeting_text);
                 }
             }
-            ExperimentRecord::SetArm { arm, greeting_text, .. } => set(&mut arms, experiment, arm, greeting_text),
+            ExperimentRecord::SetArm { arm, greeting_text, .. } => {
+                set(&mut arms, experiment, arm, greeting_text)
+            }
             ExperimentRecord::DisableArm { arm, .. } => {
                 for row in arms.iter_mut().filter(|row| row.arm == *arm && row.enabled) {
                     row.enabled = false;

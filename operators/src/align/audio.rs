@@ -60,8 +60,13 @@ impl AudioTrack {
         }
     }
 
-    /// Takes out what lies in the window of `ordinal`: sample count and hash.
+    /// Takes out what lies in the window of `ordinal`: sample count and hash. What the filter holds back of it
+    /// is flushed first.
     pub(crate) fn close(&mut self, ordinal: i64) -> (i64, String) {
+        let end = self.anchor.plus_us(ordinal * SEGMENT_US);
+        if self.run.is_some_and(|run| run.plus_us(samples_us(self.given, 16)) < end) {
+            self.finish_run();
+        }
         let window = self.windows.remove(&ordinal).unwrap_or_default();
         // Nothing can be added to closed windows any more: late media are filed.
         self.windows.retain(|open, _| *open > ordinal);

@@ -6,6 +6,9 @@ use std::collections::BTreeMap;
 /// duplicate.
 const MAX_GAPS: usize = 1_024;
 
+/// Numbers that may be missing at once: about an hour of video.
+const MAX_JUMP: u64 = 100_000;
+
 /// What a sequence number says about its record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Seen {
@@ -15,12 +18,15 @@ pub(crate) enum Seen {
     Duplicate,
     /// Not seen, but a later one was: too late for a stream that is worked on in order.
     OutOfOrder,
+    /// So far ahead that it must be a damaged number; it moves nothing.
+    Jump,
 }
 
 /// The sequence numbers of one stream.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Sequence {
     next: u64,
+    begun: bool,
     /// First missing number → one past the last, below `next`.
     gaps: BTreeMap<u64, u64>,
 }
@@ -28,6 +34,14 @@ pub(crate) struct Sequence {
 impl Sequence {
     /// Takes note of a number.
     pub(crate) fn observe(&mut self, seq: u64) -> Seen {
+        if !self.begun {
+            // A capture may have been running before its session.
+            self.begun = true;
+            self.next = seq;
+        }
+        if seq >= self.next.saturating_add(MAX_JUMP) {
+            return Seen::Jump;
+        }
         if seq >= self.next {
             if seq > self.next {
                 self.gaps.insert(self.next, seq);

@@ -126,9 +126,15 @@ impl Session {
         if !self.clock_ready {
             return;
         }
-        let captured =
-            self.held.iter().filter(|a| self.misplaced(a, limits).is_none()).filter_map(capture_us);
-        let Some(first_us) = captured.map(|us| self.drift.correct(us)).min() else { return };
+        let held = std::mem::take(&mut self.held).into_iter();
+        let (usable, unusable): (Vec<Arrived>, Vec<Arrived>) =
+            held.partition(|held| self.refusal(held, limits).is_none());
+        self.held = usable;
+        for arrived in unusable {
+            self.refuse(&arrived, limits, out);
+        }
+        let captured = self.held.iter().filter_map(captured).map(|span| self.drift.correct(span.0));
+        let Some(first_us) = captured.min() else { return };
         let anchor = EventTime(first_us);
         self.anchor = Some(anchor);
         self.audio = self.tracks.contains_key(&Stream::Audio).then(|| AudioTrack::new(anchor));
@@ -148,12 +154,8 @@ impl Session {
         limits: &Limits,
         out: &mut Vec<Aligned>,
     ) {
-        match self.misplaced(&arrived, limits) {
-            Some(Misplaced::Future) => {
-                return file(&arrived.raw, Rejection::new("future", "captured ahead of the log"), out);
-            }
-            Some(Misplaced::Past) => return late(&arrived.raw, "too_old", out),
-            None => {}
+        if self.refuse(&arrived, limits, out) {
+            return;
         }
         let Arrived { raw, record } = arrived;
         match record {
@@ -218,18 +220,22 @@ impl Session {
         out: &mut Vec<Aligned>,
     ) -> Option<&mut Track> {
         let closed = anchor.plus_us((self.next_ordinal - 1) * SEGMENT_US);
-        let Some(track) = self.tracks.get_mut(&stream) else {
-            file(raw, Rejection::new("undeclared_stream", stream.name()), out);
-            return None;
-        };
+        let ended = self.end.map(LogTime::as_event);
+        // `refuse` has seen that the stream is declared.
+        let track = self.tracks.get_mut(&stream)?;
         match track.sequence.observe(seq) {
             Seen::Duplicate => classify(raw, Class::Duplicate, "", out),
             Seen::OutOfOrder => late(raw, "out_of_order", out),
+            Seen::Jump => file(raw, Rejection::new("sequence_jump", "far ahead of its predecessor"), out),
             Seen::InOrder if end < anchor || (end == anchor && start < end) => {
                 late(raw, "before_anchor", out)
             }
             Seen::InOrder if start < closed => late(raw, "segment_closed", out),
-            Seen::InOrder if self.end.is_some_and(|at| start >= at.as_event()) => late(raw, "after_end", out),
+            Seen::InOrder if ended.is_some_and(|at| start >= at) => {
+                // It tells that the stream has passed the end, and nothing else.
+                track.reached = track.reached.max(ended);
+                late(raw, "after_end", out);
+            }
             Seen::InOrder => return Some(track),
         }
         None
@@ -245,7 +251,8 @@ impl Session {
     ) {
         let at = raw.log_time.as_event();
         let measuring_us = (MEASURE_S.1 * 1e6) as i64;
-        let open = self.stimuli.values().any(|earlier| (earlier.0..earlier.0 + measuring_us).contains(&at.0));
+        let open =
+            self.stimuli.values().any(|earlier| (earlier.0..earlier.plus_us(measuring_us).0).contains(&at.0));
         match () {
             _ if self.stimuli.contains_key(&action) => classify(raw, Class::Duplicate, "", out),
             _ if at < anchor => late(raw, "before_anchor", out),
@@ -303,29 +310,16 @@ impl Session {
             let cut = || rules.iter().find(|rule| rule.rule == Rule::Ended);
             let Some(decided) = full.or_else(cut) else { break };
             let (rule, evidence) = (decided.rule, decided.evidence);
-            let segment = self.close(anchor, end, rule, evidence);
+            let segment = self.close(anchor, rule, evidence);
             out.push(Aligned::Closed(segment));
         }
     }
 
-    fn close(
-        &mut self,
-        anchor: EventTime,
-        end: EventTime,
-        rule: Rule,
-        evidence: Option<Evidence>,
-    ) -> ClosedSegment {
+    fn close(&mut self, anchor: EventTime, rule: Rule, evidence: Option<Evidence>) -> ClosedSegment {
         let ordinal = self.next_ordinal;
         self.next_ordinal += 1;
-        let audio_passed = self.tracks.get(&Stream::Audio).is_some_and(|track| track.reached >= Some(end));
-        let mut audio = (0, String::new());
-        if let Some(track) = &mut self.audio {
-            if !audio_passed {
-                track.finish_run();
-            }
-            audio = track.close(ordinal);
-        }
-        let (audio_samples, audio_sha256) = audio;
+        let closed = self.audio.as_mut().map(|track| track.close(ordinal));
+        let (audio_samples, audio_sha256) = closed.unwrap_or_default();
         ClosedSegment {
             session: self.start.session_id,
             ordinal,
@@ -344,24 +338,40 @@ impl Session {
         out.push(Aligned::Ended { session: self.start.session_id, at });
     }
 
-    /// Whether a sample's capture time is nowhere near the log's: ahead of it by more than the guard, or so
-    /// old that `max_wait` has closed whatever it could belong to.
-    fn misplaced(&self, arrived: &Arrived, limits: &Limits) -> Option<Misplaced> {
-        let captured = EventTime(self.drift.correct(capture_us(arrived)?));
+    /// Why a media record can have no place on any time line of this session: its stream is not declared, or
+    /// its capture time is nowhere near the log's. Ahead of it by more than the guard it must move nothing;
+    /// so old that `max_wait` has closed whatever it could belong to, it is late.
+    fn refusal(&self, arrived: &Arrived, limits: &Limits) -> Option<Refusal> {
+        let (first_us, last_us, stream) = captured(arrived)?;
         let logged = arrived.raw.log_time;
         let earliest = LogTime(logged.0.saturating_sub(limits.max_wait_ms)).as_event();
+        let latest = logged.plus_ms(limits.future_guard_ms).as_event();
         match () {
-            _ if captured > logged.plus_ms(limits.future_guard_ms).as_event() => Some(Misplaced::Future),
-            _ if captured < earliest => Some(Misplaced::Past),
+            _ if !self.tracks.contains_key(&stream) => Some(Refusal::Undeclared(stream)),
+            _ if EventTime(self.drift.correct(last_us)) > latest => Some(Refusal::Future),
+            _ if EventTime(self.drift.correct(first_us)) < earliest => Some(Refusal::TooOld),
             _ => None,
         }
     }
+
+    /// Gives a record its class if it must be refused; true if so.
+    fn refuse(&self, arrived: &Arrived, limits: &Limits, out: &mut Vec<Aligned>) -> bool {
+        let raw = &arrived.raw;
+        match self.refusal(arrived, limits) {
+            None => return false,
+            Some(Refusal::Future) => file(raw, Rejection::new("future", "captured ahead of the log"), out),
+            Some(Refusal::Undeclared(s)) => file(raw, Rejection::new("undeclared_stream", s.name()), out),
+            Some(Refusal::TooOld) => late(raw, "too_old", out),
+        }
+        true
+    }
 }
 
-/// Why a capture time cannot be used.
-enum Misplaced {
+/// Why a media record can have no place.
+enum Refusal {
     Future,
-    Past,
+    TooOld,
+    Undeclared(Stream),
 }
 
 impl Track {
@@ -377,11 +387,14 @@ impl Track {
     }
 }
 
-/// Device capture time of a media record, µs.
-fn capture_us(arrived: &Arrived) -> Option<i64> {
+/// Device capture time of a media record, first and last sample in µs, and its stream.
+fn captured(arrived: &Arrived) -> Option<(i64, i64, Stream)> {
     match &arrived.record {
-        Record::Audio(chunk) => Some(chunk.capture_us),
-        Record::Video(unit) => Some(unit.capture_us),
+        Record::Audio(chunk) => {
+            let length_us = (chunk.samples() as i64 * 1_000).div_euclid(48);
+            Some((chunk.capture_us, chunk.capture_us.saturating_add(length_us), Stream::Audio))
+        }
+        Record::Video(unit) => Some((unit.capture_us, unit.capture_us, Stream::Video)),
         Record::Control(_) | Record::Experiment(_) => None,
     }
 }

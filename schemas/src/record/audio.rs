@@ -47,7 +47,7 @@ impl AudioChunk {
         if codec::number::<u32>(record, HEADER_RATE)? != RATE {
             return Err(Rejection::new("wrong_codec", format!("audio must be {RATE} Hz")));
         }
-        if chunk.pcm.is_empty() || chunk.pcm.len() % 2 != 0 {
+        if chunk.pcm.is_empty() || !chunk.pcm.len().is_multiple_of(2) {
             return Err(Rejection::new("truncated", format!("{} bytes of 16-bit samples", chunk.pcm.len())));
         }
         Ok(chunk)

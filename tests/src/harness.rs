@@ -10,7 +10,9 @@ use lsie_connectors::{KafkaConfig, KafkaLog};
 use lsie_dataflow::config::Config;
 use lsie_dataflow::ingest::{INPUTS, Shared};
 use lsie_dataflow::{Engine, Run, faces};
-use lsie_schemas::log::{Appended, Fetch, Log, LogRecord, NewRecord, TimestampType, TopicPartition, TopicSpec};
+use lsie_schemas::log::{
+    Appended, Fetch, Log, LogRecord, NewRecord, TimestampType, TopicPartition, TopicSpec,
+};
 use lsie_schemas::record::{EpochRecord, ExperimentRecord};
 use lsie_schemas::row::RecordClassRow;
 use lsie_schemas::topic::{KeyedBy, Retention};
@@ -48,7 +50,8 @@ impl TopicSet {
 
     fn create(name: &str, partitions: i32, timestamps: TimestampType) -> TopicSet {
         let prefix = broker::fresh_prefix(name);
-        let log = KafkaLog::connect(KafkaConfig::new(broker::bootstrap(), &prefix)).expect("the tests' Kafka");
+        let log =
+            KafkaLog::connect(KafkaConfig::new(broker::bootstrap(), &prefix)).expect("the tests' Kafka");
         log.create_topics(&specs(partitions, timestamps)).expect("a fresh topic set");
         let set = TopicSet { log: Arc::new(log), prefix, timestamps };
         set.administer(&ExperimentRecord::seed());
@@ -67,7 +70,8 @@ impl TopicSet {
 
     /// Appends an experiment record; in a recorded set it stands before every session.
     pub fn administer(&self, record: &ExperimentRecord) {
-        let timestamp = (self.timestamps == TimestampType::Create).then_some(LogTime(0));
+        // Not 0: to librdkafka that is no time, and the record would get the time of its append.
+        let timestamp = (self.timestamps == TimestampType::Create).then_some(LogTime(1));
         self.append(record.encode(timestamp));
     }
 

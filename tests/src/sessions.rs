@@ -35,7 +35,12 @@ pub fn records(recording: &Arc<Recording>, id: Uuid, base: LogTime, start_ms: u6
 ///
 /// `anchor` is the session's first capture on corrected UTC: the feeder's clock polls are exact, so it is the
 /// instant at which the session begins.
-pub fn id_for_arm(recording: &Recording, experiment: &ExperimentRecord, anchor: LogTime, spoken: bool) -> Uuid {
+pub fn id_for_arm(
+    recording: &Recording,
+    experiment: &ExperimentRecord,
+    anchor: LogTime,
+    spoken: bool,
+) -> Uuid {
     let wanted = &recording.script().stimuli[0].expected_arm_id;
     let mut ids = (0..TRIES).map(|number| session_id(recording.name(), number));
     let found = ids.find(|id| (first_arm(experiment, *id, anchor) == *wanted) == spoken);

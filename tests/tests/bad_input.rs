@@ -11,12 +11,12 @@ use std::sync::LazyLock;
 use bytes::Bytes;
 use lsie_connectors::feed::{Pace, TimedRecord, session_id};
 use lsie_schemas::log::{Appended, MAX_RECORD_BYTES, NewRecord};
-use lsie_schemas::record::{HEADER_CAPTURE_US, HEADER_CODEC, HEADER_KEY_FRAME, HEADER_SEQ, HEADER_VERSION};
+use lsie_schemas::record::{HEADER_CAPTURE_US, HEADER_CODEC, HEADER_SEQ, HEADER_VERSION};
 use lsie_schemas::row::{DeadLetterRow, RecordClassRow, SegmentRow};
 use lsie_schemas::{Cell, LogTime, TableRow, Topic};
 use lsie_tests::broker;
 use lsie_tests::harness::{Settings, TopicSet};
-use lsie_tests::sessions::{RECORDED_AT, records, recording};
+use lsie_tests::sessions::{RECORDED_AT, recording, records};
 use lsie_tests::tables::{State, Tables};
 use rdkafka::ClientConfig;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
@@ -65,7 +65,8 @@ fn filed(reason: &'static str) -> Wanted {
 /// A copy of the first record of a topic at or after an instant, made bad.
 fn spoilt(topic: Topic, from_ms: u64, spoil: impl FnOnce(&mut NewRecord)) -> TimedRecord {
     let mut all = timeline().into_iter();
-    let mut found = all.find(|timed| timed.record.topic == topic && timed.at_ms >= from_ms).expect("a record");
+    let mut found =
+        all.find(|timed| timed.record.topic == topic && timed.at_ms >= from_ms).expect("a record");
     spoil(&mut found.record);
     found
 }
@@ -173,26 +174,44 @@ fn video_that_is_no_access_unit() {
     check(unused(Topic::AvVideo, garbage), filed("not_annex_b"));
 }
 
-/// The decoder itself has to refuse this one, so the models run. It follows the last frame: a hole in the midst
-/// of a stream would take the frames up to the next key frame with it, which is no property of bad input.
+/// The decoder itself has to refuse these, so the models run. They follow the last frame: a hole in the midst of
+/// a stream would take the frames up to the next key frame with it, which is no property of bad input.
 #[test]
 fn an_access_unit_of_garbage() {
-    let last = timeline().into_iter().rfind(|timed| timed.record.topic == Topic::AvVideo).expect("video");
+    let check = |spoil: fn(&mut NewRecord), reason| {
+        let extra = after_the_last_frame(spoil);
+        check_with(
+            &CLEAN_MEASURED,
+            Settings::WITH_MODELS,
+            extra,
+            |set, record| set.append(record),
+            filed(reason),
+        );
+    };
+    // The head of a picture that follows others, and then nothing that makes sense.
+    check(
+        |record| record.value = [&[0, 0, 0, 1, 0x41][..], &noise(3_000)].concat().into(),
+        "missing_reference",
+    );
+    // A picture whose second half was overwritten.
+    check(
+        |record| {
+            let half = record.value.len() / 2;
+            record.value = [&record.value[..half], &noise(3_000)].concat().into();
+        },
+        "corrupt",
+    );
+}
+
+/// A copy of the last frame that claims to be its successor, made bad.
+fn after_the_last_frame(spoil: fn(&mut NewRecord)) -> TimedRecord {
+    let mut last = timeline().into_iter().rfind(|timed| timed.record.topic == Topic::AvVideo).expect("video");
     let capture: i64 = header_number(&last.record, HEADER_CAPTURE_US);
     let seq: i64 = header_number(&last.record, HEADER_SEQ);
-    let extra = spoilt(Topic::AvVideo, last.at_ms, |record| {
-        set_header(record, HEADER_SEQ, (seq + 1).to_string());
-        set_header(record, HEADER_CAPTURE_US, (capture + 10_000).to_string());
-        set_header(record, HEADER_KEY_FRAME, "0");
-        record.value = Bytes::from([vec![0, 0, 0, 1, 0x41], noise(3_000)].concat());
-    });
-    check_with(
-        &CLEAN_MEASURED,
-        Settings::WITH_MODELS,
-        extra,
-        |set, record| set.append(record),
-        filed("corrupt"),
-    );
+    set_header(&mut last.record, HEADER_SEQ, (seq + 1).to_string());
+    set_header(&mut last.record, HEADER_CAPTURE_US, (capture + 10_000).to_string());
+    spoil(&mut last.record);
+    last
 }
 
 #[test]
@@ -209,7 +228,10 @@ fn a_missing_header() {
 
 #[test]
 fn an_unknown_schema_version() {
-    check(unused(Topic::AvAudio, |record| set_header(record, HEADER_VERSION, "99")), filed("unknown_version"));
+    check(
+        unused(Topic::AvAudio, |record| set_header(record, HEADER_VERSION, "99")),
+        filed("unknown_version"),
+    );
     check(json(r#"{"v":99,"type":"end","session_id":"SESSION"}"#), filed("unknown_version"));
 }
 

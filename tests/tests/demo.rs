@@ -22,7 +22,11 @@ fn the_demo_can_be_verified_and_replayed() {
     let found = read(&tables);
     let segments = found.rows::<SegmentRow>();
     assert_eq!(segments.len(), 4, "96 s have three full segments and a part");
-    assert!(segments.iter().all(|row| text.contains(&format!("{:>3}  {}", row.ordinal, row.window_start_utc.canonical()))));
+    assert!(segments.iter().all(|row| text.contains(&format!(
+        "{:>3}  {}",
+        row.ordinal,
+        row.window_start_utc.canonical()
+    ))));
     let encounters = found.rows::<EncounterRow>();
     assert_eq!(encounters.iter().map(|row| row.semantic_gate).collect::<Vec<_>>(), gates(&encounters));
     assert!(encounters.iter().all(|row| text.contains(&format!("{:.3}", row.p90_intensity.0))), "{text}");
@@ -83,7 +87,11 @@ fn binary() -> PathBuf {
     let test = std::env::current_exe().expect("this test's own path");
     let folder = test.parent().and_then(Path::parent).expect("target/<profile>/deps");
     let binary = folder.join("lsie");
-    assert!(binary.exists(), "{} is missing: `cargo build --release -p lsie-dataflow` makes it", binary.display());
+    assert!(
+        binary.exists(),
+        "{} is missing: `cargo build --release -p lsie-dataflow` makes it",
+        binary.display()
+    );
     binary
 }
 

@@ -11,7 +11,7 @@ use lsie_schemas::LogTime;
 use lsie_schemas::row::{Au12Row, EncounterRow, FaceRow, SegmentRow, SessionRow};
 use lsie_sinks::MemoryStore;
 use lsie_tests::harness::{Settings, TopicSet, assert_law_4, assert_same};
-use lsie_tests::sessions::{RECORDED_AT, records, recording};
+use lsie_tests::sessions::{RECORDED_AT, recording, records};
 use lsie_tests::tables::Tables;
 
 const KIB: usize = 1 << 10;

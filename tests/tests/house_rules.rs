@@ -88,7 +88,8 @@ fn foreign_crates_stay_where_they_belong() {
         }
     }
     for (foreign, users) in [("timely", "lsie-dataflow"), ("differential-dataflow", "lsie-dataflow")] {
-        let found: Vec<&String> = direct.iter().filter(|(_, d)| d.contains(foreign)).map(|(n, _)| n).collect();
+        let found: Vec<&String> =
+            direct.iter().filter(|(_, d)| d.contains(foreign)).map(|(n, _)| n).collect();
         assert_eq!(found, [users], "only {users} names {foreign}");
     }
 }
@@ -100,7 +101,9 @@ fn every_crate_takes_the_workspace_s_lints() {
         let mut lines = manifest.lines().map(str::trim).skip_while(|line| *line != "[lints]").skip(1);
         let inherits = lines.any(|line| line == "workspace = true");
         assert!(inherits, "{}: `[lints] workspace = true` is missing", package.name);
-        for (key, wanted) in [("edition", "edition.workspace = true"), ("publish", "publish.workspace = true")] {
+        for (key, wanted) in
+            [("edition", "edition.workspace = true"), ("publish", "publish.workspace = true")]
+        {
             assert!(manifest.contains(wanted), "{}: {key} is not the workspace's", package.name);
         }
     }

@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 
 use lsie_connectors::feed::{Pace, TimedRecord, session_id};
+use lsie_schemas::log::{LogRecord, TopicPartition};
 use lsie_schemas::record::{Control, ExperimentRecord, Record};
 use lsie_schemas::row::{ArmRow, DecisionRow, EncounterRow, FaceRow, MetricsRow};
 use lsie_schemas::{Cell, LogTime, TableRow, Topic, codec};
-use lsie_schemas::log::{LogRecord, TopicPartition};
 use lsie_tests::harness::{Settings, TopicSet};
 use lsie_tests::oracle::{self, Expected};
-use lsie_tests::sessions::{RECORDED_AT, id_for_arm, records, recording};
+use lsie_tests::sessions::{RECORDED_AT, id_for_arm, recording, records};
 use lsie_tests::tables::Tables;
 
 /// `math.md`: 1e-12, relative, of values up to 1; posteriors are sums of fixed-point units of 1e-12.

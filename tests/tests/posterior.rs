@@ -6,7 +6,7 @@ use lsie_schemas::record::{ArmText, ExperimentRecord};
 use lsie_schemas::row::{ArmRow, DecisionRow, EncounterRow, FaceRow};
 use lsie_tests::harness::{Settings, TopicSet};
 use lsie_tests::oracle;
-use lsie_tests::sessions::{RECORDED_AT, id_for_arm, records, recording};
+use lsie_tests::sessions::{RECORDED_AT, id_for_arm, recording, records};
 use uuid::Uuid;
 
 const EXPERIMENT: &str = "posterior_proof_v1";
@@ -30,7 +30,8 @@ fn a_strong_arm_and_a_weak_one_part() {
     set.administer(&experiment);
     // Both begin before the first reward, so that their arms are drawn from the prior.
     let begin = RECORDED_AT.plus_ms(1_000);
-    let ids = [id_for_arm(&strong, &experiment, RECORDED_AT, true), id_for_arm(&weak, &experiment, begin, true)];
+    let ids =
+        [id_for_arm(&strong, &experiment, RECORDED_AT, true), id_for_arm(&weak, &experiment, begin, true)];
     set.feed(
         vec![records(&strong, ids[0], RECORDED_AT, 0), records(&weak, ids[1], RECORDED_AT, 1_000)],
         Pace::Max,

@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 
 use lsie_schemas::log::LogRecord;
-use lsie_schemas::record::{ClockPoll, Control, EpochRecord, Record, StartSession, Stimulus, Stream, Transcript};
+use lsie_schemas::record::{
+    ClockPoll, Control, EpochRecord, Record, StartSession, Stimulus, Stream, Transcript,
+};
 use lsie_schemas::row::{DecisionRow, SessionRow};
 use lsie_schemas::{LogTime, codec};
 use uuid::Uuid;

@@ -142,9 +142,10 @@ fn anchor(story: &Story, epochs: &[EpochRecord]) -> Option<(usize, i64)> {
         let now = epochs[index].log_time;
         let (offset, successes, failures) = clock_offset(story, index);
         let waited = epochs[story.start.epoch].log_time.0 + START_WAIT_MS <= now.0;
-        let ended = story.end.as_ref().is_some_and(|end| {
-            end.epoch <= index && micros(end.log_time) + LATENESS <= micros(now)
-        });
+        let ended = story
+            .end
+            .as_ref()
+            .is_some_and(|end| end.epoch <= index && micros(end.log_time) + LATENESS <= micros(now));
         let ready = successes > 0 || failures >= 3 || waited || ended;
         let known = story.media.iter().filter(|media| ready && media.epoch <= index);
         let past = known.filter(|media| media.it.device_us + offset <= micros(media.log_time) + FUTURE);

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use lsie_schemas::LogTime;
 use timely::dataflow::StreamVec;
-use timely::dataflow::channels::pact::ParallelizationContract;
+use timely::dataflow::channels::pact::{ParallelizationContract, Pipeline};
 use timely::dataflow::operators::Capability;
 use timely::dataflow::operators::generic::Operator;
 
@@ -42,6 +42,33 @@ where
                 logic(LogTime(*capability.time()), inputs, &mut produced);
                 output.session(&capability).give_iterator(produced.drain(..));
             }
+        }
+    })
+}
+
+/// The updates of a collection as messages at their own times.
+///
+/// Differential sends an update under a capability that may be earlier than the update's time, so a plain
+/// stream must not take the message's time for the update's.
+pub fn at_their_time<'scope, D, R>(
+    updates: StreamVec<'scope, Time, (D, Time, R)>,
+) -> StreamVec<'scope, Time, (D, R)>
+where
+    D: Clone + 'static,
+    R: Clone + 'static,
+{
+    updates.unary(Pipeline, "at_their_time", |_capability, _info| {
+        move |input, output| {
+            input.for_each_stamp(|capability, batches| {
+                let mut by_time: BTreeMap<Time, Vec<(D, R)>> = BTreeMap::new();
+                for (data, time, diff) in batches.flat_map(|batch| batch.drain(..)) {
+                    by_time.entry(time).or_default().push((data, diff));
+                }
+                for (time, updates) in by_time {
+                    let capability = capability.delayed(&time, output.output_index());
+                    output.session(&capability).give_iterator(updates.into_iter());
+                }
+            });
         }
     })
 }

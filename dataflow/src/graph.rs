@@ -19,7 +19,7 @@ use timely::dataflow::operators::vec::Map;
 use timely::dataflow::operators::{Concat, ConnectLoop, Feedback};
 use timely::dataflow::{Scope, StreamVec};
 
-use crate::adapter::{Time, per_epoch};
+use crate::adapter::{Time, at_their_time, per_epoch};
 use crate::commit::{self, Epoch, Written};
 use crate::ingest::{self, Inbox, Ingested, Shared};
 use crate::pool::{Faced, Pool, measure_faces};
@@ -79,10 +79,8 @@ pub fn build(scope: Scope<'_, Time>, parts: Parts) {
     let evaluated = view::evaluated(rows(facts.clone().flat_map(said)), decisions.clone());
     let encounters = view::encounters(rows(facts.clone().flat_map(measured)), evaluated.clone());
     let rewards = view::rewards(encounters.clone());
-    let rewarded = rewards.clone().inner.map(|((experiment, arm), _, (sum, n))| select::Input::Reward {
-        experiment,
-        arm,
-        sum: RewardSum { sum, n },
+    let rewarded = at_their_time(rewards.clone().inner).map(|((experiment, arm), (sum, n))| {
+        select::Input::Reward { experiment, arm, sum: RewardSum { sum, n } }
     });
     let administered = admin.clone().map(|(order, _, record)| select::Input::Admin { order, record });
     rewarded.concat(administered).connect_loop(handle);

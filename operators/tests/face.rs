@@ -1,6 +1,8 @@
 //! Faces against MediaPipe's own figures, with the real models: a portrait, and a short clip in which it
 //! moves, goes away and comes back. `data/face_reference.json` names the program that the figures come from.
 
+#![allow(clippy::disallowed_methods, reason = "a test may read its environment and spawn")]
+
 mod common;
 
 use std::path::{Path, PathBuf};

@@ -2,7 +2,7 @@
 //!
 //! Every case feeds the same session twice, once clean and once with one more record in its midst, and compares
 //! all tables. Two of them must differ, by exactly what the case says: `dead_letters` and `record_classes`. One
-//! column may: a record more in a topic moves the offsets behind it, so a segment's `evidence_offset` in that
+//! column may: a record more in a partition moves the offsets behind it, so a segment's `evidence_offset` in that
 //! partition is one higher where it points behind the extra record.
 
 use std::collections::BTreeMap;
@@ -13,6 +13,7 @@ use lsie_connectors::feed::{Pace, TimedRecord, session_id};
 use lsie_schemas::log::{Appended, MAX_RECORD_BYTES, NewRecord};
 use lsie_schemas::record::{HEADER_CAPTURE_US, HEADER_CODEC, HEADER_SEQ, HEADER_VERSION};
 use lsie_schemas::row::{DeadLetterRow, RecordClassRow, SegmentRow};
+use lsie_schemas::topic::partition_of;
 use lsie_schemas::{Cell, LogTime, TableRow, Topic};
 use lsie_tests::broker;
 use lsie_tests::harness::{Settings, TopicSet};
@@ -27,6 +28,7 @@ use uuid::Uuid;
 const MIDST_MS: u64 = 15_000;
 /// A sequence number far ahead: a bad record that is taken note of would make all later ones late.
 const FAR_SEQ: &str = "1000000";
+const PARTITIONS: i32 = 2;
 const HOUR_US: i64 = 3_600_000_000;
 
 /// The tables of the clean session without models, and the session with them.
@@ -42,7 +44,7 @@ fn timeline() -> Vec<TimedRecord> {
 }
 
 fn clean(settings: Settings) -> Tables {
-    let set = TopicSet::recorded("clean", 2);
+    let set = TopicSet::recorded("clean", PARTITIONS);
     set.feed(vec![timeline()], Pace::Max);
     let tables = set.replay(settings).tables;
     assert_eq!(tables.rows::<SegmentRow>().len(), 2, "the clean session has two segments");
@@ -96,7 +98,7 @@ fn check_with(
     append: impl FnOnce(&TopicSet, NewRecord) -> Appended,
     wanted: Wanted,
 ) {
-    let set = TopicSet::recorded("bad-input", 2);
+    let set = TopicSet::recorded("bad-input", PARTITIONS);
     let (before, after): (Vec<_>, Vec<_>) =
         timeline().into_iter().partition(|timed| timed.at_ms <= extra.at_ms);
     set.feed(vec![before], Pace::Max);
@@ -147,10 +149,12 @@ fn comparable(tables: &Tables, extra: Option<Appended>) -> BTreeMap<String, Stat
     let mut state = tables.state();
     state.remove(DeadLetterRow::TABLE.name);
     state.remove(RecordClassRow::TABLE.name);
+    let own = partition_of(session().to_string().as_bytes(), PARTITIONS);
     let segments = tables.rows::<SegmentRow>().into_iter().map(|mut row| {
-        let stream = extra.and_then(|at| at.at.topic.name().strip_prefix("av."));
-        if let (Some(at), Some(offset)) = (extra, row.evidence_offset.as_mut())
-            && row.evidence_stream.as_deref() == stream
+        let of_stream =
+            |at: &Appended| at.at.topic.name().strip_prefix("av.") == row.evidence_stream.as_deref();
+        let moved = extra.filter(|at| at.at.partition == own && of_stream(at));
+        if let (Some(at), Some(offset)) = (moved, row.evidence_offset.as_mut())
             && *offset > at.offset
         {
             *offset -= 1;
@@ -323,7 +327,7 @@ fn noise(len: usize) -> Vec<u8> {
 fn append_raw(set: &TopicSet, record: NewRecord) -> Appended {
     let topic = format!("{}{}", set.prefix(), record.topic.name());
     let partitions = set.log().topic(record.topic).expect("the log answers").expect("the topic").partitions;
-    let partition = lsie_schemas::topic::partition_of(&record.key, partitions);
+    let partition = partition_of(&record.key, partitions);
     let at = lsie_schemas::log::TopicPartition { topic: record.topic, partition };
     let (_, offset) = set.log().bounds(at).expect("the log answers");
     let producer: BaseProducer = ClientConfig::new()

@@ -48,11 +48,14 @@ fn faces_rewards_and_posteriors() {
     assert!(expected.encounters.iter().all(|row| row.baseline_neutral.is_some()));
 }
 
+/// Which records of a session a story keeps.
+type Keeps = fn(&Seen) -> bool;
+
 /// Every way in which a session's time line can be fixed and its segments close.
 #[test]
 fn clocks_and_closing_rules() {
     let set = TopicSet::recorded("closing", 2);
-    let stories: [(&str, fn(&Seen) -> bool); 9] = [
+    let stories: [(&str, Keeps); 9] = [
         ("whole", |_| true),
         ("breaks-off", |r| r.at_s() < 9.0),
         ("video-stops", |r| r.topic() != Topic::AvVideo || r.at_s() < 14.0),
@@ -140,14 +143,17 @@ fn assert_rows<R: TableRow>(tables: &Tables, expected: &[R]) {
     let table = R::TABLE;
     let found = tables.rows::<R>();
     for (found, expected) in found.iter().zip(expected) {
-        let (found, expected) = (found.cells(), expected.cells());
-        let key = table.key_of(&expected);
-        for (column, (found, expected)) in table.columns.iter().zip(found.iter().zip(&expected)) {
+        let (found_row, expected_row) = (found.cells(), expected.cells());
+        for (column, (found, expected)) in table.columns.iter().zip(found_row.iter().zip(&expected_row)) {
             let equal = match (found, expected) {
                 (Cell::Real(a), Cell::Real(b)) => (a.0 - b.0).abs() <= TOLERANCE * a.0.abs().max(1.0),
                 _ => found == expected,
             };
-            assert!(equal, "{} {key:?}, {}: engine {found:?}, oracle {expected:?}", table.name, column.name);
+            assert!(
+                equal,
+                "{}, {}: engine and oracle have\n{found_row:?}\n{expected_row:?}",
+                table.name, column.name
+            );
         }
     }
     assert_eq!(found.len(), expected.len(), "{}: rows of the engine and of the oracle", table.name);

@@ -59,7 +59,8 @@ pub(super) fn create(log: &dyn Log, partitions: i32, recorded: bool) -> anyhow::
     let fresh = log.topic(Topic::Experiments)?.is_none();
     log.create_topics(&specs(partitions, recorded))?;
     if fresh {
-        let timestamp = recorded.then_some(lsie_schemas::LogTime(0));
+        // Before every recorded session; 0 would mean "now" to Kafka's client.
+        let timestamp = recorded.then_some(lsie_schemas::LogTime(1));
         log.append(vec![ExperimentRecord::seed().encode(timestamp)])?;
     }
     Ok(())

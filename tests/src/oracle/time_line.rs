@@ -148,9 +148,16 @@ fn anchor(story: &Story, epochs: &[EpochRecord]) -> Option<(usize, i64)> {
             .is_some_and(|end| end.epoch <= index && micros(end.log_time) + LATENESS <= micros(now));
         let ready = successes > 0 || failures >= 3 || waited || ended;
         let known = story.media.iter().filter(|media| ready && media.epoch <= index);
-        let past = known.filter(|media| media.it.device_us + offset <= micros(media.log_time) + FUTURE);
-        Some((index, past.map(|media| media.it.device_us + offset).min()?))
+        let near = known.filter(|media| is_near_the_log(media, offset));
+        Some((index, near.map(|media| media.it.device_us + offset).min()?))
     })
+}
+
+/// Whether a capture time is neither ahead of the log nor older than anything that may still be open.
+fn is_near_the_log(media: &At<Media>, offset: i64) -> bool {
+    let start = media.it.device_us + offset;
+    let logged = micros(media.log_time);
+    start + media.it.length_us <= logged + FUTURE && start >= logged - MAX_WAIT
 }
 
 fn micros(time: LogTime) -> i64 {
@@ -187,7 +194,7 @@ fn accept(
     streams: &mut [Reached],
 ) -> Option<i64> {
     let start = media.it.device_us + offset;
-    if start > micros(media.log_time) + FUTURE || media.log_time.0 > now.0 + 10_000 {
+    if !is_near_the_log(media, offset) || media.log_time.0 > now.0 + 10_000 {
         return None;
     }
     let track = streams.iter_mut().find(|track| track.stream == media.it.stream)?;
@@ -195,7 +202,12 @@ fn accept(
     let fresh = track.seen.insert(media.it.seq) && !overtaken;
     let reached = start + media.it.length_us;
     let before_anchor = start < anchor && reached <= anchor;
-    if !fresh || before_anchor || start < closed || end.is_some_and(|end| start >= end) {
+    if !fresh || before_anchor || start < closed {
+        return None;
+    }
+    if end.is_some_and(|end| start >= end) {
+        // It is too late to be used, and tells that its stream has passed the end.
+        track.time = track.time.max(end);
         return None;
     }
     track.time = track.time.max(Some(reached));
@@ -251,10 +263,12 @@ fn close(
     } else {
         return false;
     };
-    let heard_audio = streams.iter().find(|track| track.stream == Stream::Audio);
-    if !heard_audio.is_some_and(|track| track.time >= Some(end)) {
-        audio.iter_mut().for_each(|run| run.open = false);
-    }
+    // The filter holds 127 samples back: a run whose output has not reached the end of the window is ended.
+    let short = |run: &&mut AudioRun| {
+        let given = (run.samples.len() as i64 - 127 + 2).max(0) / 3;
+        run.start + given * 1_000 / 16 < end
+    };
+    audio.iter_mut().filter(short).for_each(|run| run.open = false);
     line.closings.push(Closing {
         reason,
         at: now,

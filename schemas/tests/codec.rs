@@ -1,0 +1,184 @@
+//! Records survive the way through the log, and foreign bytes never do harm.
+
+use bytes::Bytes;
+use lsie_schemas::codec::{self, VERSION};
+use lsie_schemas::log::{LogRecord, NewRecord, TopicPartition};
+use lsie_schemas::record::{
+    ArmText, AudioChunk, ClockPoll, Control, EndSession, EpochRange, EpochRecord, ExperimentRecord, Record,
+    StartSession, Stimulus, Stream, Subjects, Transcript, VideoUnit,
+};
+use lsie_schemas::{LogTime, Topic};
+use proptest::prelude::*;
+use uuid::{Builder, Uuid};
+
+fn logged(record: NewRecord) -> LogRecord {
+    LogRecord {
+        at: TopicPartition { topic: record.topic, partition: 0 },
+        offset: 7,
+        log_time: LogTime(1),
+        key: Some(record.key),
+        value: record.value,
+        headers: record.headers,
+    }
+}
+
+fn session() -> impl Strategy<Value = Uuid> {
+    any::<[u8; 16]>().prop_map(|bytes| Builder::from_random_bytes(bytes).into_uuid())
+}
+
+fn action() -> impl Strategy<Value = Uuid> {
+    any::<u128>().prop_map(Uuid::from_u128)
+}
+
+fn control() -> impl Strategy<Value = Control> {
+    let streams = prop_oneof![
+        Just(vec![Stream::Audio]),
+        Just(vec![Stream::Video]),
+        Just(vec![Stream::Audio, Stream::Video])
+    ];
+    let start = (session(), streams, "[a-z]{1,9}", any::<Option<String>>(), proptest::option::of(action()));
+    let start = start.prop_map(|(session_id, streams, experiment_id, watched_account, client_action_id)| {
+        Control::Start(StartSession {
+            session_id,
+            streams,
+            subjects: Subjects::default(),
+            watched_account,
+            source_url: "capture:phone".into(),
+            experiment_id,
+            client_action_id,
+        })
+    });
+    let end = (session(), proptest::option::of(action()))
+        .prop_map(|(session_id, client_action_id)| Control::End(EndSession { session_id, client_action_id }));
+    let stimulus =
+        (session(), action(), any::<Option<String>>()).prop_map(|(session_id, id, operator_note)| {
+            let client_action_id = id;
+            Control::Stimulus(Stimulus { session_id, client_action_id, operator_note, received_at_utc: None })
+        });
+    let poll = (session(), any::<i64>(), any::<i64>(), any::<Option<i64>>()).prop_map(
+        |(session_id, host_before_us, host_after_us, device_us)| {
+            Control::ClockPoll(ClockPoll { session_id, host_before_us, host_after_us, device_us })
+        },
+    );
+    let transcript =
+        (session(), action(), any::<String>()).prop_map(|(session_id, client_action_id, text)| {
+            Control::Transcript(Transcript { session_id, client_action_id, text })
+        });
+    prop_oneof![start, end, stimulus, poll, transcript]
+}
+
+proptest! {
+    #[test]
+    fn control_records_round_trip(control in control()) {
+        let decoded = codec::decode(&logged(control.encode(None)));
+        prop_assert_eq!(decoded, Ok(Record::Control(control)));
+    }
+
+    #[test]
+    fn audio_chunks_round_trip(
+        session_id in session(),
+        seq in 0..=i64::MAX as u64,
+        capture_us: i64,
+        samples in proptest::collection::vec(any::<i16>(), 1..200),
+    ) {
+        let pcm: Vec<u8> = samples.iter().flat_map(|s| s.to_le_bytes()).collect();
+        let chunk = AudioChunk { session_id, seq, capture_us, pcm: pcm.into() };
+        prop_assert_eq!(codec::decode(&logged(chunk.encode(None))), Ok(Record::Audio(chunk)));
+    }
+
+    #[test]
+    fn video_units_round_trip(
+        session_id in session(),
+        seq in 0..=i64::MAX as u64,
+        capture_us: i64,
+        key_frame: bool,
+        tail: Vec<u8>,
+    ) {
+        let unit = Bytes::from([&[0, 0, 0, 1][..], &tail].concat());
+        let unit = VideoUnit { session_id, seq, capture_us, key_frame, unit };
+        prop_assert_eq!(codec::decode(&logged(unit.encode(None))), Ok(Record::Video(unit)));
+    }
+
+    #[test]
+    fn experiments_round_trip(experiment_id in "[a-z_0-9]{1,12}", label: String, arm: String, greeting_text: String) {
+        let arms = vec![ArmText { arm: arm.clone(), greeting_text: greeting_text.clone() }];
+        for record in [
+            ExperimentRecord::Create { experiment_id: experiment_id.clone(), label, arms },
+            ExperimentRecord::SetArm { experiment_id: experiment_id.clone(), arm: arm.clone(), greeting_text },
+            ExperimentRecord::DisableArm { experiment_id, arm },
+        ] {
+            prop_assert_eq!(codec::decode(&logged(record.encode(None))), Ok(Record::Experiment(record)));
+        }
+    }
+
+    #[test]
+    fn epochs_round_trip(log_time: u64, from in 0..1_000_i64, length in 1..1_000_i64) {
+        let range = |topic, partition| EpochRange {
+            at: TopicPartition { topic, partition },
+            from,
+            to: from + length,
+        };
+        let ranges = vec![range(Topic::Control, 0), range(Topic::Control, 1), range(Topic::AvVideo, 0)];
+        let epoch = EpochRecord { log_time: LogTime(log_time), ranges };
+        prop_assert_eq!(EpochRecord::decode(&epoch.encode().value), Ok(epoch));
+    }
+
+    /// Whatever stands in a topic: a record or a reason, never a panic.
+    #[test]
+    fn foreign_bytes_are_refused_or_read(
+        topic in proptest::sample::select(&Topic::ALL[..]),
+        key in proptest::option::of(any::<Vec<u8>>()),
+        value: Vec<u8>,
+        headers in proptest::collection::vec((any::<String>(), any::<Vec<u8>>()), 0..4),
+    ) {
+        let headers = headers.into_iter().map(|(name, value)| (name, value.into())).collect();
+        let record = LogRecord {
+            at: TopicPartition { topic, partition: 0 },
+            offset: 0,
+            log_time: LogTime(0),
+            key: key.map(Bytes::from),
+            value: value.into(),
+            headers,
+        };
+        if let Err(rejection) = codec::decode(&record) {
+            prop_assert!(!rejection.reason.is_empty());
+        }
+        let _ = EpochRecord::decode(&record.value);
+    }
+}
+
+fn reason(topic: Topic, value: &str) -> String {
+    let record = LogRecord {
+        at: TopicPartition { topic, partition: 0 },
+        offset: 0,
+        log_time: LogTime(0),
+        key: Some(Bytes::from_static(b"3f2b8c1e-5a4d-4e6f-8a9b-0c1d2e3f4a5b")),
+        value: Bytes::from(value.to_string()),
+        headers: Vec::new(),
+    };
+    codec::decode(&record).expect_err("a bad record").reason
+}
+
+#[test]
+fn every_fault_of_a_json_record_has_its_reason() {
+    let cases = [
+        ("", "malformed_json"),
+        ("[]", "malformed_json"),
+        (r#"{"type":"end"}"#, "missing_field"),
+        (r#"{"v":2,"type":"end"}"#, "unknown_version"),
+        (r#"{"v":1}"#, "missing_field"),
+        (r#"{"v":1,"type":"finish"}"#, "unknown_type"),
+        (r#"{"v":1,"type":"end"}"#, "missing_field"),
+        (r#"{"v":1,"type":"end","session_id":"7"}"#, "bad_session_id"),
+        (r#"{"v":1,"type":"end","session_id":"11111111-2222-4333-8444-555555555555"}"#, "key_mismatch"),
+        (
+            r#"{"v":1,"type":"end","session_id":"3f2b8c1e-5a4d-4e6f-8a9b-0c1d2e3f4a5b","x":1}"#,
+            "unknown_field",
+        ),
+        (r#"{"v":1,"type":"end","session_id":5}"#, "bad_field"),
+    ];
+    assert_eq!(VERSION, 1);
+    for (value, expected) in cases {
+        assert_eq!(reason(Topic::Control, value), expected, "{value}");
+    }
+}

@@ -28,6 +28,7 @@ use lsie_schemas::topic::partition_of;
 use lsie_schemas::{LogTime, Topic};
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::RDKafkaErrorCode;
+use rdkafka::metadata::Metadata;
 use rdkafka::{Offset, TopicPartitionList};
 
 use admin::Admin;
@@ -115,14 +116,18 @@ impl Log for KafkaLog {
 }
 
 impl Shared {
+    fn metadata(&self, name: &str) -> Result<Metadata, LogError> {
+        let doing = format!("look up topic {name}");
+        self.connection.patiently(&doing, |left| self.asking.fetch_metadata(Some(name), left))
+    }
+
     /// How many partitions a topic has, or `None` if it does not exist.
     fn partitions(&self, topic: Topic) -> Result<Option<i32>, LogError> {
         if let Some(count) = lock(&self.partitions).get(&topic) {
             return Ok(Some(*count));
         }
         let name = self.connection.topic(topic);
-        let metadata = self.asking.fetch_metadata(Some(&name), self.connection.timeout());
-        let metadata = metadata.map_err(|e| self.connection.error(&format!("look up topic {name}"), &e))?;
+        let metadata = self.metadata(&name)?;
         let found = metadata.topics().iter().find(|found| found.name() == name);
         let error = found.and_then(|found| found.error()).map(RDKafkaErrorCode::from);
         let count = match (found, error) {
@@ -178,22 +183,25 @@ impl Shared {
     fn bounds(&self, at: TopicPartition) -> Result<(i64, i64), LogError> {
         self.require(at)?;
         let name = self.connection.topic(at.topic);
-        let bounds = self.asking.fetch_watermarks(&name, at.partition, self.connection.timeout());
-        bounds.map_err(|e| self.connection.error(&format!("ask for the offsets of {name}"), &e))
+        let doing = format!("ask for the offsets of {name}[{}]", at.partition);
+        self.connection.patiently(&doing, |left| self.asking.fetch_watermarks(&name, at.partition, left))
     }
 
     fn offset_at(&self, at: TopicPartition, time: LogTime) -> Result<Option<i64>, LogError> {
         self.require(at)?;
         let name = self.connection.topic(at.topic);
-        let failed = |e| self.connection.error(&format!("ask {name} for an offset by time"), &e);
-        let mut wanted = TopicPartitionList::new();
         let time = i64::try_from(time.0).unwrap_or(i64::MAX);
-        wanted.add_partition_offset(&name, at.partition, Offset::Offset(time)).map_err(failed)?;
-        let found = self.asking.offsets_for_times(wanted, self.connection.timeout()).map_err(failed)?;
+        let doing = format!("ask {name}[{}] for an offset by time", at.partition);
+        let found = self.connection.patiently(&doing, |left| {
+            let mut wanted = TopicPartitionList::new();
+            wanted.add_partition_offset(&name, at.partition, Offset::Offset(time))?;
+            let found = self.asking.offsets_for_times(wanted, left)?;
+            found.find_partition(&name, at.partition).map_or(Ok(()), |found| found.error())?;
+            Ok(found)
+        })?;
         let found = found.find_partition(&name, at.partition);
-        match found.map(|found| (found.error(), found.offset())) {
-            Some((Ok(()), Offset::Offset(offset))) => Ok(Some(offset)),
-            Some((Err(e), _)) => Err(failed(e)),
+        match found.map(|found| found.offset()) {
+            Some(Offset::Offset(offset)) => Ok(Some(offset)),
             _ => Ok(None),
         }
     }

@@ -3,6 +3,8 @@
 //! Prints one line per kernel: the best of a few runs, in processor time of this thread, so that busy
 //! neighbours count less.
 
+#![allow(clippy::disallowed_methods, reason = "a bench may read its environment and measures time")]
+
 use std::path::PathBuf;
 
 use lsie_operators::decode::{DEFAULT_MAX_PIXELS, Frame, H264Decoder};

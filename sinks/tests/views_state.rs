@@ -1,5 +1,7 @@
 //! The served state equals a recomputation, also after a restart from Parquet, and is never seen half-way.
 
+#![allow(clippy::disallowed_methods, reason = "a test may spawn a reader")]
+
 mod common;
 
 use std::collections::BTreeMap;

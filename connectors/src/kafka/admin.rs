@@ -79,17 +79,24 @@ impl Shared {
         Ok(())
     }
 
-    /// Waits until the broker that answers us knows the topic.
+    /// Waits until every partition of the topic has its leader.
     fn await_topic(&self, topic: Topic) -> Result<(), LogError> {
         let deadline = now() + self.connection.timeout();
-        while self.partitions(topic)?.is_none() {
+        let name = self.connection.topic(topic);
+        loop {
+            let metadata = self.metadata(&name)?;
+            let led = metadata.topics().iter().find(|found| found.name() == name).is_some_and(|found| {
+                let partitions = found.partitions();
+                !partitions.is_empty() && partitions.iter().all(|p| p.leader() >= 0 && p.error().is_none())
+            });
+            if led {
+                return Ok(());
+            }
             if now() >= deadline {
-                let name = self.connection.topic(topic);
-                return Err(LogError::Unavailable(format!("topic {name} was created but does not appear")));
+                return Err(LogError::Unavailable(format!("topic {name} is created but has no leader")));
             }
             std::thread::sleep(Duration::from_millis(20));
         }
-        Ok(())
     }
 
     fn describe(&self, topic: Topic) -> Result<Option<Described>, LogError> {

@@ -11,6 +11,10 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 
 use super::KafkaConfig;
 use super::probe::probe;
+use crate::clock::now;
+
+/// How soon a request is repeated.
+const AGAIN: Duration = Duration::from_millis(50);
 
 /// A checked configuration, from which clients are made.
 pub(super) struct Connection {
@@ -97,6 +101,26 @@ impl Connection {
         client.create_with_context(Events).map_err(|e| self.error("be set up", &e))
     }
 
+    /// Repeats a request that changes nothing while its failure may pass by itself: a leader that moves, a
+    /// broker that restarts.
+    pub(super) fn patiently<T>(
+        &self,
+        doing: &str,
+        mut request: impl FnMut(Duration) -> Result<T, KafkaError>,
+    ) -> Result<T, LogError> {
+        let deadline = now() + self.timeout();
+        loop {
+            let left = deadline.saturating_duration_since(now()).max(AGAIN);
+            match request(left) {
+                Ok(answer) => return Ok(answer),
+                Err(e) if now() + AGAIN < deadline && e.rdkafka_error_code().is_some_and(passes) => {
+                    std::thread::sleep(AGAIN);
+                }
+                Err(e) => return Err(self.error(doing, &e)),
+            }
+        }
+    }
+
     /// The error of a request, with the broker's address.
     pub(super) fn error(&self, doing: &str, error: &KafkaError) -> LogError {
         match error {
@@ -141,6 +165,24 @@ impl Connection {
     fn text(&self, doing: &str, what: &str) -> String {
         format!("kafka at {} could not {doing}: {what}", self.config.bootstrap)
     }
+}
+
+/// Whether a failure may pass by itself.
+fn passes(code: RDKafkaErrorCode) -> bool {
+    use RDKafkaErrorCode as Code;
+    matches!(
+        code,
+        Code::LeaderNotAvailable
+            | Code::NotLeaderForPartition
+            | Code::ReplicaNotAvailable
+            | Code::BrokerNotAvailable
+            | Code::BrokerTransportFailure
+            | Code::NetworkException
+            | Code::OffsetNotAvailable
+            | Code::FencedLeaderEpoch
+            | Code::UnknownLeaderEpoch
+            | Code::RequestTimedOut
+    )
 }
 
 /// Whether waiting does not help: configuration or permission.

@@ -2,6 +2,8 @@
 //!
 //! `UPDATE_SNAPSHOTS=1 cargo test -p lsie-schemas --test shape` rewrites them.
 
+#![allow(clippy::disallowed_methods, reason = "snapshots are renewed on request")]
+
 use std::fmt::Write as _;
 use std::path::Path;
 

@@ -30,12 +30,11 @@ where
         let mut open: BTreeMap<Time, (Capability<Time>, Vec<I>)> = BTreeMap::new();
         let mut produced = Vec::new();
         move |(input, frontier), output| {
-            input.for_each_stamp(|capability, batches| {
+            // Not `for_each_stamp`: it may swap the messages of one time, and their order counts.
+            input.for_each(|capability, batch| {
                 let Some(kept) = capability.retain_least(output.output_index()) else { return };
                 let (_, stash) = open.entry(*kept.time()).or_insert_with(|| (kept, Vec::new()));
-                for batch in batches {
-                    stash.append(batch);
-                }
+                stash.append(batch);
             });
             while let Some(entry) = open.first_entry().filter(|entry| !frontier.less_equal(entry.key())) {
                 let (capability, inputs) = entry.remove();

@@ -167,8 +167,9 @@ pub fn measure_faces<'scope>(
         let mut open: BTreeMap<Time, Open> = BTreeMap::new();
         let mut backlogs: Vec<VecDeque<(Time, Vec<Task>)>> = vec![VecDeque::new(); pool.threads.len()];
         move |(input, frontier), output| {
-            input.for_each_stamp(|capability, batches| {
-                let tasks: Vec<Task> = batches.flat_map(|batch| batch.drain(..)).filter_map(task).collect();
+            // Not `for_each_stamp`: it may swap the messages of one time, and frames have an order.
+            input.for_each(|capability, batch| {
+                let tasks: Vec<Task> = batch.drain(..).filter_map(task).collect();
                 if tasks.is_empty() {
                     return;
                 }

@@ -86,6 +86,25 @@ fn clocks_and_closing_rules() {
     }
 }
 
+/// Sessions that wait for a clock that never answers: all that waited is said in one epoch, in many messages,
+/// whose order counts. (Timely's `for_each_stamp` may swap messages of one epoch.)
+#[test]
+fn many_words_in_one_epoch() {
+    let set = TopicSet::recorded("many-words", 2);
+    let short = recording("short");
+    let has_no_poll =
+        |timed: &TimedRecord| !matches!(Seen { timed, start_ms: 0 }.control(), Some(Control::ClockPoll(_)));
+    let timeline = |number| {
+        let all = records(&short, session_id("many-words", number), RECORDED_AT, 0);
+        all.into_iter().filter(has_no_poll).collect()
+    };
+    set.feed((0..8).map(timeline).collect(), Pace::Max);
+    for workers in [1, 2] {
+        let tables = set.replay(Settings { workers, ..Settings::WITHOUT_MODELS }).tables;
+        check(&set, &tables);
+    }
+}
+
 /// A record of a timeline, to be kept or left out.
 struct Seen<'r> {
     timed: &'r TimedRecord,

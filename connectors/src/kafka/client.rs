@@ -182,6 +182,9 @@ fn passes(code: RDKafkaErrorCode) -> bool {
             | Code::FencedLeaderEpoch
             | Code::UnknownLeaderEpoch
             | Code::RequestTimedOut
+            // librdkafka's own: it met the partition, or the connection, while it was being renewed.
+            | Code::DestroyBroker
+            | Code::UnknownPartition
     )
 }
 

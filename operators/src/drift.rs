@@ -3,7 +3,10 @@
 //! The machine moves on poll records only, a failed poll being a record too, and measures ages in their log
 //! time. So it is a pure function of the topic: no clock, no timer.
 
+use lsie_schemas::LogTime;
 use serde::{Deserialize, Serialize};
+
+use crate::logic::Logic;
 
 /// Consecutive failures after which the offset is frozen.
 pub const FREEZE_AFTER_FAILURES: u32 = 3;
@@ -24,6 +27,17 @@ pub enum Poll {
     },
     /// Non-zero exit, timeout, or an answer that is no number.
     Failure,
+}
+
+/// A poll record at its place in the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PollRecord {
+    /// Its offset in the partition of its session: the canonical order, and its identity.
+    pub offset: i64,
+    /// Its own log time, ms.
+    pub log_ms: i64,
+    /// What it says.
+    pub poll: Poll,
 }
 
 /// What a poll record did.
@@ -112,6 +126,30 @@ impl DriftState {
     /// |offset| > 150 ms.
     pub fn exceeds_tolerance(&self) -> bool {
         self.offset_us.unsigned_abs() > TOLERANCE_US.unsigned_abs()
+    }
+}
+
+/// Poll records in order of their offsets; after each, what it did and the state it left.
+impl Logic for DriftState {
+    type Record = PollRecord;
+    type Output = (PollEffect, DriftState);
+    type Snapshot = DriftState;
+
+    fn on_epoch(&mut self, _: LogTime, mut records: Vec<PollRecord>, out: &mut Vec<Self::Output>) {
+        records.sort_unstable_by_key(|record| record.offset);
+        records.dedup_by_key(|record| record.offset);
+        for record in records {
+            let effect = self.observe(record.log_ms, record.poll);
+            out.push((effect, *self));
+        }
+    }
+
+    fn snapshot(&self) -> DriftState {
+        *self
+    }
+
+    fn restore(&mut self, snapshot: DriftState) {
+        *self = snapshot;
     }
 }
 

@@ -9,6 +9,7 @@ pub mod decode;
 pub mod drift;
 pub mod face;
 pub mod gate;
+pub mod logic;
 pub mod measure;
 pub mod measure_face;
 pub mod percentile;

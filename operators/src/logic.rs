@@ -1,0 +1,45 @@
+//! The one shape of everything stateful here, so that a script can drive any of it and put a restart at any line.
+//!
+//! A logic is a pure function of the records of completed epochs. It is handed an epoch at a time, sorts the
+//! records itself into its canonical order, and emits what they cause. Configuration is given to its
+//! constructor and is no part of a snapshot. `tests/laws` holds every logic to the laws that follow from this.
+
+use lsie_schemas::LogTime;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+/// A stateful piece of the mathematics.
+///
+/// Laws, for any sequence of epochs:
+/// - the order of the records within an epoch changes nothing;
+/// - a record that comes again changes nothing but its own class;
+/// - restoring a snapshot into a new value, and rebuilding from [`Logic::rewind`] on, changes nothing.
+pub trait Logic {
+    /// What it takes.
+    type Record;
+    /// What it emits, at the epoch that caused it.
+    type Output;
+    /// Its derived state between two epochs: what a checkpoint may hold, so neither media nor provider bodies.
+    type Snapshot: Serialize + DeserializeOwned;
+
+    /// Takes all records of the next completed epoch, in any order, and emits what they cause. Epochs without
+    /// records are handed over too when time itself has an effect.
+    fn on_epoch(&mut self, epoch: LogTime, records: Vec<Self::Record>, out: &mut Vec<Self::Output>);
+
+    /// The derived state after the last epoch.
+    fn snapshot(&self) -> Self::Snapshot;
+
+    /// Takes the place of another value of the same configuration, as that was when `snapshot` was taken.
+    fn restore(&mut self, snapshot: Self::Snapshot);
+
+    /// The oldest epoch whose records must be seen again after a restore, because a snapshot must not hold
+    /// what they carry; none when a snapshot is enough.
+    fn rewind(&self) -> Option<LogTime> {
+        None
+    }
+
+    /// Takes again the records of an epoch from [`Logic::rewind`] up to the snapshot. Emits nothing.
+    fn rebuild(&mut self, epoch: LogTime, records: Vec<Self::Record>) {
+        let _ = (epoch, records);
+    }
+}

@@ -1,0 +1,66 @@
+//! The laws of `Logic`, as checks that any logic and any script of epochs can be put through.
+
+use lsie_operators::logic::Logic;
+use lsie_schemas::LogTime;
+
+/// What happens at each epoch.
+pub(crate) type Script<R> = Vec<(LogTime, Vec<R>)>;
+
+/// What a logic emits at each epoch of a script.
+pub(crate) fn run<L: Logic>(mut logic: L, script: &[(LogTime, Vec<L::Record>)]) -> Vec<Vec<L::Output>>
+where
+    L::Record: Clone,
+{
+    let step = |(epoch, records): &(LogTime, Vec<L::Record>)| {
+        let mut out = Vec::new();
+        logic.on_epoch(*epoch, records.clone(), &mut out);
+        out
+    };
+    script.iter().map(step).collect()
+}
+
+/// A restart before every line of the script changes nothing. The snapshot passes through bytes.
+pub(crate) fn restarts_change_nothing<L: Logic>(make: impl Fn() -> L, script: &[(LogTime, Vec<L::Record>)])
+where
+    L::Record: Clone,
+    L::Output: PartialEq + std::fmt::Debug,
+{
+    let whole = run(make(), script);
+    for at in 0..script.len() {
+        let mut first = make();
+        for (epoch, records) in &script[..at] {
+            first.on_epoch(*epoch, records.clone(), &mut Vec::new());
+        }
+        let bytes = serde_json::to_vec(&first.snapshot()).expect("a snapshot can be written");
+        let mut second = make();
+        second.restore(serde_json::from_slice(&bytes).expect("a snapshot can be read"));
+        if let Some(from) = second.rewind() {
+            for (epoch, records) in script[..at].iter().filter(|(epoch, _)| *epoch >= from) {
+                second.rebuild(*epoch, records.clone());
+            }
+        }
+        assert_eq!(run(second, &script[at..]), whole[at..], "restarted before line {at}");
+    }
+}
+
+/// Another order of the records within their epochs changes nothing. `turns` says how each epoch's are turned.
+pub(crate) fn order_changes_nothing<L: Logic>(
+    make: impl Fn() -> L,
+    script: &[(LogTime, Vec<L::Record>)],
+    turns: &[usize],
+) where
+    L::Record: Clone,
+    L::Output: PartialEq + std::fmt::Debug,
+{
+    let whole = run(make(), script);
+    let mut reversed = script.to_vec();
+    reversed.iter_mut().for_each(|(_, records)| records.reverse());
+    assert_eq!(run(make(), &reversed), whole, "reversed");
+    let mut turned = script.to_vec();
+    for (line, (_, records)) in turned.iter_mut().enumerate().filter(|(_, (_, records))| !records.is_empty())
+    {
+        let by = turns.get(line % turns.len().max(1)).copied().unwrap_or(1) % records.len();
+        records.rotate_left(by);
+    }
+    assert_eq!(run(make(), &turned), whole, "turned");
+}

@@ -1,0 +1,4 @@
+//! Every stateful piece of the mathematics is held to the laws of `Logic`; a file per logic.
+
+mod drift;
+mod laws;

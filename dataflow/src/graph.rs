@@ -92,7 +92,8 @@ pub fn build(scope: Scope<'_, Time>, parts: Parts) {
     let sessions = view::sessions(rows(aligned.clone().flat_map(session_fact)).concat(decided));
     let classes = aligned.clone().flat_map(aligned_class).concat(faced.clone().flat_map(faced_class));
     let classes = view::record_classes(rows(classes));
-    let dead = aligned.flat_map(aligned_dead).concat(faced.clone().flat_map(faced_dead)).map(dead_letter_row);
+    let dead =
+        aligned.flat_map(aligned_dead).concat(faced.clone().flat_map(faced_dead)).map(DeadLetterRow::from);
 
     // Rows out: everything of an epoch to one committing writer.
     let written = ticks
@@ -235,20 +236,6 @@ fn said(fact: Fact) -> Option<(view::StimulusKey, lsie_operators::measure::Said)
     match fact {
         Fact::Said(session, action, said) => Some(((session, action), said)),
         _ => None,
-    }
-}
-
-fn dead_letter_row(letter: DeadLetter) -> DeadLetterRow {
-    DeadLetterRow {
-        topic: letter.at.topic.name().to_string(),
-        partition: i64::from(letter.at.partition),
-        record_offset: letter.offset,
-        log_time: letter.log_time.as_event(),
-        session_id: letter.session_id,
-        reason: letter.rejection.reason,
-        detail: letter.rejection.detail,
-        sha256: letter.sha256,
-        size: letter.size,
     }
 }
 

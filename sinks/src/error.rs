@@ -33,6 +33,9 @@ pub enum Error {
     /// The caller broke the contract of [`Sink`](crate::Sink): a defect in the engine, never bad input.
     #[error("contract of the sink broken: {0}")]
     Contract(String),
+    /// The log does not take what is appended; its own variants say who must act.
+    #[error(transparent)]
+    Log(#[from] lsie_schemas::log::LogError),
     /// The server could not start or stop.
     #[error("server: {0}")]
     Serve(std::io::Error),

@@ -1,4 +1,5 @@
-//! Everything that carries rows out: Parquet changelogs, the served views, and their verification.
+//! Everything that carries rows out: Parquet changelogs, the served views, the dead letters, and their
+//! verification.
 //!
 //! A sink sees [`Change`]s: a derived row, the epoch at which it came or went, and how many copies. It does
 //! not know timely, Kafka, or how a row was computed. Raw media cannot get here: no [`Cell`] holds bytes.
@@ -6,6 +7,7 @@
 //! [`Cell`]: lsie_schemas::Cell
 
 pub mod catalog;
+pub mod dead_letters;
 pub mod error;
 pub mod memory;
 mod order;
@@ -16,6 +18,7 @@ pub mod verify;
 pub mod views;
 
 pub use catalog::Catalog;
+pub use dead_letters::DeadLetters;
 pub use error::Error;
 pub use memory::MemoryStore;
 pub use parquet::ParquetSink;

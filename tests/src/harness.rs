@@ -106,10 +106,22 @@ impl TopicSet {
 
     /// Runs the engine while `beside` does something on this thread. Asserts nothing.
     pub fn run(&self, settings: Settings, run: Run, beside: impl FnOnce(&MemoryStore)) -> Finished {
+        self.run_into(Vec::new(), settings, run, beside)
+    }
+
+    /// The same, into these sinks as well.
+    pub fn run_into(
+        &self,
+        more: Vec<Box<dyn Sink>>,
+        settings: Settings,
+        run: Run,
+        beside: impl FnOnce(&MemoryStore),
+    ) -> Finished {
         let dir = tempfile::tempdir().expect("a temporary folder");
         let (store, path) = (MemoryStore::new(Catalog::all()), dir.path().join("tables"));
         let parquet = ParquetSink::open(&path, Catalog::all(), Options::default()).expect("a fresh folder");
-        let sinks: Vec<Box<dyn Sink>> = vec![Box::new(parquet), Box::new(store.sink())];
+        let mut sinks: Vec<Box<dyn Sink>> = vec![Box::new(parquet), Box::new(store.sink())];
+        sinks.extend(more);
         let engine = settings.engine(self.log.clone());
         let result = std::thread::scope(|scope| {
             let running = scope.spawn(move || engine.run(run, sinks, Arc::new(Shared::default())));

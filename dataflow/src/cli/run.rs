@@ -7,6 +7,7 @@ use std::sync::atomic::AtomicBool;
 
 use anyhow::bail;
 use clap::Args;
+use lsie_sinks::DeadLetters;
 
 use super::running::{
     end_on_signal, engine, open_log, parquet, run_with_progress, serve, served, views_sink,
@@ -15,7 +16,8 @@ use super::topics;
 use crate::config::Config;
 use crate::engine::Run;
 
-/// Run live until a signal: epochs of the table first, then new ones. Tables go to Parquet, views to HTTP.
+/// Run live until a signal: epochs of the table first, then new ones. Tables go to Parquet, views to HTTP, dead
+/// letters to their topic too.
 #[derive(Debug, Args)]
 pub(super) struct RunLive {
     /// Directory of the result tables.
@@ -37,7 +39,8 @@ impl RunLive {
         let mut listen = config.api.listen;
         listen.set_port(self.port.unwrap_or(listen.port()));
         let dir = self.out.unwrap_or_else(|| config.parquet.dir.clone());
-        let sinks = vec![parquet(&config, &dir)?, views_sink(&views)];
+        let letters = Box::new(DeadLetters::open(&*log)?);
+        let sinks = vec![parquet(&config, &dir)?, letters, views_sink(&views)];
         let server = serve(&views, listen)?;
         views.serve();
         println!("tables in {}", dir.display());

@@ -6,8 +6,12 @@ use sha2::{Digest, Sha256};
 
 use crate::codec::{self, Rejection};
 use crate::log::{LogRecord, NewRecord, TopicPartition};
+use crate::row::DeadLetterRow;
 use crate::time::LogTime;
 use crate::topic::Topic;
+
+/// Header of a letter: log time of the epoch that filed the record, ms.
+const HEADER_EPOCH: &str = "lsie-epoch";
 
 /// What is kept of a filed record. Of media only hash and size are kept, never the bytes.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -52,16 +56,51 @@ impl DeadLetter {
         codec::fields(body)
     }
 
-    /// The record to append.
-    pub fn encode(&self) -> NewRecord {
+    /// The letter that a row of table `dead_letters` tells of; `None` for a topic this build does not know.
+    pub fn of_row(row: DeadLetterRow) -> Option<DeadLetter> {
+        let topic = Topic::by_name(&row.topic)?;
+        Some(DeadLetter {
+            at: TopicPartition { topic, partition: i32::try_from(row.partition).ok()? },
+            offset: row.record_offset,
+            log_time: LogTime(u64::try_from(row.log_time.0 / 1_000).ok()?),
+            session_id: row.session_id,
+            rejection: Rejection { reason: row.reason, detail: row.detail },
+            sha256: row.sha256,
+            size: row.size,
+        })
+    }
+
+    /// The epoch in a letter's header.
+    pub fn epoch_of(record: &LogRecord) -> Option<LogTime> {
+        std::str::from_utf8(record.header(HEADER_EPOCH)?).ok()?.parse().ok().map(LogTime)
+    }
+
+    /// The record to append, filed at this epoch.
+    pub fn encode(&self, epoch: LogTime) -> NewRecord {
         let value = codec::write("dead_letter", self);
         let key = Bytes::from(self.session_id.map_or_else(|| "unattributed".into(), |id| id.to_string()));
         NewRecord {
             topic: Topic::DeadLetters,
             key,
             value,
-            headers: Vec::new(),
+            headers: vec![(HEADER_EPOCH.to_string(), epoch.0.to_string().into())],
             timestamp: Some(self.log_time),
+        }
+    }
+}
+
+impl From<DeadLetter> for DeadLetterRow {
+    fn from(letter: DeadLetter) -> DeadLetterRow {
+        DeadLetterRow {
+            topic: letter.at.topic.name().to_string(),
+            partition: i64::from(letter.at.partition),
+            record_offset: letter.offset,
+            log_time: letter.log_time.as_event(),
+            session_id: letter.session_id,
+            reason: letter.rejection.reason,
+            detail: letter.rejection.detail,
+            sha256: letter.sha256,
+            size: letter.size,
         }
     }
 }

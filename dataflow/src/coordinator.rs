@@ -43,6 +43,26 @@ impl LogClock {
     }
 }
 
+/// Even steps of time: writing an epoch takes from the pause after it, not from the pace.
+struct Pace {
+    step: Duration,
+    due: Instant,
+}
+
+#[allow(clippy::disallowed_methods, reason = "when an epoch is cut is the coordinator's to decide")]
+impl Pace {
+    fn new(step: Duration) -> Pace {
+        Pace { step, due: Instant::now() + step }
+    }
+
+    /// Waits for the next step. One that is missed is left out, not made up for.
+    fn wait(&mut self) {
+        let now = Instant::now();
+        std::thread::sleep(self.due.saturating_duration_since(now));
+        self.due = (self.due + self.step).max(now);
+    }
+}
+
 /// Runs until `ending` is set, then writes one last epoch and finishes the inboxes.
 ///
 /// While a partition is behind (its records of before the start are not all fetched, or the byte budget holds
@@ -60,6 +80,7 @@ pub fn run(
         std::thread::sleep(Duration::from_millis(10));
     }
     let mut clock = LogClock::anchored(last);
+    let mut pace = Pace::new(Duration::from_millis(epoch_ms));
     loop {
         let end = ending.load(Ordering::SeqCst);
         let limit = inboxes.iter().filter_map(|inbox| inbox.behind()).min();
@@ -72,7 +93,7 @@ pub fn run(
         if end || shared.stopped() {
             break;
         }
-        std::thread::sleep(Duration::from_millis(epoch_ms));
+        pace.wait();
     }
     for inbox in inboxes {
         inbox.finish();

@@ -5,10 +5,10 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::Duration;
 
-use lsie_schemas::log::{Fetch, Log, LogError, LogRecord, TopicPartition};
+use lsie_schemas::log::{Fetch, Log, LogError, LogReader, LogRecord, TopicPartition};
 use lsie_schemas::record::EpochRecord;
 use lsie_schemas::{LogTime, Topic};
 use timely::dataflow::operators::Capability;
@@ -23,6 +23,12 @@ pub const INPUTS: [Topic; 4] = [Topic::Control, Topic::Experiments, Topic::AvAud
 
 /// Epochs that may be released and not yet committed; empty ones count no bytes.
 const MAX_EPOCHS_IN_FLIGHT: usize = 1_024;
+/// How long a fetcher waits at most before it looks whether the run has stopped.
+const LOOK: Duration = Duration::from_millis(20);
+/// While a live run catches up, a partition further ahead of the one furthest behind than this is held back,
+/// and goes on at half of it: what a session's streams are apart, its alignment has to remember. Milliseconds
+/// of log time.
+const MAX_SKEW_MS: u64 = 10_000;
 
 /// What enters the dataflow at an epoch: its records in canonical order, then one tick, on every worker.
 #[derive(Clone, Debug)]
@@ -82,6 +88,11 @@ struct State {
     fetched: BTreeMap<TopicPartition, i64>,
     /// Log time of the last record fetched.
     reached: BTreeMap<TopicPartition, LogTime>,
+    /// Where the owned partitions of a live run ended when they were last looked at; what is before it is
+    /// backlog.
+    ends: BTreeMap<TopicPartition, i64>,
+    /// The budget was passed, and half of it is not free yet.
+    full: bool,
     paused: BTreeSet<TopicPartition>,
     bytes: usize,
     epochs: VecDeque<EpochRecord>,
@@ -89,26 +100,34 @@ struct State {
     activator: Option<SyncActivator>,
 }
 
+impl State {
+    /// How far in log time the partition furthest behind has come, if any is behind.
+    fn behind(&self) -> Option<LogTime> {
+        let behind = self.ends.iter().filter(|(at, end)| self.fetched.get(at).is_none_or(|got| got < *end));
+        behind.map(|(at, _)| self.reached.get(at).copied().unwrap_or_default()).min()
+    }
+}
+
 /// Where a worker's records wait for their epoch.
 pub struct Inbox {
     owned: Vec<(TopicPartition, i64)>,
     budget: usize,
-    /// Where the owned partitions ended when the run began; what is before it is backlog.
-    ends: BTreeMap<TopicPartition, i64>,
     state: Mutex<State>,
+    /// Told when records leave, and when an epoch comes.
+    moved: Condvar,
 }
 
 impl Inbox {
-    /// An inbox for these partitions, read from these offsets, holding at most `budget` bytes ahead of the
-    /// dataflow and as many inside it. What lies before `ends` is backlog.
+    /// An inbox for these partitions, read from these offsets, holding about `budget` bytes ahead of the
+    /// dataflow and as many inside it. What lies before `ends` is backlog; a bounded run has none.
     pub fn new(
         owned: Vec<(TopicPartition, i64)>,
         budget: usize,
         ends: &BTreeMap<TopicPartition, i64>,
     ) -> Inbox {
-        let state = State { fetched: owned.iter().copied().collect(), ..State::default() };
         let ends = owned.iter().filter_map(|(at, _)| Some((*at, *ends.get(at)?))).collect();
-        Inbox { owned, budget, ends, state: Mutex::new(state) }
+        let state = State { fetched: owned.iter().copied().collect(), ends, ..State::default() };
+        Inbox { owned, budget, state: Mutex::new(state), moved: Condvar::new() }
     }
 
     /// Whether every epoch handed over so far has entered the dataflow.
@@ -118,19 +137,14 @@ impl Inbox {
 
     /// How far in log time the partition furthest behind has come, if any is behind.
     pub fn behind(&self) -> Option<LogTime> {
-        let state = lock(&self.state);
-        let backlog = |at: &TopicPartition| {
-            self.ends.get(at).is_some_and(|end| state.fetched.get(at).is_none_or(|got| got < end))
-        };
-        let behind =
-            self.owned.iter().map(|(at, _)| at).filter(|at| backlog(at) || state.paused.contains(at));
-        behind.map(|at| state.reached.get(at).copied().unwrap_or_default()).min()
+        lock(&self.state).behind()
     }
 
     /// Hands over the next epoch of the table.
     pub fn release(&self, epoch: EpochRecord) {
         let mut state = lock(&self.state);
         state.epochs.push_back(epoch);
+        self.moved.notify_all();
         wake(&state);
     }
 
@@ -157,51 +171,99 @@ impl Inbox {
             return Ok(());
         }
         let mut reader = log.reader(&self.owned, fetch)?;
-        let mut paused: BTreeMap<TopicPartition, bool> = BTreeMap::new();
         while !shared.stopped() && !self.all_fetched() {
-            let records = reader.poll(Duration::from_millis(20))?;
-            let mut state = lock(&self.state);
-            let mut moved = !records.is_empty();
-            for record in records {
-                state.bytes += record.size();
-                state.fetched.insert(record.at, record.offset + 1);
-                state.reached.insert(record.at, record.log_time);
-                state.queues.entry(record.at).or_default().push_back(record);
+            if self.drained() {
+                self.look_for_ends(log)?;
             }
-            for (at, _) in &self.owned {
-                let position = reader.position(*at).unwrap_or(0);
-                let fetched = state.fetched.entry(*at).or_insert(position);
-                moved |= *fetched < position;
-                *fetched = position.max(*fetched);
+            let Some(toggles) = self.hold_back() else { continue };
+            for (at, paused) in toggles {
+                reader.pause(at, paused)?;
             }
-            if moved {
-                wake(&state);
-            }
-            let wanted = self.pauses(&state);
-            state.paused = wanted.iter().filter(|(_, pause)| *pause).map(|(at, _)| *at).collect();
-            drop(state);
-            for (at, pause) in wanted {
-                if paused.insert(at, pause).unwrap_or(false) != pause {
-                    reader.pause(at, pause)?;
-                }
+            let records = reader.poll(LOOK)?;
+            self.keep(records, &*reader);
+        }
+        Ok(())
+    }
+
+    fn keep(&self, records: Vec<LogRecord>, reader: &dyn LogReader) {
+        let mut state = lock(&self.state);
+        let mut moved = !records.is_empty();
+        for record in records {
+            state.bytes += record.size();
+            state.fetched.insert(record.at, record.offset + 1);
+            state.reached.insert(record.at, record.log_time);
+            state.queues.entry(record.at).or_default().push_back(record);
+        }
+        for (at, _) in &self.owned {
+            let position = reader.position(*at).unwrap_or(0);
+            let fetched = state.fetched.entry(*at).or_insert(position);
+            moved |= *fetched < position;
+            *fetched = position.max(*fetched);
+        }
+        if state.bytes > self.budget && !state.full {
+            state.full = true;
+            // What arrives from now on is not seen until there is room: all of it is backlog.
+            state.ends.values_mut().for_each(|end| *end = i64::MAX);
+        }
+        if moved {
+            wake(&state);
+        }
+    }
+
+    /// Whether there is room again, half the budget, after there was none.
+    fn drained(&self) -> bool {
+        let mut state = lock(&self.state);
+        let drained = state.full && state.bytes <= self.budget / 2;
+        state.full &= !drained;
+        drained || (!state.full && state.ends.values().any(|end| *end == i64::MAX))
+    }
+
+    /// Asks a live run's log how much has gathered while nothing was fetched.
+    fn look_for_ends(&self, log: &dyn Log) -> Result<(), LogError> {
+        let watched: Vec<TopicPartition> = lock(&self.state).ends.keys().copied().collect();
+        for at in watched {
+            match log.bounds(at) {
+                Ok((_, end)) => drop(lock(&self.state).ends.insert(at, end)),
+                // All stays backlog until the log can say.
+                Err(LogError::Unavailable(why)) => tracing::warn!(%why, "how far {at} goes is not known"),
+                Err(error) => return Err(error),
             }
         }
         Ok(())
     }
 
-    /// Which partitions to hold back: past the budget, those ahead of what the next epoch needs, unless the
-    /// partition is the furthest behind in log time.
-    fn pauses(&self, state: &State) -> Vec<(TopicPartition, bool)> {
-        let over = state.bytes > self.budget;
-        let next = state.epochs.front();
-        let head = |at: &TopicPartition| state.queues.get(at).and_then(VecDeque::back).map(|r| r.log_time);
-        let lowest = self.owned.iter().map(|(at, _)| head(at)).min().flatten();
-        let pause = |at: &TopicPartition| {
-            let needed = next.and_then(|epoch| epoch.ranges.iter().find(|range| range.at == *at));
-            let behind = needed.is_some_and(|range| state.fetched.get(at).is_some_and(|got| *got < range.to));
-            over && !behind && head(at).is_some_and(|time| Some(time) > lowest)
+    /// Which partitions to pause or go on with before the next fetch. `None`: no fetch now, for there is
+    /// neither room nor need; returned after a while, or when something changed.
+    ///
+    /// A client forgets what it has prefetched of a partition that is paused, so partitions are paused only
+    /// where not fetching at all would not do: without room, beside those that the next epoch still needs;
+    /// with room, while a live run catches up, those too far ahead.
+    fn hold_back(&self) -> Option<Vec<(TopicPartition, bool)>> {
+        let mut state = lock(&self.state);
+        let needed = match state.epochs.front() {
+            Some(epoch) => self.missing(&state, epoch),
+            None => BTreeSet::new(),
         };
-        self.owned.iter().map(|(at, _)| (*at, pause(at))).collect()
+        if state.full && needed.is_empty() {
+            drop(self.moved.wait_timeout(state, LOOK));
+            return None;
+        }
+        let lowest = state.behind();
+        let held = |at: &TopicPartition| {
+            if state.full {
+                return !needed.contains(at);
+            }
+            let skew = if state.paused.contains(at) { MAX_SKEW_MS / 2 } else { MAX_SKEW_MS };
+            let reached = state.reached.get(at);
+            !needed.contains(at)
+                && lowest.zip(reached).is_some_and(|(lowest, reached)| *reached > lowest.plus_ms(skew))
+        };
+        let paused: BTreeSet<TopicPartition> =
+            self.owned.iter().map(|(at, _)| *at).filter(|at| held(at)).collect();
+        let toggles = paused.symmetric_difference(&state.paused).map(|at| (*at, paused.contains(at)));
+        let toggles = toggles.collect();
+        state.paused = paused;
+        Some(toggles)
     }
 
     fn all_fetched(&self) -> bool {
@@ -210,8 +272,14 @@ impl Inbox {
     }
 
     fn holds(&self, state: &State, epoch: &EpochRecord) -> bool {
-        let mut ranges = epoch.ranges.iter().filter(|range| self.owned.iter().any(|(at, _)| *at == range.at));
-        ranges.all(|range| state.fetched.get(&range.at).is_some_and(|got| *got >= range.to))
+        self.missing(state, epoch).is_empty()
+    }
+
+    /// The owned partitions of which records of the epoch are still to come.
+    fn missing(&self, state: &State, epoch: &EpochRecord) -> BTreeSet<TopicPartition> {
+        let owned = epoch.ranges.iter().filter(|range| self.owned.iter().any(|(at, _)| *at == range.at));
+        let missing = owned.filter(|range| state.fetched.get(&range.at).is_none_or(|got| *got < range.to));
+        missing.map(|range| range.at).collect()
     }
 
     /// The next epoch with its records in canonical order, if it is complete here.
@@ -233,6 +301,7 @@ impl Inbox {
         }
         let bytes: usize = records.iter().map(LogRecord::size).sum();
         state.bytes -= bytes;
+        self.moved.notify_all();
         Taken::Epoch { log_time: epoch.log_time.0, records, bytes: bytes as u64 }
     }
 }

@@ -15,7 +15,7 @@ use common::{Meter, Threads, Used};
 use lsie_connectors::feed::session_id;
 use lsie_dataflow::config::Config;
 use lsie_dataflow::ingest::Shared;
-use lsie_dataflow::{Run, faces};
+use lsie_dataflow::{Range, Run, faces};
 use lsie_schemas::log::{Log, NewRecord, TimestampType, TopicPartition};
 use lsie_schemas::record::{Control, EndSession, Stream, VideoUnit};
 use lsie_schemas::{Change, LogTime, Topic};
@@ -162,7 +162,7 @@ fn engine(log: Arc<dyn Log>, records: u64) -> Option<f64> {
     let sink = Count { start: Instant::now(), measured: Arc::default(), last: Arc::default(), newest: None };
     let (measured, last) = (sink.measured.clone(), sink.last.clone());
     let engine = common::engine(log, faces::without_models(), 60_000);
-    engine.run(Run::Bounded(None), vec![Box::new(sink)], Arc::new(Shared::default())).expect("a run");
+    engine.run(Run::Bounded(Range::ALL), vec![Box::new(sink)], Arc::new(Shared::default())).expect("a run");
     assert_eq!(measured.load(Ordering::SeqCst), records, "every unit went through the whole graph");
     Some(last.load(Ordering::SeqCst) as f64 / 1e6)
 }

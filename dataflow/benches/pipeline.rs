@@ -17,7 +17,7 @@ use lsie_connectors::file_log::{FileLog, FileLogOptions};
 use lsie_dataflow::config::Config;
 use lsie_dataflow::ingest::Shared;
 use lsie_dataflow::pool::MeasurerFactory;
-use lsie_dataflow::{Run, faces};
+use lsie_dataflow::{Range, Run, faces};
 use lsie_operators::decode::H264Decoder;
 use lsie_operators::resample::Resampler;
 use lsie_schemas::log::{Log, TimestampType};
@@ -88,7 +88,7 @@ fn run(log: Arc<dyn Log>, measurer: MeasurerFactory, tables: &Path) {
     let served = Selected::new(views.sink(), views.catalog().clone());
     let sinks: Vec<Box<dyn Sink>> = vec![Box::new(parquet), Box::new(served)];
     let engine = common::engine(log, measurer, 60_000);
-    engine.run(Run::Bounded(None), sinks, Arc::new(Shared::default())).expect("a run");
+    engine.run(Run::Bounded(Range::ALL), sinks, Arc::new(Shared::default())).expect("a run");
 }
 
 /// Processor time of decoding all units to RGB, and nothing else.

@@ -1,6 +1,6 @@
 //! A run: threads, workers and sinks around one graph, from the first epoch to the last.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -49,26 +49,48 @@ pub struct Engine {
 /// Which epochs a run takes.
 #[derive(Clone)]
 pub enum Run {
-    /// Those of the table, or, if the log has none, those made by rule. Ends after the last, or after the
-    /// last that is not later than the given log time.
-    Bounded(Option<LogTime>),
+    /// Those of the table in a range of log time, or, if the log has no table, those made by rule.
+    Bounded(Range),
     /// Those of the table, then new ones until the flag is set.
     Live(Arc<AtomicBool>),
+}
+
+/// A range of log time, both ends included. Sessions that began before it are left out; experiments and
+/// their arms are taken from their beginning, rewards are not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Range {
+    /// The first epoch's log time at the earliest.
+    pub from: LogTime,
+    /// The last epoch's log time at the latest.
+    pub until: LogTime,
+}
+
+impl Range {
+    /// All there is.
+    pub const ALL: Range = Range { from: LogTime(0), until: LogTime(u64::MAX) };
 }
 
 impl Engine {
     /// Runs to the end. The sinks hold every epoch when this returns without an error.
     pub fn run(self, run: Run, sinks: Vec<Box<dyn Sink>>, shared: Arc<Shared>) -> anyhow::Result<()> {
-        let from = epochs::input_partitions(&*self.log)?;
+        let mut from = epochs::input_partitions(&*self.log)?;
         // Earlier coordinators are fenced before the table is read: it cannot grow behind our back.
         let coordinating = match &run {
             Run::Live(_) => Some(self.log.fenced(COORDINATOR)?),
             Run::Bounded(_) => None,
         };
         let (mut table, at) = self.table(&run, &from)?;
-        if let Run::Bounded(Some(until)) = run {
-            table.retain(|epoch| epoch.log_time <= until);
+        let mut left_out = BTreeSet::new();
+        if let Run::Bounded(range) = run {
+            table.retain(|epoch| epoch.log_time <= range.until);
+            let skipped = epochs::skip(&mut table, range.from);
+            from.iter_mut().for_each(|(at, from)| *from = skipped.get(at).copied().unwrap_or(*from));
+            left_out = epochs::begun_before(&*self.log, &skipped)?;
+            for session in &left_out {
+                tracing::warn!(%session, "left out: it began before the range");
+            }
         }
+        still_there(&table, &from)?;
         let budget = self.budget_bytes;
         // A live run that starts behind catches up before its log time follows the clock.
         let mut ends = Positions::new();
@@ -78,7 +100,7 @@ impl Engine {
         let inboxes: Vec<Arc<Inbox>> = (0..self.workers)
             .map(|worker| {
                 let owned = from.iter().filter(|(at, _)| owns(worker, self.workers, *at)).copied().collect();
-                Arc::new(Inbox::new(owned, budget, &ends))
+                Arc::new(Inbox::new(owned, budget, &ends).without(left_out.clone()))
             })
             .collect();
         let pool = Pool::start(self.pool_threads, self.measurer.clone(), &shared)?;
@@ -137,19 +159,26 @@ impl Engine {
         }
         let (table, mut at) = epochs::accept(entries);
         for (partition, start) in from {
-            let first = table.iter().flat_map(|epoch| &epoch.ranges).find(|range| range.at == *partition);
-            if let Some(range) = first.filter(|range| range.from < *start) {
-                bail!(
-                    "{partition} no longer holds the offsets {} to {start}, which belong to epochs of the table; \
-                     without them the results cannot be computed again. Start a new topic set (--prefix) and a new \
-                     target directory",
-                    range.from
-                );
-            }
             at.entry(*partition).or_insert(*start);
         }
         Ok((table, at))
     }
+}
+
+/// Refuses a run some of whose records the log no longer holds.
+fn still_there(table: &[EpochRecord], from: &[(TopicPartition, i64)]) -> anyhow::Result<()> {
+    for (partition, start) in from {
+        let first = table.iter().flat_map(|epoch| &epoch.ranges).find(|range| range.at == *partition);
+        if let Some(range) = first.filter(|range| range.from < *start) {
+            bail!(
+                "{partition} no longer holds the offsets {} to {start}, which belong to epochs of the table; \
+                 without them the results cannot be computed again. Replay a later range (--from), or start a \
+                 new topic set (--prefix) and a new target directory",
+                range.from
+            );
+        }
+    }
+    Ok(())
 }
 
 /// Runs the workers until their inputs end.

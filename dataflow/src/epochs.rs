@@ -1,12 +1,13 @@
 //! The epoch table: which entries count, and the rule that makes one for topics that have none.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use lsie_schemas::log::{Fetch, Log, LogError, LogRecord, TopicPartition};
-use lsie_schemas::record::{EpochRange, EpochRecord};
+use lsie_schemas::record::{Control, EpochRange, EpochRecord, Record};
 use lsie_schemas::topic::DAY_MS;
-use lsie_schemas::{LogTime, Topic};
+use lsie_schemas::{LogTime, Topic, codec};
+use uuid::Uuid;
 
 /// Positions reached: one past the last offset of each partition that belongs to an epoch.
 pub type Positions = BTreeMap<TopicPartition, i64>;
@@ -40,6 +41,32 @@ pub fn read_table(log: &dyn Log) -> Result<Option<Vec<EpochRecord>>, LogError> {
         entries.extend(EpochRecord::decode(&record.value));
     })?;
     Ok(Some(entries))
+}
+
+/// Takes the epochs before a log time off a table, all but their experiment records. Gives the positions
+/// where the range begins: for the partitions that the epochs taken off had reached.
+pub fn skip(table: &mut Vec<EpochRecord>, before: LogTime) -> Positions {
+    let mut skipped = Positions::new();
+    for epoch in table.iter_mut().filter(|epoch| epoch.log_time < before) {
+        let taken_off = epoch.ranges.extract_if(.., |range| range.at.topic != Topic::Experiments);
+        skipped.extend(taken_off.map(|range| (range.at, range.to)));
+    }
+    table.retain(|epoch| epoch.log_time >= before || !epoch.ranges.is_empty());
+    skipped
+}
+
+/// The sessions that have a start record before these positions.
+pub fn begun_before(log: &dyn Log, positions: &Positions) -> Result<BTreeSet<Uuid>, LogError> {
+    let control: Vec<_> = positions.keys().copied().filter(|at| at.topic == Topic::Control).collect();
+    let mut begun = BTreeSet::new();
+    read_to_end(log, &control, |record| {
+        if positions.get(&record.at).is_some_and(|to| record.offset < *to)
+            && let Ok(Record::Control(Control::Start(start))) = codec::decode(&record)
+        {
+            begun.insert(start.session_id);
+        }
+    })?;
+    Ok(begun)
 }
 
 /// The engine's input partitions in canonical order, each from its first retained offset.

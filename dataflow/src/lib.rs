@@ -17,4 +17,4 @@ pub mod pool;
 pub mod select;
 mod view;
 
-pub use engine::{Engine, Run};
+pub use engine::{Engine, Range, Run};

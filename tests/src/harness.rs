@@ -9,7 +9,7 @@ use lsie_connectors::feed::{Pace, TimedRecord, feed, merge};
 use lsie_connectors::{KafkaConfig, KafkaLog};
 use lsie_dataflow::config::Config;
 use lsie_dataflow::ingest::{INPUTS, Shared};
-use lsie_dataflow::{Engine, Run, faces};
+use lsie_dataflow::{Engine, Range, Run, faces};
 use lsie_schemas::log::{
     Appended, Fetch, Log, LogRecord, NewRecord, TimestampType, TopicPartition, TopicSpec,
 };
@@ -99,7 +99,7 @@ impl TopicSet {
 
     /// Runs the engine over the set to the end of its epochs, and asserts law 4.
     pub fn replay(&self, settings: Settings) -> Finished {
-        let finished = self.run(settings, Run::Bounded(None), |_| {});
+        let finished = self.run(settings, Run::Bounded(Range::ALL), |_| {});
         assert_law_4(self.log(), &finished.tables);
         finished
     }

@@ -1,7 +1,7 @@
 //! The topic `dead-letters` on a real broker: what the table says, once each, also across a restart.
 
 use lsie_connectors::feed::{Pace, TimedRecord, session_id};
-use lsie_dataflow::Run;
+use lsie_dataflow::{Range, Run};
 use lsie_schemas::record::DeadLetter;
 use lsie_schemas::row::DeadLetterRow;
 use lsie_schemas::{LogTime, Topic};
@@ -31,11 +31,11 @@ fn the_topic_says_what_the_table_says() {
     };
     // Two runs that end early, the second of them where the first did; then one to the end.
     let midst = LogTime(RECORDED_AT.0 + 15_000);
-    run(Run::Bounded(Some(midst)));
+    run(Run::Bounded(Range { until: midst, ..Range::ALL }));
     let half = letters(&set).len();
-    run(Run::Bounded(Some(midst)));
+    run(Run::Bounded(Range { until: midst, ..Range::ALL }));
     assert_eq!(letters(&set).len(), half, "nothing is appended twice");
-    let whole = run(Run::Bounded(None));
+    let whole = run(Run::Bounded(Range::ALL));
 
     let mut rows: Vec<_> = whole.tables.changes::<DeadLetterRow>();
     rows.sort_by_key(|(epoch, row, _)| (*epoch, row.topic.clone(), row.partition, row.record_offset));

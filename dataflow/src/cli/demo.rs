@@ -19,7 +19,7 @@ use lsie_sinks::Views;
 use super::running::{end_on_signal, engine, parquet, run_with_progress, serve, served, views_sink};
 use super::{recordings, summary, topics};
 use crate::config::Config;
-use crate::engine::Run;
+use crate::engine::{Range, Run};
 
 /// Partitions of the demo's session topics.
 const PARTITIONS: i32 = 4;
@@ -75,7 +75,7 @@ impl Demo {
             Speed::Max => {
                 self.feed_all(&*log, &recording, super::feed::recorded_at(&recording), Pace::Max)?;
                 let engine = engine(&config, log, config.session.max_wait_ms);
-                run_with_progress(engine, Run::Bounded(None), sinks)?;
+                run_with_progress(engine, Run::Bounded(Range::ALL), sinks)?;
             }
             Speed::One => {
                 end_on_signal(ending.clone())?;

@@ -9,15 +9,20 @@ use lsie_schemas::LogTime;
 
 use super::running::{engine, open_log, parquet, run_with_progress};
 use crate::config::Config;
-use crate::engine::Run;
+use crate::engine::{Range, Run};
 
-/// Replay the topics from their beginning. With the epoch table of a live run, the result is the live run's,
-/// byte for byte; topics without a table get one by rule.
+/// Replay the topics, whole or a range of log time. With the epoch table of a live run, the result is the live
+/// run's, byte for byte; topics without a table get one by rule.
+///
+/// With --from, sessions that began before it are left out, and named; posteriors start from their priors.
 #[derive(Debug, Args)]
 pub(super) struct Replay {
     /// Directory of the result tables; it must not hold any yet.
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
+    /// Log time from which to take epochs, ms since the Unix epoch; default: the first of the table.
+    #[arg(long, value_name = "MS")]
+    from: Option<u64>,
     /// Log time of the last epoch to take, ms since the Unix epoch; default: the last of the table.
     #[arg(long, value_name = "MS")]
     until: Option<u64>,
@@ -30,7 +35,12 @@ impl Replay {
         let log = open_log(&config)?;
         let sinks = vec![parquet(&config, &self.out)?];
         let tail_ms = config.session.max_wait_ms;
-        run_with_progress(engine(&config, log, tail_ms), Run::Bounded(self.until.map(LogTime)), sinks)?;
+        let range = Range {
+            from: self.from.map_or(Range::ALL.from, LogTime),
+            until: self.until.map_or(Range::ALL.until, LogTime),
+        };
+        ensure!(range.from <= range.until, "--from is later than --until: the range holds nothing");
+        run_with_progress(engine(&config, log, tail_ms), Run::Bounded(range), sinks)?;
         println!("tables in {}; `lsie verify` gives their hashes", self.out.display());
         Ok(ExitCode::SUCCESS)
     }

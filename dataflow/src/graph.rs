@@ -6,6 +6,7 @@ use std::sync::Arc;
 use crossbeam_channel::Sender;
 use differential_dataflow::AsCollection;
 use lsie_operators::align::{Align, Aligned, Arrived, Class, Limits, classified};
+use lsie_operators::logic::Logic;
 use lsie_operators::measure::{Fact, Input, Measure};
 use lsie_operators::posterior::RewardSum;
 use lsie_schemas::codec;

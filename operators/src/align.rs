@@ -9,7 +9,7 @@ mod session;
 use std::collections::{BTreeMap, BTreeSet};
 
 use lsie_schemas::codec::Rejection;
-use lsie_schemas::log::LogRecord;
+use lsie_schemas::log::{LogRecord, TopicPartition};
 use lsie_schemas::record::{Control, DeadLetter, ExperimentRecord, Record, StartSession};
 use lsie_schemas::{EventTime, LogTime, Topic};
 use serde::{Deserialize, Serialize};
@@ -17,6 +17,8 @@ use uuid::Uuid;
 
 pub use closing::{Evidence, Rule};
 use session::Session;
+
+use crate::logic::Logic;
 
 /// The limits of DESIGN §3, all in milliseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -47,7 +49,7 @@ impl Default for Limits {
 }
 
 /// A decoded record together with the raw one, which a dead letter would need.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Arrived {
     /// As the log handed it out.
     pub raw: LogRecord,
@@ -94,7 +96,7 @@ impl Class {
 }
 
 /// A video frame to decode and measure; its class is decided by the decoder.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FrameJob {
     /// The session.
     pub session: Uuid,
@@ -128,7 +130,7 @@ pub struct ClosedSegment {
 }
 
 /// What alignment says about a session, in order.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Aligned {
     /// A session began.
     Started {
@@ -208,16 +210,36 @@ pub struct Align {
     /// Records whose session is not known yet: topics are fetched at their own pace, so media can overtake
     /// the start record by an epoch or two.
     waiting: BTreeMap<Uuid, Vec<(LogTime, Arrived)>>,
+    /// What a restored value must see again; empty in one that runs.
+    wanted: Wanted,
 }
 
-impl Align {
-    /// No sessions yet.
-    pub fn new(limits: Limits) -> Align {
-        Align { limits, sessions: BTreeMap::new(), ended: BTreeSet::new(), waiting: BTreeMap::new() }
-    }
+/// Records that a snapshot does not hold, for they may be media.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+struct Wanted {
+    /// The oldest epoch of them.
+    since: Option<LogTime>,
+    records: BTreeSet<(TopicPartition, i64)>,
+}
 
-    /// Takes the records of a completed epoch in canonical order (topic rank, partition, offset).
-    pub fn on_epoch(&mut self, epoch: LogTime, records: Vec<Arrived>, out: &mut Vec<Aligned>) {
+/// What of alignment a checkpoint may hold.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct AlignSnapshot {
+    sessions: BTreeMap<Uuid, Session>,
+    ended: BTreeSet<Uuid>,
+    wanted: Wanted,
+}
+
+impl Logic for Align {
+    type Record = Arrived;
+    type Output = Aligned;
+    type Snapshot = AlignSnapshot;
+
+    /// Words of one session are in their order: its start, its anchor, what was placed on its time line, what
+    /// is settled, what closed, its end.
+    fn on_epoch(&mut self, epoch: LogTime, mut records: Vec<Arrived>, out: &mut Vec<Aligned>) {
+        self.end_rebuilding();
+        records.sort_by_key(place);
         for arrived in records {
             self.take(epoch, arrived, out);
         }
@@ -232,6 +254,69 @@ impl Align {
             self.ended.insert(id);
         }
         self.file_unknown(epoch, out);
+    }
+
+    fn snapshot(&self) -> AlignSnapshot {
+        let mut wanted = Wanted::default();
+        let mut want = |(epoch, arrived): &(LogTime, Arrived)| {
+            wanted.since = Some(wanted.since.map_or(*epoch, |since| since.min(*epoch)));
+            wanted.records.insert(place(arrived));
+        };
+        self.waiting.values().flatten().for_each(&mut want);
+        let mut sessions = BTreeMap::new();
+        for (id, session) in &self.sessions {
+            let (session, held) = session.without_media();
+            held.for_each(&mut want);
+            sessions.insert(*id, session);
+        }
+        AlignSnapshot { sessions, ended: self.ended.clone(), wanted }
+    }
+
+    fn restore(&mut self, snapshot: AlignSnapshot) {
+        let AlignSnapshot { sessions, ended, wanted } = snapshot;
+        *self = Align { sessions, ended, wanted, ..Align::new(self.limits) };
+    }
+
+    fn rewind(&self) -> Option<LogTime> {
+        let audio = self.sessions.values().filter_map(Session::since);
+        audio.chain(self.wanted.since).min()
+    }
+
+    fn rebuild(&mut self, epoch: LogTime, mut records: Vec<Arrived>) {
+        records.sort_by_key(place);
+        for arrived in records {
+            let Some(id) = arrived.record.session() else { continue };
+            let wanted = self.wanted.records.remove(&place(&arrived));
+            match (self.sessions.get_mut(&id), &arrived.record) {
+                (Some(session), _) if wanted => session.hold(epoch, arrived),
+                (Some(session), Record::Audio(chunk)) => session.rebuild(epoch, chunk),
+                (None, _) if wanted => self.waiting.entry(id).or_default().push((epoch, arrived)),
+                _ => {}
+            }
+        }
+    }
+}
+
+/// Where a record stands in canonical order: topic rank, partition, offset.
+fn place(arrived: &Arrived) -> (TopicPartition, i64) {
+    (arrived.raw.at, arrived.raw.offset)
+}
+
+impl Align {
+    /// No sessions yet.
+    pub fn new(limits: Limits) -> Align {
+        Align {
+            limits,
+            sessions: BTreeMap::new(),
+            ended: BTreeSet::new(),
+            waiting: BTreeMap::new(),
+            wanted: Wanted::default(),
+        }
+    }
+
+    fn end_rebuilding(&mut self) {
+        self.wanted = Wanted::default();
+        self.sessions.values_mut().for_each(Session::rebuilt);
     }
 
     /// Sessions that run now.
@@ -258,13 +343,13 @@ impl Align {
             (Some(_), Record::Control(Control::Start(_))) => {
                 classify(&arrived.raw, Class::Duplicate, "", out)
             }
-            (Some(session), _) => session.take(epoch, arrived, &self.limits, out),
+            (Some(session), _) => session.take(epoch, (epoch, arrived), &self.limits, out),
             (None, Record::Control(Control::Start(start))) => {
                 classify(&arrived.raw, Class::Used, "", out);
                 let at = arrived.raw.log_time.as_event();
                 out.push(Aligned::Started { start: start.clone(), at });
                 let mut session = Session::new(start.clone(), epoch);
-                for (_, earlier) in self.waiting.remove(&id).unwrap_or_default() {
+                for earlier in self.waiting.remove(&id).unwrap_or_default() {
                     session.take(epoch, earlier, &self.limits, out);
                 }
                 self.sessions.insert(id, session);

@@ -10,6 +10,7 @@ use uuid::Uuid;
 
 use crate::align::{Aligned, ClosedSegment};
 use crate::au12::{self, Calibration};
+use crate::logic::{Logic, pairs};
 use crate::reward::{MEASURE_S, reward};
 use crate::segment_id::{ordinal_at, segment_id, window};
 
@@ -19,7 +20,7 @@ const BASELINE_TAIL_US: i64 = 5_000_000;
 const KEEP_SERIES_US: i64 = 120_000_000;
 
 /// What the operator is told, besides the measured frames.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Input {
     /// A measured frame.
     Face(FaceRow),
@@ -80,9 +81,18 @@ pub struct Measure {
     sessions: BTreeMap<Uuid, Reaction>,
 }
 
-impl Measure {
-    /// Takes all of a completed epoch, in any order of frames; words of one session in their order.
-    pub fn on_epoch(&mut self, epoch: LogTime, inputs: Vec<Input>, out: &mut Vec<Fact>) {
+/// What of the reactions a checkpoint may hold: all of it, for frames are facts.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct MeasureSnapshot {
+    sessions: BTreeMap<Uuid, Reaction>,
+}
+
+impl Logic for Measure {
+    type Record = Input;
+    type Output = Fact;
+    type Snapshot = MeasureSnapshot;
+
+    fn on_epoch(&mut self, epoch: LogTime, inputs: Vec<Input>, out: &mut Vec<Fact>) {
         let mut words = Vec::with_capacity(inputs.len());
         for input in inputs {
             match input {
@@ -93,11 +103,40 @@ impl Measure {
                 Input::Aligned(word) => words.push(word),
             }
         }
+        words.sort_by_key(rank);
         for word in words {
             self.hear(epoch, word, out);
         }
     }
 
+    fn snapshot(&self) -> MeasureSnapshot {
+        MeasureSnapshot { sessions: self.sessions.clone() }
+    }
+
+    fn restore(&mut self, snapshot: MeasureSnapshot) {
+        self.sessions = snapshot.sessions;
+    }
+}
+
+/// Where a word stands among those of its epoch: the order in which alignment says them.
+fn rank(word: &Aligned) -> (Uuid, u8, i64, Uuid) {
+    let none = Uuid::nil();
+    match word {
+        Aligned::Anchored { session, .. } => (*session, 0, 0, none),
+        Aligned::Stimulus { session, action, at, .. } => (*session, 1, at.0, *action),
+        Aligned::Said { session, action, .. } => (*session, 2, 0, *action),
+        Aligned::Settled { session, until } => (*session, 3, until.0, none),
+        Aligned::Closed(segment) => (segment.session, 4, segment.ordinal, none),
+        Aligned::Ended { session, at } => (*session, 5, at.0, none),
+        Aligned::Started { .. }
+        | Aligned::Experiment { .. }
+        | Aligned::Frame(_)
+        | Aligned::Classified(_)
+        | Aligned::Dead(_) => (none, 6, 0, none),
+    }
+}
+
+impl Measure {
     fn hear(&mut self, epoch: LogTime, word: Aligned, out: &mut Vec<Fact>) {
         match word {
             Aligned::Anchored { session, anchor, .. } => {
@@ -133,7 +172,7 @@ impl Measure {
 }
 
 /// Frames and sums of one open segment.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 struct Tally {
     frames: i64,
     faces: i64,
@@ -141,18 +180,30 @@ struct Tally {
     legacy_sum: f64,
 }
 
+/// The mean ratio of the neutral face.
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+enum Neutral {
+    /// Every settled frame still extends it.
+    #[default]
+    Learning,
+    /// The first stimulus is settled: this is it, if there was a face.
+    Fixed(Option<f64>),
+}
+
 /// One session.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 struct Reaction {
     anchor: Option<EventTime>,
     /// Measured frames whose time is not settled.
+    #[serde(with = "pairs")]
     pending: BTreeMap<(EventTime, i64), FaceRow>,
     calibration: Calibration,
-    /// The mean neutral ratio, once the first stimulus is settled.
-    neutral: Option<Option<f64>>,
+    neutral: Neutral,
     /// Settled frames of the last 5 s before the first stimulus.
     tail: VecDeque<FaceRow>,
     series: VecDeque<(EventTime, f64)>,
+    /// Whether each has been measured.
+    #[serde(with = "pairs")]
     stimuli: BTreeMap<(EventTime, Uuid), bool>,
     tallies: BTreeMap<i64, Tally>,
 }
@@ -216,7 +267,7 @@ impl Reaction {
             self.finish_calibration(out);
             return self.score(&frame, out);
         }
-        if self.neutral.is_some() {
+        if matches!(self.neutral, Neutral::Fixed(_)) {
             return self.score(&frame, out);
         }
         self.calibration.add(frame.ratio.map(|r| r.0));
@@ -229,8 +280,8 @@ impl Reaction {
 
     /// Ends the calibration at the first stimulus and scores the frames shortly before it.
     fn finish_calibration(&mut self, out: &mut Vec<Fact>) {
-        let (None, Some(first)) = (self.neutral, self.first_stimulus()) else { return };
-        self.neutral = Some(self.calibration.neutral());
+        let (Neutral::Learning, Some(first)) = (self.neutral, self.first_stimulus()) else { return };
+        self.neutral = Neutral::Fixed(self.calibration.neutral());
         let from = first.plus_us(-BASELINE_TAIL_US);
         for frame in std::mem::take(&mut self.tail) {
             if frame.capture_utc >= from {
@@ -243,7 +294,10 @@ impl Reaction {
         if !frame.present {
             return;
         }
-        let neutral = self.neutral.flatten();
+        let neutral = match self.neutral {
+            Neutral::Learning => None,
+            Neutral::Fixed(neutral) => neutral,
+        };
         let Ok(scored) = au12::score(frame.ratio.map(|r| r.0), neutral, au12::ALPHA) else { return };
         let at = frame.capture_utc;
         self.series.push_back((at, scored.bounded));

@@ -64,6 +64,15 @@ impl Default for Resampler {
 }
 
 impl Resampler {
+    /// A resampler that has taken `samples_in` samples, none of which it remembers: outputs are those of one
+    /// that remembers from the first on whose window begins behind them, 2.7 ms further.
+    pub fn resumed(samples_in: u64) -> Resampler {
+        let samples_out = samples_in.div_ceil(RATIO);
+        // The window of the next output begins HALF + 1 before its own sample.
+        let ahead = (samples_out * RATIO - samples_in) as usize;
+        Resampler { buffer: vec![0; HALF + 1 - ahead], start: 0, samples_in, samples_out }
+    }
+
     /// Takes the next input samples (48 kHz) and appends every output sample (16 kHz) that they complete.
     pub fn push(&mut self, samples: &[i16], out: &mut Vec<i16>) {
         self.samples_in += samples.len() as u64;

@@ -7,6 +7,7 @@ use anyhow::Context;
 use bytes::Bytes;
 use lsie_connectors::feed::{FeedOptions, Recording, TimedRecord, merge, session_id, timeline};
 use lsie_operators::align::{Align, Aligned, Arrived, Limits};
+use lsie_operators::logic::Logic;
 use lsie_schemas::LogTime;
 use lsie_schemas::codec;
 use lsie_schemas::log::{LogRecord, TopicPartition};

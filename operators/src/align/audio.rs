@@ -1,8 +1,9 @@
 //! The audio of one session on its time line: resampled, cut at segment borders, hashed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
-use lsie_schemas::EventTime;
+use lsie_schemas::{EventTime, LogTime};
+use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::resample::Resampler;
@@ -11,6 +12,8 @@ use crate::segment_id::{SEGMENT_US, hex};
 /// A chunk whose capture time is further than this from where its predecessor ended begins a new run. Below
 /// it the difference is the device's clock drifting between polls, and the samples are taken as consecutive.
 const GAP_US: i64 = 20_000;
+/// More than the filter looks back, and no shorter than what a resumed one needs.
+const FILTER_US: i64 = 3_000;
 
 /// Samples of one segment so far.
 #[derive(Clone, Debug, Default)]
@@ -19,44 +22,99 @@ struct Window {
     hash: Sha256,
 }
 
-/// Consecutive audio of one session.
-#[derive(Clone, Debug)]
+/// A chunk that open windows were made from.
+#[derive(Clone, Copy, Debug)]
+struct Chunk {
+    epoch: LogTime,
+    seq: u64,
+    /// Capture time of its run's first sample.
+    run: EventTime,
+    /// Its place in the run, in input samples, from and to.
+    span: (u64, u64),
+    /// The run ended behind it.
+    ended: bool,
+}
+
+/// Chunks without a gap between them: how a snapshot says which records to read again, and where their
+/// samples belong.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Piece {
+    epoch: LogTime,
+    seqs: (u64, u64),
+    run: EventTime,
+    /// Input samples of the run before it.
+    before: u64,
+    ended: bool,
+}
+
+/// Consecutive audio of one session. What is serialised holds no samples: they are read again.
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct AudioTrack {
     anchor: EventTime,
+    /// Ordinal of the newest closed window.
+    closed: i64,
+    /// What a restored track must see again; empty in one that runs.
+    pieces: VecDeque<Piece>,
+    #[serde(skip)]
+    chunks: VecDeque<Chunk>,
+    #[serde(skip)]
     resampler: Resampler,
     /// Capture time of the run's first sample, if a run is open.
+    #[serde(skip)]
     run: Option<EventTime>,
-    /// Output samples of the run so far.
-    given: i64,
+    #[serde(skip)]
     windows: BTreeMap<i64, Window>,
 }
 
 impl AudioTrack {
     pub(crate) fn new(anchor: EventTime) -> AudioTrack {
-        AudioTrack { anchor, resampler: Resampler::default(), run: None, given: 0, windows: BTreeMap::new() }
+        AudioTrack {
+            anchor,
+            closed: 0,
+            pieces: VecDeque::new(),
+            chunks: VecDeque::new(),
+            resampler: Resampler::default(),
+            run: None,
+            windows: BTreeMap::new(),
+        }
     }
 
-    /// Takes a chunk of 48 kHz s16le samples whose first was captured at `start`.
-    pub(crate) fn push(&mut self, start: EventTime, pcm: &[u8]) {
+    /// Takes a chunk of 48 kHz s16le samples whose first was captured at `start`, from a record of `epoch`.
+    pub(crate) fn push(&mut self, epoch: LogTime, seq: u64, start: EventTime, pcm: &[u8]) {
         let expected = self.run.map(|run| run.plus_us(samples_us(self.resampler.samples_in() as i64, 48)));
-        if expected.is_none_or(|at| (at.0 - start.0).abs() > GAP_US) {
-            self.finish_run();
-            self.run = Some(start);
-        }
+        let run = match (self.run, expected) {
+            (Some(run), Some(at)) if (at.0 - start.0).abs() <= GAP_US => run,
+            _ => {
+                self.finish_run();
+                start
+            }
+        };
+        self.take(epoch, seq, run, pcm);
+    }
+
+    fn take(&mut self, epoch: LogTime, seq: u64, run: EventTime, pcm: &[u8]) {
+        self.run = Some(run);
+        let before = self.resampler.samples_in();
         let samples: Vec<i16> = pcm.chunks_exact(2).map(|b| i16::from_le_bytes([b[0], b[1]])).collect();
         let mut out = Vec::with_capacity(samples.len() / 3 + 1);
+        let given = self.resampler.samples_out();
         self.resampler.push(&samples, &mut out);
-        self.place(&out);
+        self.place(given, &out);
+        let span = (before, before + samples.len() as u64);
+        self.chunks.push_back(Chunk { epoch, seq, run, span, ended: false });
     }
 
     /// Flushes what the filter holds back: after a gap, or when nothing may follow.
-    pub(crate) fn finish_run(&mut self) {
+    fn finish_run(&mut self) {
         if self.run.is_some() {
             let mut out = Vec::new();
+            let given = self.resampler.samples_out();
             self.resampler.finish(&mut out);
-            self.place(&out);
+            self.place(given, &out);
             self.run = None;
-            self.given = 0;
+            if let Some(last) = self.chunks.back_mut() {
+                last.ended = true;
+            }
         }
     }
 
@@ -64,34 +122,96 @@ impl AudioTrack {
     /// is flushed first.
     pub(crate) fn close(&mut self, ordinal: i64) -> (i64, String) {
         let end = self.anchor.plus_us(ordinal * SEGMENT_US);
-        if self.run.is_some_and(|run| run.plus_us(samples_us(self.given, 16)) < end) {
+        let given = samples_us(self.resampler.samples_out() as i64, 16);
+        if self.run.is_some_and(|run| run.plus_us(given) < end) {
             self.finish_run();
         }
         let window = self.windows.remove(&ordinal).unwrap_or_default();
+        self.closed = ordinal;
         // Nothing can be added to closed windows any more: late media are filed.
         self.windows.retain(|open, _| *open > ordinal);
+        self.forget(end);
         (window.samples, hex(&window.hash.finalize()))
     }
 
-    fn place(&mut self, samples: &[i16]) {
+    /// Forgets the chunks that nothing from `end` on depends on.
+    fn forget(&mut self, end: EventTime) {
+        let over = |chunk: &Chunk| {
+            let margin_us = if chunk.ended { 0 } else { FILTER_US };
+            chunk.run.plus_us(samples_us(chunk.span.1 as i64, 48) + margin_us) < end
+        };
+        while self.chunks.front().is_some_and(over) && (self.chunks.len() > 1 || self.run.is_none()) {
+            self.chunks.pop_front();
+        }
+    }
+
+    /// The oldest epoch with a chunk that a restored track must see again.
+    pub(crate) fn since(&self) -> Option<LogTime> {
+        let chunks = self.chunks.iter().map(|chunk| chunk.epoch);
+        chunks.chain(self.pieces.iter().map(|piece| piece.epoch)).min()
+    }
+
+    /// The track without its samples.
+    pub(crate) fn without_samples(&self) -> AudioTrack {
+        let mut pieces: VecDeque<Piece> = VecDeque::new();
+        for chunk in &self.chunks {
+            let (epoch, seq, before) = (chunk.epoch, chunk.seq, chunk.span.0);
+            match pieces.back_mut().filter(|p| p.run == chunk.run && !p.ended && p.seqs.1 + 1 == seq) {
+                Some(piece) => (piece.seqs.1, piece.ended) = (seq, chunk.ended),
+                None => {
+                    let (run, ended) = (chunk.run, chunk.ended);
+                    pieces.push_back(Piece { epoch, seqs: (seq, seq), run, before, ended });
+                }
+            }
+        }
+        AudioTrack { closed: self.closed, pieces, ..AudioTrack::new(self.anchor) }
+    }
+
+    /// Takes a chunk again. What the pieces do not name was not used then.
+    pub(crate) fn rebuild(&mut self, epoch: LogTime, seq: u64, pcm: &[u8]) {
+        let Some(piece) = self.pieces.iter().find(|piece| (piece.seqs.0..=piece.seqs.1).contains(&seq))
+        else {
+            return;
+        };
+        // Used numbers ascend: what comes again is a duplicate.
+        if self.chunks.back().is_some_and(|last| last.seq >= seq) {
+            return;
+        }
+        let (run, before, last) = (piece.run, piece.before, piece.ended && piece.seqs.1 == seq);
+        if self.run != Some(run) {
+            self.resampler = Resampler::resumed(before);
+        }
+        self.take(epoch, seq, run, pcm);
+        if last {
+            self.finish_run();
+        }
+    }
+
+    /// Ends rebuilding.
+    pub(crate) fn rebuilt(&mut self) {
+        self.pieces.clear();
+    }
+
+    /// Puts output samples of the run, the first being its `given`th, into their windows.
+    fn place(&mut self, mut given: u64, samples: &[i16]) {
         let Some(run) = self.run else { return };
         let mut rest = samples;
         while !rest.is_empty() {
-            let at = run.plus_us(samples_us(self.given, 16));
+            let at = run.plus_us(samples_us(given as i64, 16));
             let ordinal = (at.0 - self.anchor.0).div_euclid(SEGMENT_US) + 1;
             // The first sample of the run that lies at or past the window's end.
             let end_us = self.anchor.0 + ordinal * SEGMENT_US - run.0;
             let end = (end_us * 16).div_euclid(1_000) + i64::from((end_us * 16).rem_euclid(1_000) != 0);
-            let fit = usize::try_from(end - self.given).unwrap_or(1).clamp(1, rest.len());
+            let fit = usize::try_from(end - given as i64).unwrap_or(1).clamp(1, rest.len());
             let (now, later) = rest.split_at(fit);
-            if ordinal >= 1 {
+            if ordinal > self.closed {
                 let window = self.windows.entry(ordinal).or_default();
                 window.samples += fit as i64;
                 for sample in now {
                     window.hash.update(sample.to_le_bytes());
                 }
             }
-            self.given += fit as i64;
+            given += fit as u64;
             rest = later;
         }
     }
@@ -114,11 +234,11 @@ mod tests {
     fn windows_are_full_and_independent_of_chunking() {
         let anchor = EventTime(1_000_000_000_123);
         let mut whole = AudioTrack::new(anchor);
-        whole.push(anchor, &pcm(61));
+        whole.push(LogTime(0), 0, anchor, &pcm(61));
         whole.finish_run();
         let mut cut = AudioTrack::new(anchor);
         for (i, chunk) in pcm(61).chunks(9_600).enumerate() {
-            cut.push(anchor.plus_us(i as i64 * 100_000), chunk);
+            cut.push(LogTime(0), i as u64, anchor.plus_us(i as i64 * 100_000), chunk);
         }
         cut.finish_run();
         for ordinal in [1, 2, 3] {
@@ -132,8 +252,8 @@ mod tests {
     fn a_gap_moves_later_samples_to_their_time() {
         let anchor = EventTime(0);
         let mut track = AudioTrack::new(anchor);
-        track.push(anchor, &pcm(1));
-        track.push(EventTime(30_500_000), &pcm(1));
+        track.push(LogTime(0), 0, anchor, &pcm(1));
+        track.push(LogTime(0), 1, EventTime(30_500_000), &pcm(1));
         track.finish_run();
         assert_eq!((track.close(1).0, track.close(2).0), (16_000, 16_000));
     }

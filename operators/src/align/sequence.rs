@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use serde::{Deserialize, Serialize};
+
 /// Most gaps that are remembered; beyond it the oldest are forgotten, and what fills them counts as a
 /// duplicate.
 const MAX_GAPS: usize = 1_024;
@@ -23,7 +25,7 @@ pub(crate) enum Seen {
 }
 
 /// The sequence numbers of one stream.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Sequence {
     next: u64,
     begun: bool,

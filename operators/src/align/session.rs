@@ -9,6 +9,7 @@ use lsie_schemas::record::{
     AudioChunk, ClockPoll, Control, Record, StartSession, Stream, Transcript, VideoUnit,
 };
 use lsie_schemas::{EventTime, LogTime};
+use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::audio::AudioTrack;
@@ -23,7 +24,7 @@ use crate::segment_id::{SEGMENT_US, window};
 const GIVE_UP_AFTER_FAILURES: u32 = 3;
 
 /// One declared stream.
-#[derive(Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 struct Track {
     sequence: Sequence,
     reached: Option<EventTime>,
@@ -31,16 +32,17 @@ struct Track {
     heard: LogTime,
 }
 
-/// One session.
-#[derive(Debug)]
+/// One session. What is serialised of it holds no media.
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Session {
     start: StartSession,
     started_epoch: LogTime,
     drift: DriftState,
     /// Whether the clock is known well enough to place media.
     clock_ready: bool,
-    /// What came before the anchor was known, in order.
-    held: Vec<Arrived>,
+    /// What came before the anchor was known, in order, and when.
+    #[serde(skip)]
+    held: Vec<(LogTime, Arrived)>,
     anchor: Option<EventTime>,
     tracks: BTreeMap<Stream, Track>,
     audio: Option<AudioTrack>,
@@ -72,8 +74,14 @@ impl Session {
         }
     }
 
-    /// Takes a record of this session.
-    pub(super) fn take(&mut self, epoch: LogTime, arrived: Arrived, limits: &Limits, out: &mut Vec<Aligned>) {
+    /// Takes a record of this session, which came at the epoch `seen`.
+    pub(super) fn take(
+        &mut self,
+        epoch: LogTime,
+        (seen, arrived): (LogTime, Arrived),
+        limits: &Limits,
+        out: &mut Vec<Aligned>,
+    ) {
         match (&arrived.record, self.anchor) {
             (Record::Control(Control::ClockPoll(poll)), _) => {
                 self.poll(&arrived.raw, poll);
@@ -84,8 +92,8 @@ impl Session {
                 self.end.get_or_insert(arrived.raw.log_time);
                 classify(&arrived.raw, class, "", out);
             }
-            (_, None) => self.held.push(arrived),
-            (_, Some(anchor)) => self.place(epoch, anchor, arrived, limits, out),
+            (_, None) => self.held.push((seen, arrived)),
+            (_, Some(anchor)) => self.place(epoch, anchor, (seen, arrived), limits, out),
         }
     }
 
@@ -109,6 +117,36 @@ impl Session {
         over
     }
 
+    /// The session without media, and the records it must be given again.
+    pub(super) fn without_media(&self) -> (Session, impl Iterator<Item = &(LogTime, Arrived)>) {
+        let audio = self.audio.as_ref().map(AudioTrack::without_samples);
+        (Session { held: Vec::new(), audio, ..self.clone() }, self.held.iter())
+    }
+
+    /// The oldest epoch with a record that the session must be given again after a restore.
+    pub(super) fn since(&self) -> Option<LogTime> {
+        self.audio.as_ref().and_then(AudioTrack::since)
+    }
+
+    /// Holds a record again.
+    pub(super) fn hold(&mut self, seen: LogTime, arrived: Arrived) {
+        self.held.push((seen, arrived));
+    }
+
+    /// Takes audio again.
+    pub(super) fn rebuild(&mut self, epoch: LogTime, chunk: &AudioChunk) {
+        if let Some(audio) = &mut self.audio {
+            audio.rebuild(epoch, chunk.seq, &chunk.pcm);
+        }
+    }
+
+    /// Ends rebuilding.
+    pub(super) fn rebuilt(&mut self) {
+        if let Some(audio) = &mut self.audio {
+            audio.rebuilt();
+        }
+    }
+
     fn poll(&mut self, raw: &LogRecord, poll: &ClockPoll) {
         let observed = match poll.device_us {
             Some(device_us) => Poll::Success { host_before_us: poll.host_before_us, device_us },
@@ -127,21 +165,22 @@ impl Session {
             return;
         }
         let held = std::mem::take(&mut self.held).into_iter();
-        let (usable, unusable): (Vec<Arrived>, Vec<Arrived>) =
-            held.partition(|held| self.refusal(held, limits).is_none());
+        let (usable, unusable): (Vec<_>, Vec<_>) =
+            held.partition(|(_, held)| self.refusal(held, limits).is_none());
         self.held = usable;
-        for arrived in unusable {
+        for (_, arrived) in unusable {
             self.refuse(&arrived, limits, out);
         }
-        let captured = self.held.iter().filter_map(captured).map(|span| self.drift.correct(span.0));
+        let captured = self.held.iter().filter_map(|(_, held)| captured(held));
+        let captured = captured.map(|span| self.drift.correct(span.0));
         let Some(first_us) = captured.min() else { return };
         let anchor = EventTime(first_us);
         self.anchor = Some(anchor);
         self.audio = self.tracks.contains_key(&Stream::Audio).then(|| AudioTrack::new(anchor));
         let experiment = self.start.experiment_id.clone();
         out.push(Aligned::Anchored { session: self.start.session_id, experiment, anchor });
-        for arrived in std::mem::take(&mut self.held) {
-            self.place(epoch, anchor, arrived, limits, out);
+        for held in std::mem::take(&mut self.held) {
+            self.place(epoch, anchor, held, limits, out);
         }
     }
 
@@ -150,7 +189,7 @@ impl Session {
         &mut self,
         epoch: LogTime,
         anchor: EventTime,
-        arrived: Arrived,
+        (seen, arrived): (LogTime, Arrived),
         limits: &Limits,
         out: &mut Vec<Aligned>,
     ) {
@@ -159,7 +198,7 @@ impl Session {
         }
         let Arrived { raw, record } = arrived;
         match record {
-            Record::Audio(chunk) => self.place_audio(epoch, anchor, &raw, &chunk, out),
+            Record::Audio(chunk) => self.place_audio((epoch, seen), anchor, &raw, &chunk, out),
             Record::Video(unit) => self.place_video(epoch, anchor, raw, &unit, out),
             Record::Control(Control::Stimulus(stimulus)) => {
                 let (action, note) = (stimulus.client_action_id, stimulus.operator_note);
@@ -173,7 +212,7 @@ impl Session {
 
     fn place_audio(
         &mut self,
-        epoch: LogTime,
+        (epoch, seen): (LogTime, LogTime),
         anchor: EventTime,
         raw: &LogRecord,
         chunk: &AudioChunk,
@@ -184,7 +223,7 @@ impl Session {
         let Some(track) = self.accept(Stream::Audio, chunk.seq, anchor, start, end, raw, out) else { return };
         track.advance(epoch, end, raw.offset);
         if let Some(audio) = &mut self.audio {
-            audio.push(start, &chunk.pcm);
+            audio.push(seen, chunk.seq, start, &chunk.pcm);
         }
         classify(raw, Class::Used, "", out);
     }
@@ -332,7 +371,7 @@ impl Session {
     }
 
     fn finish(&mut self, at: EventTime, out: &mut Vec<Aligned>) {
-        for arrived in std::mem::take(&mut self.held) {
+        for (_, arrived) in std::mem::take(&mut self.held) {
             file(&arrived.raw, Rejection::new("no_media", "the session ended before its first sample"), out);
         }
         out.push(Aligned::Ended { session: self.start.session_id, at });

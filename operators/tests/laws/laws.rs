@@ -26,11 +26,8 @@ where
     L::Output: PartialEq + std::fmt::Debug,
 {
     let whole = run(make(), script);
-    for at in 0..script.len() {
-        let mut first = make();
-        for (epoch, records) in &script[..at] {
-            first.on_epoch(*epoch, records.clone(), &mut Vec::new());
-        }
+    let mut first = make();
+    for (at, (epoch, records)) in script.iter().enumerate() {
         let bytes = serde_json::to_vec(&first.snapshot()).expect("a snapshot can be written");
         let mut second = make();
         second.restore(serde_json::from_slice(&bytes).expect("a snapshot can be read"));
@@ -40,6 +37,7 @@ where
             }
         }
         assert_eq!(run(second, &script[at..]), whole[at..], "restarted before line {at}");
+        first.on_epoch(*epoch, records.clone(), &mut Vec::new());
     }
 }
 

@@ -126,7 +126,7 @@ fn happen(id: Uuid, life: &Life, epoch: u64, out: &mut Vec<NewRecord>) {
             session_id: id,
             host_before_us: now_ms as i64 * 1_000,
             host_after_us: now_ms as i64 * 1_000 + 2_000,
-            device_us: (epoch % 3 > 0).then(|| device_us(now_ms)),
+            device_us: (!epoch.is_multiple_of(3)).then(|| device_us(now_ms)),
         })));
     }
     if epoch % 25 == 14 {

@@ -12,6 +12,7 @@ pub mod gate;
 pub mod logic;
 pub mod measure;
 pub mod measure_face;
+pub mod oura_webhook;
 pub mod percentile;
 pub mod posterior;
 pub mod resample;

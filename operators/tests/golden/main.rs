@@ -6,6 +6,7 @@
 mod arms;
 mod au12;
 mod drift;
+mod oura_signature;
 mod posterior;
 mod read;
 mod reward;

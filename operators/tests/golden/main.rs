@@ -7,6 +7,7 @@ mod arms;
 mod au12;
 mod drift;
 mod oura_signature;
+mod payload_validation;
 mod posterior;
 mod read;
 mod reward;

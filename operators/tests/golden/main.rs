@@ -13,3 +13,4 @@ mod read;
 mod reward;
 mod segment_id;
 mod segment_update;
+mod session_script;

@@ -158,7 +158,8 @@ fn every_fault_has_its_reason() {
     for (event, reason) in cases {
         assert_eq!(read(&event).expect_err("a bad event"), reason, "{event}");
     }
-    for text in ["", "not json", "{\"unique_id\":\"9a804531", "[1,2]", "{\"payload\":{\"ibi_ms_items\":[1e999]}}"]
+    for text in
+        ["", "not json", "{\"unique_id\":\"9a804531", "[1,2]", "{\"payload\":{\"ibi_ms_items\":[1e999]}}"]
     {
         let rejection = PhysiologicalChunk::read_event(text.as_bytes()).expect_err("a bad event");
         assert_eq!(rejection.reason, "malformed_json", "{text}");

@@ -168,7 +168,9 @@ impl Session {
             Record::Control(Control::Transcript(transcript)) => self.place_transcript(&raw, transcript, out),
             // Starts, ends, polls and experiments never get here: `take` and `Align` handle them. Physiological
             // chunks belong to `physiology`.
-            Record::Control(_) | Record::Experiment(_) | Record::Physio(_) => classify(&raw, Class::Used, "", out),
+            Record::Control(_) | Record::Experiment(_) | Record::Physio(_) => {
+                classify(&raw, Class::Used, "", out)
+            }
         }
     }
 

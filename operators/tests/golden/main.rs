@@ -5,7 +5,10 @@
 
 mod arms;
 mod au12;
+mod comodulation;
 mod drift;
+mod hydration;
+mod physiology;
 mod posterior;
 mod read;
 mod reward;

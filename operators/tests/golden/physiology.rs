@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use lsie_operators::logic::Logic;
 use lsie_operators::physiology::{
-    CHUNKS_PER_SEGMENT, Parameters, Physiology, PhysiologyOutput, PhysiologyRecord, PhysiologicalSnapshot,
+    CHUNKS_PER_SEGMENT, Parameters, PhysiologicalSnapshot, Physiology, PhysiologyOutput, PhysiologyRecord,
     canonical_order, snapshot,
 };
 use lsie_schemas::canonical::{from_epoch_s, parse};
@@ -127,7 +127,12 @@ fn golden_physiology_drains() {
             queue.extend(cycle.push.iter().cloned());
             arriving.extend(cycle.push.iter().cloned());
             let popped: Vec<String> = queue.drain(..queue.len().min(CHUNKS_PER_SEGMENT)).collect();
-            assert_eq!((popped.len(), queue.len()), (expected.popped, expected.left_in_queue), "{}", case.name);
+            assert_eq!(
+                (popped.len(), queue.len()),
+                (expected.popped, expected.left_in_queue),
+                "{}",
+                case.name
+            );
             buffer.chunks.extend(popped.iter().filter_map(|text| read(text)));
             buffer.drop_heads(now);
             for (role, chunks) in &expected.buffer {

@@ -5,18 +5,22 @@
 
 pub mod align;
 pub mod au12;
+pub mod comodulation;
 pub mod decode;
 pub mod drift;
 pub mod face;
 pub mod gate;
+pub mod hydrate;
 pub mod logic;
 pub mod measure;
 pub mod measure_face;
 pub mod oura_webhook;
 pub mod percentile;
+pub mod physiology;
 pub mod posterior;
 pub mod resample;
 pub mod reward;
+pub mod round;
 pub mod runtime;
 pub mod segment_id;
 pub mod select_arm;

@@ -5,6 +5,7 @@ mod control;
 mod dead_letter;
 mod epoch;
 mod experiment;
+mod physio;
 mod video;
 
 use serde::{Deserialize, Serialize};
@@ -15,6 +16,10 @@ pub use control::{ClockPoll, Control, EndSession, StartSession, Stimulus, Stream
 pub use dead_letter::DeadLetter;
 pub use epoch::{EpochRange, EpochRecord};
 pub use experiment::{ArmText, ExperimentRecord};
+pub use physio::{
+    ChunkPayload, DerivationMethod, HEART_RATE_BPM, PhysioRecord, PhysiologicalChunk, Provider, SourceKind,
+    SubjectRole,
+};
 pub use video::VideoUnit;
 
 /// Header: schema version of a media record.
@@ -43,6 +48,8 @@ pub enum Record {
     Control(Control),
     /// Experiment administration.
     Experiment(ExperimentRecord),
+    /// A physiological chunk.
+    Physio(PhysioRecord),
 }
 
 impl Record {
@@ -52,6 +59,7 @@ impl Record {
             Record::Audio(a) => Some(a.session_id),
             Record::Video(v) => Some(v.session_id),
             Record::Control(c) => Some(c.session()),
+            Record::Physio(p) => Some(p.session_id),
             Record::Experiment(_) => None,
         }
     }

@@ -5,9 +5,12 @@
 
 mod arms;
 mod au12;
+mod comodulation;
 mod drift;
+mod hydration;
 mod oura_signature;
 mod payload_validation;
+mod physiology;
 mod posterior;
 mod read;
 mod reward;

@@ -3,7 +3,9 @@
 //! Nothing here knows Kafka, an async runtime or timely. Time is an argument; randomness is seeded by the
 //! session; what has an order has a stated one.
 
+pub mod action_combo;
 pub mod align;
+pub mod attribution;
 pub mod au12;
 pub mod decode;
 pub mod drift;
@@ -14,8 +16,10 @@ pub mod measure;
 pub mod measure_face;
 pub mod percentile;
 pub mod posterior;
+pub mod reconnect;
 pub mod resample;
 pub mod reward;
 pub mod runtime;
 pub mod segment_id;
 pub mod select_arm;
+pub mod semantic;

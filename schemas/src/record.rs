@@ -4,7 +4,9 @@ mod audio;
 mod control;
 mod dead_letter;
 mod epoch;
+mod event;
 mod experiment;
+mod outcome;
 mod video;
 
 use serde::{Deserialize, Serialize};
@@ -14,7 +16,9 @@ pub use audio::AudioChunk;
 pub use control::{ClockPoll, Control, EndSession, StartSession, Stimulus, Stream, Subjects, Transcript};
 pub use dead_letter::DeadLetter;
 pub use epoch::{EpochRange, EpochRecord};
+pub use event::{ACTION_COMBO, LiveEvent, is_follow};
 pub use experiment::{ArmText, ExperimentRecord};
+pub use outcome::{CREATOR_FOLLOW, Outcome, TIKTOK_WEBCAST};
 pub use video::VideoUnit;
 
 /// Header: schema version of a media record.
@@ -43,6 +47,10 @@ pub enum Record {
     Control(Control),
     /// Experiment administration.
     Experiment(ExperimentRecord),
+    /// A live event of the platform.
+    Event(LiveEvent),
+    /// A delayed outcome.
+    Outcome(Outcome),
 }
 
 impl Record {
@@ -52,6 +60,8 @@ impl Record {
             Record::Audio(a) => Some(a.session_id),
             Record::Video(v) => Some(v.session_id),
             Record::Control(c) => Some(c.session()),
+            Record::Event(e) => Some(e.session_id),
+            Record::Outcome(o) => Some(o.session_id),
             Record::Experiment(_) => None,
         }
     }

@@ -10,12 +10,8 @@ use crate::semantic::{Evaluation, Method, Scorer};
 
 /// This scorer. It knows no gray band: both thresholds are one Dice coefficient. Any change of the rule
 /// changes the version.
-pub const TOKEN_OVERLAP: Scorer = Scorer {
-    method: Method::TokenOverlap,
-    version: "token-overlap-v1",
-    nonmatch_below: 0.6,
-    match_at: 0.6,
-};
+pub const TOKEN_OVERLAP: Scorer =
+    Scorer { method: Method::TokenOverlap, version: "token-overlap-v1", nonmatch_below: 0.6, match_at: 0.6 };
 
 /// Compares a transcript with the expected greeting: 2·|A ∩ B| / (|A| + |B|) over multisets of words.
 ///

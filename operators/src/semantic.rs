@@ -216,10 +216,8 @@ impl Scorer {
     /// ```
     pub fn route(&self, p: Option<f64>, fallback: Fallback) -> Route {
         let evaluation = self.decide(p);
-        let is_sure = !matches!(
-            evaluation.reason,
-            Reason::SemanticError | Reason::SemanticLocalFailureFallback
-        );
+        let is_sure =
+            !matches!(evaluation.reason, Reason::SemanticError | Reason::SemanticLocalFailureFallback);
         match fallback {
             Fallback::Enabled if !is_sure => Route::AskFallback,
             _ => Route::Decided(evaluation),
@@ -410,7 +408,10 @@ mod tests {
             assert_eq!(decided(Some(p)), decided(None), "{p}");
             assert_eq!(CROSS_ENCODER.route(Some(p), Fallback::Enabled), Route::AskFallback);
             let shadow = CROSS_ENCODER.shadow(Some(p));
-            assert_eq!((shadow.is_match, shadow.confidence, shadow.reason), (false, 0.0, Reason::SemanticError));
+            assert_eq!(
+                (shadow.is_match, shadow.confidence, shadow.reason),
+                (false, 0.0, Reason::SemanticError)
+            );
         }
     }
 
@@ -449,9 +450,18 @@ mod tests {
             (answer("gray_band_llm_match", true, 1.7), AnswerError::Confidence),
             (answer("gray_band_llm_match", true, -0.4), AnswerError::Confidence),
             (r#"{"is_match":true}"#.into(), AnswerError::Shape),
-            (r#"{"reasoning":"gray_band_llm_match","is_match":"true","confidence_score":1}"#.into(), AnswerError::Shape),
-            (answer("gray_band_llm_match", true, 0.9).replace('}', r#","rationale":"x"}"#), AnswerError::Shape),
-            (answer("gray_band_llm_match", true, 0.9).replace('}', r#","is_match":true}"#), AnswerError::Shape),
+            (
+                r#"{"reasoning":"gray_band_llm_match","is_match":"true","confidence_score":1}"#.into(),
+                AnswerError::Shape,
+            ),
+            (
+                answer("gray_band_llm_match", true, 0.9).replace('}', r#","rationale":"x"}"#),
+                AnswerError::Shape,
+            ),
+            (
+                answer("gray_band_llm_match", true, 0.9).replace('}', r#","is_match":true}"#),
+                AnswerError::Shape,
+            ),
             (answer("gray_band_llm_match", true, 0.9) + " ```", AnswerError::Shape),
         ];
         for (text, error) in cases {
@@ -466,10 +476,15 @@ mod tests {
         let plain = foreign.normalised();
         assert_eq!((plain.method, plain.reason), (Method::CrossEncoder, Reason::CrossEncoderHighMatch));
         assert_eq!((plain.confidence, plain.version.as_ref()), (0.0, "unknown"));
-        let legacy = Foreign { method: Some("azure_llm_legacy"), confidence: Some(7.0), ..foreign }.normalised();
+        let legacy =
+            Foreign { method: Some("azure_llm_legacy"), confidence: Some(7.0), ..foreign }.normalised();
         assert_eq!((legacy.reason, legacy.confidence), (Reason::SemanticError, 1.0));
-        let gray = Foreign { method: Some("llm_gray_band"), confidence: Some(f64::NAN), is_match: false, ..foreign };
-        assert_eq!((gray.normalised().reason, gray.normalised().confidence), (Reason::GrayBandLlmNonmatch, 0.0));
+        let gray =
+            Foreign { method: Some("llm_gray_band"), confidence: Some(f64::NAN), is_match: false, ..foreign };
+        assert_eq!(
+            (gray.normalised().reason, gray.normalised().confidence),
+            (Reason::GrayBandLlmNonmatch, 0.0)
+        );
     }
 
     #[test]
@@ -502,8 +517,9 @@ mod tests {
         #[test]
         fn calibration_keeps_the_order_of_logits(a in 1.1..700.0f64, b in 1.1..700.0f64) {
             let (a, b) = if a <= b { (a, b) } else { (b, a) };
-            prop_assert!(calibrate(a) <= calibrate(b));
-            prop_assert!(calibrate(-b) <= calibrate(-a));
+            let p = |raw| calibrate(raw).expect("a finite score");
+            prop_assert!(p(a) <= p(b));
+            prop_assert!(p(-b) <= p(-a));
         }
 
         /// A shadow decides as the live scorer does where that is sure, and its presence changes nothing.

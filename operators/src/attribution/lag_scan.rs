@@ -70,22 +70,12 @@ impl LagScan {
 /// The latest longest run of consecutive minutes in which both have a bin: the two series of a scan, operator
 /// first. Bins are keyed by the minute since the epoch.
 pub fn consecutive(operator: &BTreeMap<i64, f64>, streamer: &BTreeMap<i64, f64>) -> (Vec<f64>, Vec<f64>) {
-    let mut best = (Vec::new(), Vec::new());
-    let mut run = (Vec::new(), Vec::new());
-    let mut before = None;
-    for (minute, x) in operator {
-        let Some(y) = streamer.get(minute) else { continue };
-        if before != minute.checked_sub(1) {
-            run = (Vec::new(), Vec::new());
-        }
-        run.0.push(*x);
-        run.1.push(*y);
-        before = Some(*minute);
-        if run.0.len() >= best.0.len() {
-            best = run.clone();
-        }
-    }
-    best
+    let both = operator.iter().filter_map(|(minute, x)| Some((*minute, *x, *streamer.get(minute)?)));
+    let both: Vec<(i64, f64, f64)> = both.collect();
+    let runs = both.chunk_by(|earlier, later| earlier.0.checked_add(1) == Some(later.0));
+    // Of equally long ones `max_by_key` takes the last.
+    let longest = runs.max_by_key(|run| run.len()).unwrap_or_default();
+    longest.iter().map(|(_, x, y)| (*x, *y)).unzip()
 }
 
 /// Pearson's r of two slices of equal length, clipped to [−1, 1]; `None` below four pairs, for a slice with
@@ -104,7 +94,8 @@ fn pearson(x: &[f64], y: &[f64]) -> Option<f64> {
         xx += dx * dx;
         yy += dy * dy;
     }
-    let r = xy / (xx * yy).sqrt();
+    // Two roots: the product of the sums could overflow where r does not.
+    let r = xy / (xx.sqrt() * yy.sqrt());
     r.is_finite().then(|| r.clamp(-1.0, 1.0))
 }
 
@@ -159,7 +150,8 @@ mod tests {
             y in prop::collection::vec(any::<f64>(), 0..12),
             max_lag in 0usize..20,
         ) {
-            for r in LagScan { max_lag }.correlations(&x, &y).flatten() {
+            let scan = LagScan { max_lag };
+            for r in scan.correlations(&x, &y).flatten() {
                 prop_assert!((-1.0..=1.0).contains(&r));
             }
         }

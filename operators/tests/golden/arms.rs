@@ -10,18 +10,18 @@ use lsie_operators::select_arm::{
 use lsie_schemas::canonical::parse;
 
 use crate::posterior::ArmRow;
-use crate::read::{Case, assert_relative, cases};
+use crate::read::{assert_committed, assert_relative, of_kind};
 
 type Posteriors = BTreeMap<String, Posterior>;
 
 #[test]
-fn choice_among_given_draws() {
+fn golden_choice_among_given_draws() {
     #[derive(serde::Deserialize)]
     struct Input {
         arms: Vec<ArmRow>,
         theta: BTreeMap<String, f64>,
     }
-    for case in of_kind("arm_choice", 102) {
+    for case in of_kind("thompson", 343, "arm_choice", 102) {
         let input: Input = case.input();
         let expected = case.expected["selected_arm"].as_str();
         let enabled = input.arms.iter().filter(|row| row.enabled);
@@ -39,7 +39,7 @@ fn choice_among_given_draws() {
 }
 
 #[test]
-fn hashes_of_decision_contexts() {
+fn golden_hashes_of_decision_contexts() {
     #[derive(serde::Deserialize)]
     struct Input {
         experiment_code: String,
@@ -48,7 +48,7 @@ fn hashes_of_decision_contexts() {
         posterior_by_arm: Posteriors,
         selected_arm_id: String,
     }
-    for case in of_kind("context_hash", 50) {
+    for case in of_kind("thompson", 343, "context_hash", 50) {
         let input: Input = case.input();
         let context = DecisionContext {
             experiment_code: &input.experiment_code,
@@ -77,7 +77,7 @@ fn hashes_of_decision_contexts() {
 /// decision only ever comes from `decide` or `fallback`, whose candidates are unique, known and contain the
 /// selected one; so the mended form is compared: its hash, and the fallback.
 #[test]
-fn snapshots() {
+fn golden_snapshots() {
     #[derive(serde::Deserialize)]
     struct Snapshot {
         experiment_id: i64,
@@ -88,7 +88,7 @@ fn snapshots() {
         decision_context_hash: String,
     }
     let mut fallbacks = 0;
-    for case in of_kind("snapshot", 30) {
+    for case in of_kind("thompson", 343, "snapshot", 30) {
         let expected: Snapshot = case.expected();
         let context = DecisionContext {
             experiment_code: case.input["experiment_code"].as_str().expect("a code"),
@@ -112,7 +112,7 @@ fn snapshots() {
             assert_eq!(with_row.hash(), expected.decision_context_hash, "{}", case.name);
         }
     }
-    assert!(fallbacks > 0);
+    assert_committed(fallbacks > 0, "fallbacks occur");
 }
 
 #[derive(serde::Deserialize)]
@@ -126,7 +126,7 @@ struct Seeded {
 }
 
 #[test]
-fn seeded_selections() {
+fn golden_seeded_selections() {
     #[derive(serde::Deserialize)]
     struct Input {
         session_id: uuid::Uuid,
@@ -135,7 +135,7 @@ fn seeded_selections() {
         policy_version: String,
         arms: Vec<ArmRow>,
     }
-    for case in of_kind("seeded_selection", 60) {
+    for case in of_kind("thompson", 343, "seeded_selection", 60) {
         let input: Input = case.input();
         let expected: Seeded =
             serde_json::from_value(case.expected["window_variant"].clone()).expect("a variant");
@@ -187,11 +187,4 @@ fn check_draws(expected: &Seeded, posteriors: &Posteriors, case: &str) {
 
 fn arm(row: &ArmRow) -> Arm {
     Arm { id: row.arm.clone(), posterior: row.posterior(), enabled: row.enabled }
-}
-
-fn of_kind(kind: &str, count: usize) -> Vec<Case> {
-    let mut cases = cases("thompson", 343);
-    cases.retain(|case| case.kind() == kind);
-    assert_eq!(cases.len(), count, "{kind}");
-    cases
 }

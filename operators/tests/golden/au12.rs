@@ -34,9 +34,10 @@ struct ExpectedFrame {
 }
 
 #[test]
-fn sequences_of_faces() {
+fn golden_sequences_of_faces() {
     for case in cases("au12", 320) {
         let (input, expected): (Input, Expected) = (case.input(), case.expected());
+        assert_eq!(input.frames.len(), expected.frames.len(), "{}", case.name);
         let mut calibration = Calibration::default();
         for (frame, expected) in input.frames.iter().zip(expected.frames) {
             let ratio = raw_ratio(&face(frame, &input.point_order));

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use lsie_operators::posterior::{Posterior, RewardSum};
 
-use crate::read::{assert_absolute, cases};
+use crate::read::{assert_absolute, of_kind};
 
 /// One arm of an input.
 #[derive(serde::Deserialize)]
@@ -53,12 +53,10 @@ struct ExpectedStep {
 }
 
 #[test]
-fn sequences_of_rewards() {
-    let cases = cases("thompson", 343);
-    let sequences: Vec<_> = cases.iter().filter(|case| case.kind() == "posterior_sequence").collect();
-    assert_eq!(sequences.len(), 101);
-    for case in sequences {
+fn golden_sequences_of_rewards() {
+    for case in of_kind("thompson", 343, "posterior_sequence", 101) {
         let (input, expected): (Input, Expected) = (case.input(), case.expected());
+        assert_eq!(input.updates.len(), expected.trajectory.len(), "{}", case.name);
         let priors: BTreeMap<&str, Posterior> =
             input.arms.iter().map(|row| (row.arm.as_str(), row.posterior())).collect();
         let mut sums: BTreeMap<&str, RewardSum> = BTreeMap::new();

@@ -25,7 +25,7 @@ struct Expected {
 
 /// `x_max` and the confidence of the inputs are never read (DM-16), so their families pass by construction.
 #[test]
-fn windows() {
+fn golden_windows() {
     for case in cases("reward", 437) {
         let (input, expected): (Input, Expected) = (case.input(), case.expected());
         let ours = reward(&input.au12_series, input.stimulus_time_s, input.is_match);

@@ -4,7 +4,7 @@ use lsie_operators::segment_id::{Window, segment_id, session_id_from_action, win
 use lsie_schemas::canonical::{TimestampError, from_epoch_s, parse, to_text};
 use uuid::Uuid;
 
-use crate::read::cases;
+use crate::read::of_kind;
 
 #[derive(serde::Deserialize)]
 struct Identity {
@@ -44,9 +44,8 @@ struct ExpectedWindow {
 }
 
 #[test]
-fn identity_is_the_plain_concatenation() {
-    let cases = cases("segment_id", 124);
-    for case in cases.iter().filter(|case| case.kind() == "segment_id") {
+fn golden_identity_is_the_plain_concatenation() {
+    for case in of_kind("segment_id", 124, "segment_id", 84) {
         let (input, expected): (Identity, ExpectedIdentity) = (case.input(), case.expected());
         let (start, end) = (instant(&input.window_start), instant(&input.window_end));
         assert_eq!(input.session_id.hyphenated().to_string(), expected.canonical_session_id, "{}", case.name);
@@ -60,9 +59,8 @@ fn identity_is_the_plain_concatenation() {
 }
 
 #[test]
-fn windows_of_ordinals() {
-    let cases = cases("segment_id", 124);
-    for case in cases.iter().filter(|case| case.kind() == "window_for_counter") {
+fn golden_windows_of_ordinals() {
+    for case in of_kind("segment_id", 124, "window_for_counter", 16) {
         let (input, expected): (Counter, ExpectedCounter) = (case.input(), case.expected());
         // Mathematics §2: without an anchor the original takes its first assembly time minus 30 s. The engine
         // always has one, the first media sample's corrected capture time, so this is the test's business.
@@ -81,9 +79,8 @@ fn windows_of_ordinals() {
 }
 
 #[test]
-fn float_seconds_round_half_to_even() {
-    let cases = cases("segment_id", 124);
-    for case in cases.iter().filter(|case| case.kind() == "epoch_to_text") {
+fn golden_float_seconds_round_half_to_even() {
+    for case in of_kind("segment_id", 124, "epoch_to_text", 24) {
         let epoch_s = case.input["epoch_s"].as_f64().expect("a number");
         let expected = case.expected["canonical"].as_str();
         assert_eq!(from_epoch_s(epoch_s).map(to_text).as_deref(), expected, "{}", case.name);
@@ -91,7 +88,7 @@ fn float_seconds_round_half_to_even() {
 }
 
 #[test]
-fn session_of_a_client_action() {
+fn golden_session_of_a_client_action() {
     let action = "11111111-2222-4333-8444-555555555555".parse().expect("a uuid");
     assert_eq!(session_id_from_action(action).to_string(), "5af9bb17-cdaf-48e6-bba7-dad6896dcd82");
 }

@@ -35,7 +35,7 @@ struct Expected {
 }
 
 #[test]
-fn updates_and_rows() {
+fn golden_updates_and_rows() {
     for case in cases("segment_update", 68) {
         let (input, expected): (Input, Expected) = (case.input(), case.expected());
         let name = &case.name;

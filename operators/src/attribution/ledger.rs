@@ -5,6 +5,7 @@ use lsie_schemas::row::{AttributionEventRow, AttributionScoreRow, OutcomeEventRo
 use lsie_schemas::table::Json;
 use lsie_schemas::{EventTime, Real, Uuid};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use super::identity;
 use super::lag_scan::SyncPeak;
@@ -79,8 +80,8 @@ pub enum NoLedger {
     /// The arm is empty.
     #[error("no arm")]
     Arm,
-    /// There is no decision snapshot.
-    #[error("no decision snapshot")]
+    /// There is no decision snapshot, or one without candidates or posteriors.
+    #[error("no valid decision snapshot")]
     Decision,
 }
 
@@ -102,7 +103,7 @@ impl LedgerEvent {
         if arm.is_empty() {
             return Err(NoLedger::Arm);
         }
-        let decision = decision.clone().ok_or(NoLedger::Decision)?;
+        let decision = decision.clone().filter(has_candidates).ok_or(NoLedger::Decision)?;
         let event_id = identity::event_id(*session_id, segment_id, EVENT_TYPE, REWARD_PATH_VERSION);
         let p_match = semantic.as_ref().and_then(|s| s.p_match).filter(|p| (0.0..=1.0).contains(p));
         // Without an evaluation the columns say whose it would have been.
@@ -153,6 +154,14 @@ impl LedgerEvent {
             }
         })
     }
+}
+
+/// Whether a decision had something to decide between: at least one candidate and one posterior (contracts
+/// §9). The engine makes the snapshots itself; all else about them is its own doing.
+fn has_candidates(decision: &Json) -> bool {
+    let decision: Value = serde_json::from_str(decision.as_str()).unwrap_or_default();
+    let candidates = decision["candidate_arm_ids"].as_array().is_some_and(|arms| !arms.is_empty());
+    candidates && decision["posterior_by_arm"].as_object().is_some_and(|posteriors| !posteriors.is_empty())
 }
 
 /// The six scores of contracts §10.4, in its order.
@@ -232,6 +241,11 @@ pub(super) fn texts(words: &[&str]) -> Vec<String> {
 pub(super) mod tests {
     use super::*;
 
+    fn decision(candidates: &[&str]) -> Json {
+        let posteriors = serde_json::json!({"simple_hello": {"alpha": 1.0, "beta": 1.0}});
+        Json::new(&serde_json::json!({"candidate_arm_ids": candidates, "posterior_by_arm": posteriors}))
+    }
+
     /// An encounter of a made session; `segment` and `seconds` tell one from another.
     pub(in super::super) fn encounter(session: u128, segment: u8, stimulus_us: i64) -> Encounter {
         Encounter {
@@ -241,7 +255,7 @@ pub(super) mod tests {
             arm: "simple_hello".into(),
             expected_greeting: "hello".into(),
             semantic: None,
-            decision: Some(Json::new(&serde_json::json!({}))),
+            decision: Some(decision(&["simple_hello"])),
             gated_reward: Some(0.5),
             au12: Au12Metrics::default(),
             scan: None,
@@ -262,6 +276,8 @@ pub(super) mod tests {
         assert_eq!(no(|e| e.segment_id = "é".repeat(32)), Some(NoLedger::SegmentId));
         assert_eq!(no(|e| e.arm.clear()), Some(NoLedger::Arm));
         assert_eq!(no(|e| e.decision = None), Some(NoLedger::Decision));
+        assert_eq!(no(|e| e.decision = Some(decision(&[]))), Some(NoLedger::Decision));
+        assert_eq!(no(|e| e.decision = Some(Json::new(&Value::Null))), Some(NoLedger::Decision));
     }
 
     #[test]

@@ -1,4 +1,6 @@
 //! Every stateful piece of the mathematics is held to the laws of `Logic`; a file per logic.
 
+mod action_combo;
 mod drift;
 mod laws;
+mod link;

@@ -59,7 +59,7 @@ impl Horizon {
 pub enum LinkRecord {
     /// An encounter's event with its scores. It never changes once it is made; of several in one segment the
     /// earliest holds the segment's identity.
-    Event(LedgerEvent),
+    Event(Box<LedgerEvent>),
     /// An outcome, from topic `outcomes` or a follow among the live events. Of several with one identity the
     /// first holds.
     Outcome(Outcome),
@@ -87,7 +87,7 @@ pub enum LinkOutput {
     /// The encounter at this time has no row: an earlier one holds the identity of its segment.
     Unlisted(Uuid, EventTime),
     /// A row came (+1) or went (−1).
-    Change(LedgerRow, i64),
+    Change(Box<LedgerRow>, i64),
 }
 
 /// Time, then identity: the order of events and of outcomes.
@@ -334,14 +334,14 @@ impl Logic for Linker {
         records.dedup();
         for record in records {
             match record {
-                LinkRecord::Event(event) => self.take_event(epoch, event, &mut changes, out),
+                LinkRecord::Event(event) => self.take_event(epoch, *event, &mut changes, out),
                 LinkRecord::Outcome(outcome) => {
                     self.take_outcome(epoch, outcome_row(&outcome), &mut changes, out);
                 }
             }
         }
         let moved = changes.0.into_iter().filter(|(_, diff)| *diff != 0);
-        out.extend(moved.map(|(row, diff)| LinkOutput::Change(row, diff)));
+        out.extend(moved.map(|(row, diff)| LinkOutput::Change(Box::new(row), diff)));
     }
 
     fn snapshot(&self) -> LinkSnapshot {
@@ -393,7 +393,7 @@ mod tests {
     }
 
     fn event(session: u128, segment: u8, at_us: i64) -> LinkRecord {
-        LinkRecord::Event(LedgerEvent::of(&encounter(session, segment, at_us)).expect("an event"))
+        LinkRecord::Event(Box::new(LedgerEvent::of(&encounter(session, segment, at_us)).expect("an event")))
     }
 
     fn outcome(session: u128, at_us: i64, reference: &str) -> LinkRecord {
@@ -417,7 +417,7 @@ mod tests {
             linker.on_epoch(LogTime(*epoch), records.clone(), &mut out);
             for output in out {
                 match output {
-                    LinkOutput::Change(row, diff) => *state.entry(row).or_insert(0) += diff,
+                    LinkOutput::Change(row, diff) => *state.entry(*row).or_insert(0) += diff,
                     other => refused.push(other),
                 }
             }

@@ -342,7 +342,7 @@ fn check_ledger(case: &Case, input: &Ledger, encounter: Encounter, departures: &
 fn linked(encounter: &Encounter, outcomes: &[Outcome], horizon: Horizon, finality: &str) -> Rows {
     let mut linker = Linker::new(horizon);
     let event = LedgerEvent::of(encounter).expect("an event");
-    let records: Vec<LinkRecord> = std::iter::once(LinkRecord::Event(event))
+    let records: Vec<LinkRecord> = std::iter::once(LinkRecord::Event(Box::new(event)))
         .chain(outcomes.iter().cloned().map(LinkRecord::Outcome))
         .collect();
     let mut out = Vec::new();
@@ -353,7 +353,7 @@ fn linked(encounter: &Encounter, outcomes: &[Outcome], horizon: Horizon, finalit
     let mut standing: BTreeMap<LedgerRow, i64> = BTreeMap::new();
     for output in out {
         let LinkOutput::Change(row, diff) = output else { panic!("{output:?}") };
-        *standing.entry(row).or_insert(0) += diff;
+        *standing.entry(*row).or_insert(0) += diff;
     }
     let mut rows = Rows::default();
     for (row, _) in standing.into_iter().filter(|(_, count)| *count != 0) {

@@ -1,8 +1,8 @@
 //! Calibration of raw scores and the whole decision, fallback included.
 
 use lsie_operators::semantic::{
-    AnswerError, Attempt, CROSS_ENCODER, Evaluation, FALLBACK_ATTEMPTS, Fallback, Route, calibrate,
-    fallback_version, read_answer, resolve,
+    Attempt, CROSS_ENCODER, Evaluation, FALLBACK_ATTEMPTS, Fallback, Route, calibrate, fallback_version,
+    read_answer, resolve,
 };
 use serde_json::Value;
 
@@ -117,10 +117,9 @@ fn as_read(call: &Call, name: &str) -> Call {
     let Some(text) = &call.content else { return call.clone() };
     let Ok(Value::Object(mut fields)) = serde_json::from_str(text) else { return call.clone() };
     let before = fields.clone();
-    if let Some(text) = fields.get("is_match").and_then(Value::as_str).map(str::to_lowercase) {
-        if let Ok(flag) = text.parse::<bool>() {
-            fields.insert("is_match".into(), flag.into());
-        }
+    let flag = fields.get("is_match").and_then(Value::as_str).map(str::to_lowercase);
+    if let Some(flag) = flag.and_then(|flag| flag.parse::<bool>().ok()) {
+        fields.insert("is_match".into(), flag.into());
     }
     if let Some(confidence) = fields.get("confidence_score") {
         let number = confidence.as_f64().or_else(|| confidence.as_str()?.trim().parse().ok());
@@ -128,13 +127,12 @@ fn as_read(call: &Call, name: &str) -> Call {
             fields.insert("confidence_score".into(), number.clamp(0.0, 1.0).into());
         }
     }
-    let is_same = fields.iter().all(|(key, value)| {
+    let is_same = |(key, value): (&String, &Value)| {
         before[key] == *value || before[key].as_f64() == value.as_f64() && value.is_f64()
-    });
-    if is_same {
+    };
+    if fields.iter().all(is_same) {
         return call.clone();
     }
-    let error = read_answer(text).expect_err(name);
-    assert!(matches!(error, AnswerError::Shape | AnswerError::Confidence | AnswerError::Code), "{name}");
+    assert!(read_answer(text).is_err(), "{name}");
     Call { content: Some(Value::Object(fields).to_string()), raise: None }
 }

@@ -31,7 +31,7 @@ fn event(session: u128, segment: u8, at: EventTime, reward: f64) -> LinkRecord {
         au12: Au12Metrics { peak_latency_ms: Some(reward), ..Au12Metrics::default() },
         scan: None,
     };
-    LinkRecord::Event(LedgerEvent::of(&encounter).expect("an event"))
+    LinkRecord::Event(Box::new(LedgerEvent::of(&encounter).expect("an event")))
 }
 
 fn outcome(session: u128, at: EventTime, value: f64) -> LinkRecord {

@@ -6,27 +6,12 @@
 
 use std::collections::BTreeMap;
 
-/// Name of this scorer in results.
-pub const METHOD: &str = "token_overlap";
-/// Version of the rule below; any change of the rule changes it.
-pub const VERSION: &str = "token-overlap-v1";
-/// Dice coefficient at which a transcript counts as a match, inclusive.
-pub const MATCH_AT: f64 = 0.6;
+use crate::semantic::{Evaluation, Method, Scorer};
 
-/// Judgement of one utterance; `reason` is one of two bounded codes, never free text (contracts §8).
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct GateResult {
-    /// Whether the gate opens.
-    pub is_match: bool,
-    /// The Dice coefficient, in [0, 1].
-    pub confidence: f64,
-    /// [`METHOD`].
-    pub method: &'static str,
-    /// [`VERSION`].
-    pub version: &'static str,
-    /// `token_overlap_match` or `token_overlap_nonmatch`.
-    pub reason: &'static str,
-}
+/// This scorer. It knows no gray band: both thresholds are one Dice coefficient. Any change of the rule
+/// changes the version.
+pub const TOKEN_OVERLAP: Scorer =
+    Scorer { method: Method::TokenOverlap, version: "token-overlap-v1", nonmatch_below: 0.6, match_at: 0.6 };
 
 /// Compares a transcript with the expected greeting: 2·|A ∩ B| / (|A| + |B|) over multisets of words.
 ///
@@ -37,14 +22,12 @@ pub struct GateResult {
 /// assert!(judge("Hello! Just joined, happy to be here!", "hello just joined happy to be here").is_match);
 /// assert!(!judge("Hello! Just joined, happy to be here!", "what song is that").is_match);
 /// ```
-pub fn judge(expected_greeting: &str, transcript: &str) -> GateResult {
+pub fn judge(expected_greeting: &str, transcript: &str) -> Evaluation {
     let (expected, spoken) = (words(expected_greeting), words(transcript));
     let total: u64 = expected.values().sum::<u64>() + spoken.values().sum::<u64>();
     let shared: u64 = expected.iter().map(|(word, n)| *n.min(spoken.get(word).unwrap_or(&0))).sum();
-    let confidence = if total == 0 { 0.0 } else { 2.0 * shared as f64 / total as f64 };
-    let is_match = confidence >= MATCH_AT;
-    let reason = if is_match { "token_overlap_match" } else { "token_overlap_nonmatch" };
-    GateResult { is_match, confidence, method: METHOD, version: VERSION, reason }
+    let overlap = if total == 0 { 0.0 } else { 2.0 * shared as f64 / total as f64 };
+    TOKEN_OVERLAP.decide(Some(overlap))
 }
 
 /// Lowercase words with their counts. Apostrophes vanish inside a word (`it's` is `its`), any other character
@@ -97,10 +80,10 @@ mod tests {
         #[test]
         fn symmetric_bounded_and_blind_to_order(a in "[a-c ]{0,20}", b in "[a-c ]{0,20}") {
             let result = judge(&a, &b);
-            prop_assert_eq!(result, judge(&b, &a));
+            prop_assert_eq!(&result, &judge(&b, &a));
             let mut words: Vec<&str> = b.split(' ').collect();
             words.reverse();
-            prop_assert_eq!(result, judge(&a, &words.join(" ")));
+            prop_assert_eq!(&result, &judge(&a, &words.join(" ")));
             prop_assert!((0.0..=1.0).contains(&result.confidence));
         }
 

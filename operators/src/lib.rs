@@ -3,7 +3,9 @@
 //! Nothing here knows Kafka, an async runtime or timely. Time is an argument; randomness is seeded by the
 //! session; what has an order has a stated one.
 
+pub mod action_combo;
 pub mod align;
+pub mod attribution;
 pub mod au12;
 pub mod comodulation;
 pub mod decode;
@@ -18,9 +20,11 @@ pub mod oura_webhook;
 pub mod percentile;
 pub mod physiology;
 pub mod posterior;
+pub mod reconnect;
 pub mod resample;
 pub mod reward;
 pub mod round;
 pub mod runtime;
 pub mod segment_id;
 pub mod select_arm;
+pub mod semantic;

@@ -6,7 +6,9 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use crate::log::LogRecord;
-use crate::record::{AudioChunk, Control, ExperimentRecord, PhysioRecord, Record, VideoUnit};
+use crate::record::{
+    AudioChunk, Control, ExperimentRecord, LiveEvent, Outcome, PhysioRecord, Record, VideoUnit,
+};
 use crate::topic::Topic;
 
 /// The schema version this build writes and reads.
@@ -40,6 +42,8 @@ pub fn decode(record: &LogRecord) -> Result<Record, Rejection> {
         Topic::Control => Control::decode(&record.value).map(Record::Control),
         Topic::Experiments => ExperimentRecord::decode(&record.value).map(Record::Experiment),
         Topic::Physio => PhysioRecord::decode(&record.value).map(Record::Physio),
+        Topic::Events => LiveEvent::decode(&record.value).map(Record::Event),
+        Topic::Outcomes => Outcome::decode(&record.value).map(Record::Outcome),
         other => Err(Rejection::new("unexpected_topic", format!("{other} is not an input of the engine"))),
     }
     .and_then(|decoded| key_agrees(record, decoded))
@@ -131,6 +135,7 @@ pub(crate) fn fields<T: DeserializeOwned>(fields: Value) -> Result<T, Rejection>
             _ if text.starts_with("missing field") => "missing_field",
             _ if text.starts_with("unknown field") => "unknown_field",
             _ if text.contains("session id") => "bad_session_id",
+            _ if text.contains("timestamp") => "bad_timestamp",
             _ => "bad_field",
         };
         // The message names fields and types. A value it quotes is cut off after the first backtick.
@@ -161,5 +166,22 @@ pub(crate) mod session_field {
     pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Uuid, D::Error> {
         let text = String::deserialize(deserializer)?;
         super::session_id(&text).ok_or_else(|| D::Error::custom("session id is no UUID v4"))
+    }
+}
+
+/// An instant as a serde field: canonical text out; RFC 3339 with a zone in, and nothing else.
+pub(crate) mod time_field {
+    use serde::{Deserialize, Deserializer, Serializer, de::Error};
+
+    use crate::canonical;
+    use crate::time::EventTime;
+
+    pub(crate) fn serialize<S: Serializer>(at: &EventTime, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&at.canonical())
+    }
+
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<EventTime, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        canonical::parse(&text).map(EventTime).map_err(D::Error::custom)
     }
 }

@@ -4,7 +4,9 @@ mod audio;
 mod control;
 mod dead_letter;
 mod epoch;
+mod event;
 mod experiment;
+mod outcome;
 mod physio;
 mod video;
 
@@ -15,7 +17,9 @@ pub use audio::AudioChunk;
 pub use control::{ClockPoll, Control, EndSession, StartSession, Stimulus, Stream, Subjects, Transcript};
 pub use dead_letter::DeadLetter;
 pub use epoch::{EpochRange, EpochRecord};
+pub use event::{ACTION_COMBO, LiveEvent, is_follow};
 pub use experiment::{ArmText, ExperimentRecord};
+pub use outcome::{CREATOR_FOLLOW, Outcome, TIKTOK_WEBCAST};
 pub use physio::{
     ChunkPayload, DerivationMethod, HEART_RATE_BPM, PhysioRecord, PhysiologicalChunk, Provider, SourceKind,
     SubjectRole,
@@ -50,6 +54,10 @@ pub enum Record {
     Experiment(ExperimentRecord),
     /// A physiological chunk.
     Physio(PhysioRecord),
+    /// A live event of the platform.
+    Event(LiveEvent),
+    /// A delayed outcome.
+    Outcome(Outcome),
 }
 
 impl Record {
@@ -60,6 +68,8 @@ impl Record {
             Record::Video(v) => Some(v.session_id),
             Record::Control(c) => Some(c.session()),
             Record::Physio(p) => Some(p.session_id),
+            Record::Event(e) => Some(e.session_id),
+            Record::Outcome(o) => Some(o.session_id),
             Record::Experiment(_) => None,
         }
     }

@@ -4,10 +4,12 @@ use bytes::Bytes;
 use lsie_schemas::codec::{self, VERSION};
 use lsie_schemas::log::{LogRecord, NewRecord, TopicPartition};
 use lsie_schemas::record::{
-    ArmText, AudioChunk, ClockPoll, Control, EndSession, EpochRange, EpochRecord, ExperimentRecord, Record,
-    StartSession, Stimulus, Stream, Subjects, Transcript, VideoUnit,
+    ArmText, AudioChunk, CREATOR_FOLLOW, ClockPoll, Control, EndSession, EpochRange, EpochRecord,
+    ExperimentRecord, LiveEvent, Outcome, Record, StartSession, Stimulus, Stream, Subjects, Transcript,
+    VideoUnit,
 };
-use lsie_schemas::{LogTime, Topic};
+use lsie_schemas::table::Json;
+use lsie_schemas::{EventTime, LogTime, Real, Topic};
 use proptest::prelude::*;
 use uuid::{Builder, Uuid};
 
@@ -112,6 +114,48 @@ proptest! {
     }
 
     #[test]
+    fn live_events_round_trip(
+        session_id in session(),
+        unique_id: Option<String>,
+        event_type in prop_oneof![Just("gift".to_string()), "[a-z_]{0,9}"],
+        timestamp_us in 0i64..4_102_444_800_000_000,
+        text: String,
+        event_id: Option<String>,
+    ) {
+        let event = LiveEvent {
+            session_id,
+            unique_id,
+            gift_value: (event_type == "gift").then_some(5),
+            event_type,
+            timestamp_utc: EventTime(timestamp_us),
+            payload: Json::new(&serde_json::json!({"event_id": 7, "text": text})),
+            event_id,
+        };
+        prop_assert_eq!(codec::decode(&logged(event.encode(None))), Ok(Record::Event(event)));
+    }
+
+    #[test]
+    fn outcomes_round_trip(
+        session_id in session(),
+        value in -1e300..1e300f64,
+        time_us in 0i64..4_102_444_800_000_000,
+        source_system: String,
+        source_event_ref: Option<String>,
+        confidence in 0.0..=1.0f64,
+    ) {
+        let outcome = Outcome {
+            session_id,
+            outcome_type: CREATOR_FOLLOW.into(),
+            outcome_value: Real(value),
+            outcome_time_utc: EventTime(time_us),
+            source_system,
+            source_event_ref,
+            confidence: Real(confidence),
+        };
+        prop_assert_eq!(codec::decode(&logged(outcome.encode(None))), Ok(Record::Outcome(outcome)));
+    }
+
+    #[test]
     fn epochs_round_trip(log_time: u64, from in 0..1_000_i64, length in 1..1_000_i64) {
         let range = |topic, partition| EpochRange {
             at: TopicPartition { topic, partition },
@@ -181,4 +225,98 @@ fn every_fault_of_a_json_record_has_its_reason() {
     for (value, expected) in cases {
         assert_eq!(reason(Topic::Control, value), expected, "{value}");
     }
+}
+
+fn decoded(topic: Topic, value: serde_json::Value) -> Result<Record, String> {
+    let record = LogRecord {
+        at: TopicPartition { topic, partition: 0 },
+        offset: 0,
+        log_time: LogTime(0),
+        key: Some(Bytes::from_static(b"3f2b8c1e-5a4d-4e6f-8a9b-0c1d2e3f4a5b")),
+        value: Bytes::from(value.to_string()),
+        headers: Vec::new(),
+    };
+    codec::decode(&record).map_err(|rejection| rejection.reason)
+}
+
+/// A record of the right kind with these fields put over the required ones; null removes a field.
+fn with(kind: &str, changes: serde_json::Value) -> serde_json::Value {
+    let mut fields = serde_json::json!({
+        "v": 1, "type": kind, "session_id": "3f2b8c1e-5a4d-4e6f-8a9b-0c1d2e3f4a5b",
+    });
+    match kind {
+        "live_event" => fields["timestamp_utc"] = "2026-04-24T12:00:00+02:00".into(),
+        _ => {
+            fields["outcome_type"] = "Follow ".into();
+            fields["outcome_time_utc"] = "2026-04-24T10:00:00Z".into();
+        }
+    }
+    for (name, value) in changes.as_object().expect("changes") {
+        match value {
+            serde_json::Value::String(text) if text == "absent" => {
+                fields.as_object_mut().expect("fields").remove(name);
+            }
+            value => fields[name] = value.clone(),
+        }
+    }
+    fields
+}
+
+#[test]
+fn faults_of_live_events() {
+    let reason = |changes| decoded(Topic::Events, with("live_event", changes)).err();
+    let bad = |changes| assert_eq!(reason(changes), Some("bad_field".into()));
+    assert_eq!(reason(serde_json::json!({})), None);
+    assert_eq!(reason(serde_json::json!({"timestamp_utc": "absent"})), Some("missing_field".into()));
+    for naive in ["2026-04-24T10:00:00", "", "now"] {
+        assert_eq!(reason(serde_json::json!({"timestamp_utc": naive})), Some("bad_timestamp".into()));
+    }
+    assert_eq!(reason(serde_json::json!({"unique_id": "x"})), Some("unknown_field".into()));
+    bad(serde_json::json!({"payload": [1]}));
+    bad(serde_json::json!({"payload": null}));
+    bad(serde_json::json!({"event_type": 5}));
+    bad(serde_json::json!({"event_type": "Action_Combo"}));
+    bad(serde_json::json!({"event_type": "gift", "gift_value": -1}));
+    bad(serde_json::json!({"event_type": "gift", "gift_value": 1.5}));
+}
+
+#[test]
+fn faults_of_outcomes() {
+    let reason = |changes| decoded(Topic::Outcomes, with("outcome", changes)).err();
+    let bad = |changes| assert_eq!(reason(changes), Some("bad_field".into()));
+    assert_eq!(reason(serde_json::json!({})), None);
+    assert_eq!(reason(serde_json::json!({"outcome_type": "absent"})), Some("missing_field".into()));
+    assert_eq!(reason(serde_json::json!({"outcome_time_utc": "tomorrow"})), Some("bad_timestamp".into()));
+    assert_eq!(reason(serde_json::json!({"payload": {}})), Some("unknown_field".into()));
+    bad(serde_json::json!({"outcome_type": "gift"}));
+    bad(serde_json::json!({"outcome_value": null}));
+    bad(serde_json::json!({"source_event_ref": 77}));
+    bad(serde_json::json!({"confidence": "0.5"}));
+    bad(serde_json::json!({"confidence": 1.5}));
+    bad(serde_json::json!({"confidence": -0.1}));
+    let huge = with("outcome", serde_json::json!({}))
+        .to_string()
+        .replace("\"v\":1", "\"v\":1,\"outcome_value\":1e999");
+    assert_eq!(self::reason(Topic::Outcomes, &huge), "malformed_json");
+}
+
+#[test]
+fn defaults_of_live_events_and_outcomes() {
+    let Ok(Record::Event(event)) = decoded(Topic::Events, with("live_event", serde_json::json!({}))) else {
+        panic!("an event");
+    };
+    assert_eq!((event.event_type.as_str(), event.unique_id.as_deref()), ("unknown", None));
+    assert_eq!((event.payload.as_str(), event.gift_value), ("{}", None));
+    assert_eq!(event.timestamp_utc.canonical(), "2026-04-24T10:00:00Z");
+    let gift = with("live_event", serde_json::json!({"event_type": "gift"}));
+    assert!(matches!(decoded(Topic::Events, gift), Ok(Record::Event(LiveEvent { gift_value: Some(0), .. }))));
+    let Ok(Record::Outcome(outcome)) = decoded(Topic::Outcomes, with("outcome", serde_json::json!({})))
+    else {
+        panic!("an outcome");
+    };
+    assert_eq!(
+        (outcome.outcome_type.as_str(), outcome.source_system.as_str()),
+        (CREATOR_FOLLOW, "tiktok_webcast")
+    );
+    assert_eq!((outcome.outcome_value, outcome.confidence), (Real(1.0), Real(1.0)));
 }

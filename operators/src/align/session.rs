@@ -167,9 +167,13 @@ impl Session {
             }
             Record::Control(Control::Transcript(transcript)) => self.place_transcript(&raw, transcript, out),
             // Starts, ends, polls and experiments never get here: `take` and `Align` handle them. Physiological
-            // chunks belong to `physiology`.
-            Record::Control(_) | Record::Experiment(_) | Record::Physio(_) => {
-                classify(&raw, Class::Used, "", out)
+            // chunks, events and outcomes bring their own time: they are no part of a segment's alignment.
+            Record::Control(_)
+            | Record::Experiment(_)
+            | Record::Physio(_)
+            | Record::Event(_)
+            | Record::Outcome(_) => {
+                classify(&raw, Class::Used, "", out);
             }
         }
     }
@@ -398,6 +402,10 @@ fn captured(arrived: &Arrived) -> Option<(i64, i64, Stream)> {
             Some((chunk.capture_us, chunk.capture_us.saturating_add(length_us), Stream::Audio))
         }
         Record::Video(unit) => Some((unit.capture_us, unit.capture_us, Stream::Video)),
-        Record::Control(_) | Record::Experiment(_) | Record::Physio(_) => None,
+        Record::Control(_)
+        | Record::Experiment(_)
+        | Record::Physio(_)
+        | Record::Event(_)
+        | Record::Outcome(_) => None,
     }
 }

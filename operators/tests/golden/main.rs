@@ -3,7 +3,9 @@
 //! A file per vector file. Where a rule of this project departs from the original, the test names the rule
 //! and asserts exactly that departure; tolerances carry their reason.
 
+mod action_combo;
 mod arms;
+mod attribution;
 mod au12;
 mod comodulation;
 mod drift;
@@ -16,4 +18,5 @@ mod read;
 mod reward;
 mod segment_id;
 mod segment_update;
+mod semantic;
 mod session_script;

@@ -92,7 +92,11 @@ fn tell(id: Uuid, records: Vec<At<(LogRecord, Record)>>) -> Option<Story> {
             Record::Audio(_) | Record::Video(_) => {
                 story.media.push(At { epoch, log_time, it: media(&raw, record) });
             }
-            Record::Control(Control::Start(_)) | Record::Experiment(_) | Record::Physio(_) => {}
+            Record::Control(Control::Start(_))
+            | Record::Experiment(_)
+            | Record::Physio(_)
+            | Record::Event(_)
+            | Record::Outcome(_) => {}
         }
     }
     Some(story)
@@ -120,7 +124,11 @@ fn media(raw: &LogRecord, record: Record) -> Media {
             length_us: 0,
             samples: Vec::new(),
         },
-        Record::Control(_) | Record::Experiment(_) | Record::Physio(_) => {
+        Record::Control(_)
+        | Record::Experiment(_)
+        | Record::Physio(_)
+        | Record::Event(_)
+        | Record::Outcome(_) => {
             unreachable!("only media records are asked for")
         }
     }

@@ -1,0 +1,543 @@
+//! The semantic decision without a model: calibration of a raw score, the gray band, the bounded codes
+//! (mathematics §11.2, contracts §8).
+//!
+//! A scorer gives a probability of a match; [`Scorer::route`] decides, or says that the fallback is to be
+//! asked; [`resolve`] decides from the fallback's answers. Every scorer goes through here, the interim
+//! [`gate`](crate::gate) too, so that no code outside the two enums ever reaches a row.
+
+use std::borrow::Cow;
+
+use serde::{Deserialize, Serialize};
+
+/// How often the fallback is asked before it has failed: once and once again.
+pub const FALLBACK_ATTEMPTS: usize = 2;
+
+/// Who decided.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Method {
+    /// The local primary scorer.
+    CrossEncoder,
+    /// The fallback of the gray band.
+    LlmGrayBand,
+    /// Retired; in historical records only.
+    AzureLlmLegacy,
+    /// The interim scorer of [`gate`](crate::gate).
+    TokenOverlap,
+}
+
+impl Method {
+    const ALL: [Method; 4] =
+        [Method::CrossEncoder, Method::LlmGrayBand, Method::AzureLlmLegacy, Method::TokenOverlap];
+
+    /// Its name in rows.
+    pub fn name(self) -> &'static str {
+        match self {
+            Method::CrossEncoder => "cross_encoder",
+            Method::LlmGrayBand => "llm_gray_band",
+            Method::AzureLlmLegacy => "azure_llm_legacy",
+            Method::TokenOverlap => "token_overlap",
+        }
+    }
+
+    /// The method of a name.
+    pub fn by_name(name: &str) -> Option<Method> {
+        Method::ALL.into_iter().find(|method| method.name() == name)
+    }
+
+    /// Its codes for a match and for none; the legacy method had none of its own.
+    fn reasons(self) -> (Reason, Reason) {
+        match self {
+            Method::CrossEncoder => (Reason::CrossEncoderHighMatch, Reason::CrossEncoderHighNonmatch),
+            Method::LlmGrayBand => (Reason::GrayBandLlmMatch, Reason::GrayBandLlmNonmatch),
+            Method::AzureLlmLegacy => (Reason::SemanticError, Reason::SemanticError),
+            Method::TokenOverlap => (Reason::TokenOverlapMatch, Reason::TokenOverlapNonmatch),
+        }
+    }
+}
+
+/// Why it was decided so: the only explanation that is ever kept (contracts §8, behaviour §3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Reason {
+    /// The primary scorer is sure of a match.
+    CrossEncoderHighMatch,
+    /// The primary scorer is sure that there is none.
+    CrossEncoderHighNonmatch,
+    /// The fallback found a match.
+    GrayBandLlmMatch,
+    /// The fallback found none.
+    GrayBandLlmNonmatch,
+    /// The primary scorer failed and there is no fallback.
+    SemanticLocalFailureFallback,
+    /// The fallback's last attempt timed out.
+    SemanticTimeout,
+    /// Undecided: in the gray band without a fallback, or the fallback failed.
+    SemanticError,
+    /// The interim scorer found a match.
+    TokenOverlapMatch,
+    /// The interim scorer found none.
+    TokenOverlapNonmatch,
+}
+
+impl Reason {
+    const ALL: [Reason; 9] = [
+        Reason::CrossEncoderHighMatch,
+        Reason::CrossEncoderHighNonmatch,
+        Reason::GrayBandLlmMatch,
+        Reason::GrayBandLlmNonmatch,
+        Reason::SemanticLocalFailureFallback,
+        Reason::SemanticTimeout,
+        Reason::SemanticError,
+        Reason::TokenOverlapMatch,
+        Reason::TokenOverlapNonmatch,
+    ];
+
+    /// Its code in rows.
+    pub fn code(self) -> &'static str {
+        match self {
+            Reason::CrossEncoderHighMatch => "cross_encoder_high_match",
+            Reason::CrossEncoderHighNonmatch => "cross_encoder_high_nonmatch",
+            Reason::GrayBandLlmMatch => "gray_band_llm_match",
+            Reason::GrayBandLlmNonmatch => "gray_band_llm_nonmatch",
+            Reason::SemanticLocalFailureFallback => "semantic_local_failure_fallback",
+            Reason::SemanticTimeout => "semantic_timeout",
+            Reason::SemanticError => "semantic_error",
+            Reason::TokenOverlapMatch => "token_overlap_match",
+            Reason::TokenOverlapNonmatch => "token_overlap_nonmatch",
+        }
+    }
+
+    /// The reason of a code.
+    pub fn by_code(code: &str) -> Option<Reason> {
+        Reason::ALL.into_iter().find(|reason| reason.code() == code)
+    }
+}
+
+impl From<Method> for String {
+    fn from(method: Method) -> String {
+        method.name().into()
+    }
+}
+
+impl From<Reason> for String {
+    fn from(reason: Reason) -> String {
+        reason.code().into()
+    }
+}
+
+/// Judgement of one utterance; never free text (contracts §8).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Evaluation {
+    /// Whether the gate opens.
+    pub is_match: bool,
+    /// How sure, in [0, 1]; 0 when nothing was decided.
+    pub confidence: f64,
+    /// Who decided.
+    pub method: Method,
+    /// Model and calibration, or rule, that decided.
+    pub version: Cow<'static, str>,
+    /// Why.
+    pub reason: Reason,
+}
+
+/// A raw score that is NaN or infinite: the scorer failed.
+#[derive(Clone, Copy, Debug, PartialEq, thiserror::Error)]
+#[error("the raw score {0} is not finite")]
+pub struct NotFinite(pub f64);
+
+/// Calibration `semantic-greeting-calibration-v1.0.0`: a score in [0, 1] is a probability already, any other
+/// is a logit.
+///
+/// ```
+/// use lsie_operators::semantic::calibrate;
+/// assert_eq!((calibrate(0.58), calibrate(999.0), calibrate(-999.0)), (Ok(0.58), Ok(1.0), Ok(0.0)));
+/// assert!(calibrate(f64::NAN).is_err());
+/// ```
+pub fn calibrate(raw_score: f64) -> Result<f64, NotFinite> {
+    match raw_score {
+        s if !s.is_finite() => Err(NotFinite(s)),
+        s if (0.0..=1.0).contains(&s) => Ok(s),
+        // The exponential's overflow is infinity, and its inverse the 0 that is asked for.
+        s => Ok(1.0 / (1.0 + (-s).exp())),
+    }
+}
+
+/// Whether undecided utterances are put to the fallback.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fallback {
+    /// They stay undecided.
+    Disabled,
+    /// They are.
+    Enabled,
+}
+
+/// What follows from a scorer's probability.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Route {
+    /// It is decided.
+    Decided(Evaluation),
+    /// The fallback is to be asked, and [`resolve`] decides.
+    AskFallback,
+}
+
+/// A local scorer: its names and its thresholds.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Scorer {
+    /// Who decides.
+    pub method: Method,
+    /// Its version.
+    pub version: &'static str,
+    /// Probability below which there is no match.
+    pub nonmatch_below: f64,
+    /// Probability at which there is a match, inclusive; between the two lies the gray band.
+    pub match_at: f64,
+}
+
+/// The primary scorer.
+pub const CROSS_ENCODER: Scorer = Scorer {
+    method: Method::CrossEncoder,
+    version: "lsie-greeting-cross-encoder-v1.0.0+semantic-greeting-calibration-v1.0.0",
+    nonmatch_below: 0.58,
+    match_at: 0.72,
+};
+
+impl Scorer {
+    /// Decides on a calibrated probability, or asks for the fallback where this scorer is not sure. None, or
+    /// a value that is no probability, is a scorer that failed.
+    ///
+    /// ```
+    /// use lsie_operators::semantic::{CROSS_ENCODER, Fallback, Route};
+    /// assert_eq!(CROSS_ENCODER.route(Some(0.58), Fallback::Enabled), Route::AskFallback);
+    /// assert!(matches!(
+    ///     CROSS_ENCODER.route(Some(0.72), Fallback::Enabled),
+    ///     Route::Decided(evaluation) if evaluation.is_match
+    /// ));
+    /// ```
+    pub fn route(&self, p: Option<f64>, fallback: Fallback) -> Route {
+        let evaluation = self.decide(p);
+        let is_sure =
+            !matches!(evaluation.reason, Reason::SemanticError | Reason::SemanticLocalFailureFallback);
+        match fallback {
+            Fallback::Enabled if !is_sure => Route::AskFallback,
+            _ => Route::Decided(evaluation),
+        }
+    }
+
+    /// Decides on a calibrated probability alone: what is left of [`Scorer::route`] without a fallback.
+    pub fn decide(&self, p: Option<f64>) -> Evaluation {
+        let (match_reason, nonmatch_reason) = self.method.reasons();
+        match p.filter(|p| (0.0..=1.0).contains(p)) {
+            Some(p) if p >= self.match_at => self.evaluation(true, p, match_reason),
+            Some(p) if p < self.nonmatch_below => self.evaluation(false, p, nonmatch_reason),
+            Some(_) => self.undecided(Reason::SemanticError),
+            None => self.undecided(Reason::SemanticLocalFailureFallback),
+        }
+    }
+
+    /// What this scorer would have said beside the live one: stored apart, never asks anyone, and whatever
+    /// goes wrong is `semantic_error` with confidence 0. Since it takes nothing of the live evaluation and
+    /// gives it nothing, the live result cannot depend on it.
+    pub fn shadow(&self, p: Option<f64>) -> Evaluation {
+        let evaluation = self.decide(p);
+        match evaluation.reason {
+            Reason::SemanticLocalFailureFallback => self.undecided(Reason::SemanticError),
+            _ => evaluation,
+        }
+    }
+
+    fn evaluation(&self, is_match: bool, confidence: f64, reason: Reason) -> Evaluation {
+        Evaluation { is_match, confidence, method: self.method, version: self.version.into(), reason }
+    }
+
+    fn undecided(&self, reason: Reason) -> Evaluation {
+        self.evaluation(false, 0.0, reason)
+    }
+}
+
+/// Version of the fallback as rows carry it; `unconfigured` stands for a deployment that is not set.
+pub fn fallback_version(deployment: Option<&str>, api_version: &str) -> String {
+    format!("azure-openai:{}:{api_version}", deployment.unwrap_or("unconfigured"))
+}
+
+/// What one call of the fallback came to.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Attempt<'a> {
+    /// It answered with this text.
+    Answer(&'a str),
+    /// It did not answer in time.
+    TimedOut,
+    /// It failed in any other way.
+    Failed,
+}
+
+/// Decides from the fallback's attempts, in their order; `None` while another one is to be made.
+///
+/// The first answer that holds decides. After two failures there is no match, and the last failure is why.
+pub fn resolve(attempts: &[Attempt<'_>], version: &str) -> Option<Evaluation> {
+    let evaluation = |is_match, confidence, reason| Evaluation {
+        is_match,
+        confidence,
+        method: Method::LlmGrayBand,
+        version: version.to_owned().into(),
+        reason,
+    };
+    let attempts = attempts.iter().take(FALLBACK_ATTEMPTS);
+    let mut last_failure = None;
+    for (index, attempt) in attempts.enumerate() {
+        match attempt {
+            Attempt::Answer(text) => match read_answer(text) {
+                Ok(Answer { is_match, confidence_score, .. }) => {
+                    let (match_reason, nonmatch_reason) = Method::LlmGrayBand.reasons();
+                    let reason = if is_match { match_reason } else { nonmatch_reason };
+                    return Some(evaluation(is_match, confidence_score, reason));
+                }
+                Err(_) => last_failure = Some((index, Reason::SemanticError)),
+            },
+            Attempt::TimedOut => last_failure = Some((index, Reason::SemanticTimeout)),
+            Attempt::Failed => last_failure = Some((index, Reason::SemanticError)),
+        }
+    }
+    let (index, reason) = last_failure?;
+    (index + 1 == FALLBACK_ATTEMPTS).then(|| evaluation(false, 0.0, reason))
+}
+
+/// Why an answer of the fallback counts as a failed attempt (contracts §14).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum AnswerError {
+    /// Not one JSON object of exactly the three keys with exactly their types.
+    #[error("not an object of exactly the three keys")]
+    Shape,
+    /// Not a code of the gray band, or one that contradicts the boolean.
+    #[error("the code is not allowed, or disagrees")]
+    Code,
+    /// Outside [0, 1]; never clamped.
+    #[error("the confidence is outside [0, 1]")]
+    Confidence,
+}
+
+/// An answer of the fallback that holds.
+#[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Answer {
+    /// One of the two codes of the gray band.
+    pub reasoning: Reason,
+    /// Whether it found a match; agrees with the code.
+    pub is_match: bool,
+    /// How sure, in [0, 1].
+    pub confidence_score: f64,
+}
+
+/// Reads an answer of the fallback: nothing in it is converted or clamped.
+pub fn read_answer(text: &str) -> Result<Answer, AnswerError> {
+    let (match_reason, nonmatch_reason) = Method::LlmGrayBand.reasons();
+    let answer: Answer = serde_json::from_str(text).map_err(|_| AnswerError::Shape)?;
+    if answer.reasoning != if answer.is_match { match_reason } else { nonmatch_reason } {
+        return Err(AnswerError::Code);
+    }
+    if !(0.0..=1.0).contains(&answer.confidence_score) {
+        return Err(AnswerError::Confidence);
+    }
+    Ok(answer)
+}
+
+/// An evaluation as a record from elsewhere carries it: any text, any number.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Foreign<'a> {
+    /// Whether it says that there is a match.
+    pub is_match: bool,
+    /// Its confidence.
+    pub confidence: Option<f64>,
+    /// Its method.
+    pub method: Option<&'a str>,
+    /// Its version.
+    pub version: Option<&'a str>,
+    /// Its reason.
+    pub reason: Option<&'a str>,
+}
+
+impl Foreign<'_> {
+    /// The bounded form (contracts §8): an unknown method is the cross-encoder, an unknown reason the method's
+    /// own code, a missing confidence 0, any other is clamped to [0, 1], a missing version `unknown`.
+    pub fn normalised(&self) -> Evaluation {
+        let method = self.method.and_then(Method::by_name).unwrap_or(Method::CrossEncoder);
+        let (match_reason, nonmatch_reason) = method.reasons();
+        let own = if self.is_match { match_reason } else { nonmatch_reason };
+        Evaluation {
+            is_match: self.is_match,
+            confidence: self.confidence.filter(|p| !p.is_nan()).map_or(0.0, |p| p.clamp(0.0, 1.0)),
+            method,
+            version: self.version.unwrap_or("unknown").to_owned().into(),
+            reason: self.reason.and_then(Reason::by_code).unwrap_or(own),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const VERSION: &str = "azure-openai:d:v";
+
+    fn decided(p: Option<f64>) -> (bool, f64, Reason) {
+        let e = CROSS_ENCODER.decide(p);
+        assert_eq!(CROSS_ENCODER.route(p, Fallback::Disabled), Route::Decided(e.clone()));
+        (e.is_match, e.confidence, e.reason)
+    }
+
+    fn answer(reasoning: &str, is_match: bool, confidence: f64) -> String {
+        format!(r#"{{"reasoning":"{reasoning}","is_match":{is_match},"confidence_score":{confidence:?}}}"#)
+    }
+
+    /// Mathematics §11.2: 0.58 is in the band, 0.72 a direct match, 0.5799… no match.
+    #[test]
+    fn borders_of_the_band() {
+        assert_eq!(decided(Some(0.72)), (true, 0.72, Reason::CrossEncoderHighMatch));
+        assert_eq!(decided(Some(0.72_f64.next_down())), (false, 0.0, Reason::SemanticError));
+        assert_eq!(decided(Some(0.58)), (false, 0.0, Reason::SemanticError));
+        let below = 0.58_f64.next_down();
+        assert_eq!(decided(Some(below)), (false, below, Reason::CrossEncoderHighNonmatch));
+        assert_eq!(decided(None), (false, 0.0, Reason::SemanticLocalFailureFallback));
+    }
+
+    #[test]
+    fn what_is_no_probability_is_a_failure() {
+        for p in [f64::NAN, f64::INFINITY, -f64::MIN_POSITIVE, 1.0_f64.next_up()] {
+            assert_eq!(decided(Some(p)), decided(None), "{p}");
+            assert_eq!(CROSS_ENCODER.route(Some(p), Fallback::Enabled), Route::AskFallback);
+            let shadow = CROSS_ENCODER.shadow(Some(p));
+            assert_eq!(
+                (shadow.is_match, shadow.confidence, shadow.reason),
+                (false, 0.0, Reason::SemanticError)
+            );
+        }
+    }
+
+    #[test]
+    fn calibration_of_extremes() {
+        for raw in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {
+            assert!(calibrate(raw).is_err());
+        }
+        assert_eq!(calibrate(f64::MAX), Ok(1.0));
+        assert_eq!(calibrate(f64::MIN), Ok(0.0));
+        assert_eq!(calibrate(-5e-324), Ok(0.5));
+        assert_eq!(calibrate(5e-324), Ok(5e-324));
+    }
+
+    #[test]
+    fn a_second_attempt_is_made_once() {
+        let good = answer("gray_band_llm_match", true, 0.8);
+        let good = Attempt::Answer(&good);
+        let reason = |attempts: &[Attempt<'_>]| resolve(attempts, VERSION).map(|e| e.reason);
+        assert_eq!(reason(&[]), None);
+        assert_eq!(reason(&[Attempt::TimedOut]), None);
+        assert_eq!(reason(&[Attempt::Answer("no json")]), None);
+        assert_eq!(reason(&[good]), Some(Reason::GrayBandLlmMatch));
+        assert_eq!(reason(&[Attempt::Failed, good]), Some(Reason::GrayBandLlmMatch));
+        assert_eq!(reason(&[Attempt::Failed, Attempt::TimedOut]), Some(Reason::SemanticTimeout));
+        assert_eq!(reason(&[Attempt::TimedOut, Attempt::Answer("")]), Some(Reason::SemanticError));
+        assert_eq!(reason(&[Attempt::TimedOut, Attempt::Failed, good]), Some(Reason::SemanticError));
+    }
+
+    #[test]
+    fn answers_that_do_not_hold() {
+        let cases = [
+            (answer("gray_band_llm_nonmatch", true, 0.9), AnswerError::Code),
+            (answer("cross_encoder_high_match", true, 0.9), AnswerError::Code),
+            (answer("because", true, 0.9), AnswerError::Shape),
+            (answer("gray_band_llm_match", true, 1.7), AnswerError::Confidence),
+            (answer("gray_band_llm_match", true, -0.4), AnswerError::Confidence),
+            (r#"{"is_match":true}"#.into(), AnswerError::Shape),
+            (
+                r#"{"reasoning":"gray_band_llm_match","is_match":"true","confidence_score":1}"#.into(),
+                AnswerError::Shape,
+            ),
+            (
+                answer("gray_band_llm_match", true, 0.9).replace('}', r#","rationale":"x"}"#),
+                AnswerError::Shape,
+            ),
+            (
+                answer("gray_band_llm_match", true, 0.9).replace('}', r#","is_match":true}"#),
+                AnswerError::Shape,
+            ),
+            (answer("gray_band_llm_match", true, 0.9) + " ```", AnswerError::Shape),
+        ];
+        for (text, error) in cases {
+            assert_eq!(read_answer(&text), Err(error), "{text}");
+        }
+        assert!(read_answer(&answer("gray_band_llm_nonmatch", false, 1.0)).is_ok());
+    }
+
+    #[test]
+    fn foreign_evaluations_become_bounded() {
+        let foreign = Foreign { is_match: true, reason: Some("it sounded kind"), ..Foreign::default() };
+        let plain = foreign.normalised();
+        assert_eq!((plain.method, plain.reason), (Method::CrossEncoder, Reason::CrossEncoderHighMatch));
+        assert_eq!((plain.confidence, plain.version.as_ref()), (0.0, "unknown"));
+        let legacy =
+            Foreign { method: Some("azure_llm_legacy"), confidence: Some(7.0), ..foreign }.normalised();
+        assert_eq!((legacy.reason, legacy.confidence), (Reason::SemanticError, 1.0));
+        let gray =
+            Foreign { method: Some("llm_gray_band"), confidence: Some(f64::NAN), is_match: false, ..foreign };
+        assert_eq!(
+            (gray.normalised().reason, gray.normalised().confidence),
+            (Reason::GrayBandLlmNonmatch, 0.0)
+        );
+    }
+
+    #[test]
+    fn names_read_back() {
+        for method in Method::ALL {
+            assert_eq!(Method::by_name(method.name()), Some(method));
+            assert_eq!(serde_json::json!(method), method.name());
+        }
+        for reason in Reason::ALL {
+            assert_eq!(Reason::by_code(reason.code()), Some(reason));
+            assert_eq!(serde_json::json!(reason), reason.code());
+        }
+        assert_eq!((Method::by_name(""), Reason::by_code("")), (None, None));
+        assert_eq!(fallback_version(None, "v1"), "azure-openai:unconfigured:v1");
+    }
+
+    proptest! {
+        #[test]
+        fn every_score_has_one_bounded_decision(raw in any::<f64>(), p in 0.0..=1.0f64) {
+            for p in [calibrate(raw).ok(), Some(p)] {
+                let (is_match, confidence, reason) = decided(p);
+                prop_assert!((0.0..=1.0).contains(&confidence));
+                prop_assert_eq!(is_match, p.is_some_and(|p| p >= 0.72));
+                prop_assert_eq!(is_match, reason == Reason::CrossEncoderHighMatch);
+                let asks = CROSS_ENCODER.route(p, Fallback::Enabled) == Route::AskFallback;
+                prop_assert_eq!(asks, p.is_none_or(|p| (0.58..0.72).contains(&p)));
+            }
+        }
+
+        #[test]
+        fn calibration_keeps_the_order_of_logits(a in 1.1..700.0f64, b in 1.1..700.0f64) {
+            let (a, b) = if a <= b { (a, b) } else { (b, a) };
+            let p = |raw| calibrate(raw).expect("a finite score");
+            prop_assert!(p(a) <= p(b));
+            prop_assert!(p(-b) <= p(-a));
+        }
+
+        /// A shadow decides as the live scorer does where that is sure, and its presence changes nothing.
+        #[test]
+        fn shadows_change_nothing(live in any::<Option<f64>>(), candidate in any::<Option<f64>>()) {
+            let before = CROSS_ENCODER.route(live, Fallback::Disabled);
+            let shadow = CROSS_ENCODER.shadow(candidate);
+            prop_assert_eq!(CROSS_ENCODER.route(live, Fallback::Disabled), before);
+            prop_assert!(shadow.confidence >= 0.0 && shadow.confidence <= 1.0);
+            let alone = CROSS_ENCODER.decide(candidate);
+            prop_assert_eq!(shadow.is_match, alone.is_match);
+            prop_assert_eq!(shadow.confidence.to_bits(), alone.confidence.to_bits());
+        }
+
+        #[test]
+        fn no_answer_panics(text in "\\PC{0,60}", second in "\\PC{0,9}") {
+            let evaluation = resolve(&[Attempt::Answer(&text), Attempt::Answer(&second)], VERSION);
+            prop_assert!(evaluation.is_some());
+        }
+    }
+}

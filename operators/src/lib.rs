@@ -3,6 +3,7 @@
 //! Nothing here knows Kafka, an async runtime or timely. Time is an argument; randomness is seeded by the
 //! session; what has an order has a stated one.
 
+pub mod acoustics;
 pub mod action_combo;
 pub mod align;
 pub mod attribution;

@@ -3,6 +3,7 @@
 //! A file per vector file. Where a rule of this project departs from the original, the test names the rule
 //! and asserts exactly that departure; tolerances carry their reason.
 
+mod acoustic;
 mod action_combo;
 mod arms;
 mod attribution;

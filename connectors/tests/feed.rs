@@ -55,7 +55,7 @@ fn fed() -> Fed {
             Record::Audio(chunk) => fed.audio.push((timed.at_ms, chunk)),
             Record::Video(unit) => fed.video.push((timed.at_ms, unit)),
             Record::Control(control) => fed.control.push((timed.at_ms, control)),
-            Record::Experiment(_) | Record::Event(_) | Record::Outcome(_) => {
+            Record::Experiment(_) | Record::Physio(_) | Record::Event(_) | Record::Outcome(_) => {
                 panic!("the feeder plays media and control")
             }
         }

@@ -3,22 +3,28 @@
 //! Nothing here knows Kafka, an async runtime or timely. Time is an argument; randomness is seeded by the
 //! session; what has an order has a stated one.
 
+pub mod acoustics;
 pub mod action_combo;
 pub mod align;
 pub mod attribution;
 pub mod au12;
+pub mod comodulation;
 pub mod decode;
 pub mod drift;
 pub mod face;
 pub mod gate;
+pub mod hydrate;
 pub mod logic;
 pub mod measure;
 pub mod measure_face;
+pub mod oura_webhook;
 pub mod percentile;
+pub mod physiology;
 pub mod posterior;
 pub mod reconnect;
 pub mod resample;
 pub mod reward;
+pub mod round;
 pub mod runtime;
 pub mod segment_id;
 pub mod select_arm;

@@ -6,7 +6,9 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use crate::log::LogRecord;
-use crate::record::{AudioChunk, Control, ExperimentRecord, LiveEvent, Outcome, Record, VideoUnit};
+use crate::record::{
+    AudioChunk, Control, ExperimentRecord, LiveEvent, Outcome, PhysioRecord, Record, VideoUnit,
+};
 use crate::topic::Topic;
 
 /// The schema version this build writes and reads.
@@ -39,6 +41,7 @@ pub fn decode(record: &LogRecord) -> Result<Record, Rejection> {
         Topic::AvVideo => VideoUnit::decode(record).map(Record::Video),
         Topic::Control => Control::decode(&record.value).map(Record::Control),
         Topic::Experiments => ExperimentRecord::decode(&record.value).map(Record::Experiment),
+        Topic::Physio => PhysioRecord::decode(&record.value).map(Record::Physio),
         Topic::Events => LiveEvent::decode(&record.value).map(Record::Event),
         Topic::Outcomes => Outcome::decode(&record.value).map(Record::Outcome),
         other => Err(Rejection::new("unexpected_topic", format!("{other} is not an input of the engine"))),

@@ -8,6 +8,7 @@ pub mod canonical;
 pub mod cell;
 pub mod codec;
 pub mod log;
+pub mod payload;
 pub mod record;
 pub mod row;
 pub mod shape;

@@ -7,6 +7,7 @@ mod epoch;
 mod event;
 mod experiment;
 mod outcome;
+mod physio;
 mod video;
 
 use serde::{Deserialize, Serialize};
@@ -19,6 +20,10 @@ pub use epoch::{EpochRange, EpochRecord};
 pub use event::{ACTION_COMBO, LiveEvent, is_follow};
 pub use experiment::{ArmText, ExperimentRecord};
 pub use outcome::{CREATOR_FOLLOW, Outcome, TIKTOK_WEBCAST};
+pub use physio::{
+    ChunkPayload, DerivationMethod, HEART_RATE_BPM, PhysioRecord, PhysiologicalChunk, Provider, SourceKind,
+    SubjectRole,
+};
 pub use video::VideoUnit;
 
 /// Header: schema version of a media record.
@@ -47,6 +52,8 @@ pub enum Record {
     Control(Control),
     /// Experiment administration.
     Experiment(ExperimentRecord),
+    /// A physiological chunk.
+    Physio(PhysioRecord),
     /// A live event of the platform.
     Event(LiveEvent),
     /// A delayed outcome.
@@ -60,6 +67,7 @@ impl Record {
             Record::Audio(a) => Some(a.session_id),
             Record::Video(v) => Some(v.session_id),
             Record::Control(c) => Some(c.session()),
+            Record::Physio(p) => Some(p.session_id),
             Record::Event(e) => Some(e.session_id),
             Record::Outcome(o) => Some(o.session_id),
             Record::Experiment(_) => None,

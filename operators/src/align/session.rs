@@ -205,9 +205,13 @@ impl Session {
                 self.place_stimulus(anchor, &raw, action, note, out);
             }
             Record::Control(Control::Transcript(transcript)) => self.place_transcript(&raw, transcript, out),
-            // Starts, ends, polls and experiments never get here: `take` and `Align` handle them. Events and
-            // outcomes bring their own time: they are no part of a segment's alignment.
-            Record::Control(_) | Record::Experiment(_) | Record::Event(_) | Record::Outcome(_) => {
+            // Starts, ends, polls and experiments never get here: `take` and `Align` handle them. Physiological
+            // chunks, events and outcomes bring their own time: they are no part of a segment's alignment.
+            Record::Control(_)
+            | Record::Experiment(_)
+            | Record::Physio(_)
+            | Record::Event(_)
+            | Record::Outcome(_) => {
                 classify(&raw, Class::Used, "", out);
             }
         }
@@ -437,6 +441,10 @@ fn captured(arrived: &Arrived) -> Option<(i64, i64, Stream)> {
             Some((chunk.capture_us, chunk.capture_us.saturating_add(length_us), Stream::Audio))
         }
         Record::Video(unit) => Some((unit.capture_us, unit.capture_us, Stream::Video)),
-        Record::Control(_) | Record::Experiment(_) | Record::Event(_) | Record::Outcome(_) => None,
+        Record::Control(_)
+        | Record::Experiment(_)
+        | Record::Physio(_)
+        | Record::Event(_)
+        | Record::Outcome(_) => None,
     }
 }

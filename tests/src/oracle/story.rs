@@ -94,6 +94,7 @@ fn tell(id: Uuid, records: Vec<At<(LogRecord, Record)>>) -> Option<Story> {
             }
             Record::Control(Control::Start(_))
             | Record::Experiment(_)
+            | Record::Physio(_)
             | Record::Event(_)
             | Record::Outcome(_) => {}
         }
@@ -123,7 +124,11 @@ fn media(raw: &LogRecord, record: Record) -> Media {
             length_us: 0,
             samples: Vec::new(),
         },
-        Record::Control(_) | Record::Experiment(_) | Record::Event(_) | Record::Outcome(_) => {
+        Record::Control(_)
+        | Record::Experiment(_)
+        | Record::Physio(_)
+        | Record::Event(_)
+        | Record::Outcome(_) => {
             unreachable!("only media records are asked for")
         }
     }

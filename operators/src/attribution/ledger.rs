@@ -238,7 +238,7 @@ pub(super) fn texts(words: &[&str]) -> Vec<String> {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+pub(crate) mod tests {
     use super::*;
 
     fn decision(candidates: &[&str]) -> Json {
@@ -247,7 +247,7 @@ pub(super) mod tests {
     }
 
     /// An encounter of a made session; `segment` and `seconds` tell one from another.
-    pub(in super::super) fn encounter(session: u128, segment: u8, stimulus_us: i64) -> Encounter {
+    pub(crate) fn encounter(session: u128, segment: u8, stimulus_us: i64) -> Encounter {
         Encounter {
             session_id: Uuid::from_u128(session),
             segment_id: format!("{segment:064x}"),

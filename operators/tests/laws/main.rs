@@ -1,8 +1,10 @@
 //! Every stateful piece of the mathematics is held to the laws of `Logic`; a file per logic.
 
 mod action_combo;
+mod align;
 mod comodulation;
 mod drift;
 mod laws;
 mod link;
+mod measure;
 mod physiology;

@@ -39,13 +39,11 @@ impl Autocorrelation {
         self.signal.fill(0.0);
         self.signal.iter_mut().zip(values).for_each(|(slot, value)| *slot = value);
         // The plans refuse buffers of other lengths only; these are their own.
-        let _ =
-            self.forward.process_with_scratch(&mut self.signal, &mut self.spectrum, &mut self.scratch);
+        let _ = self.forward.process_with_scratch(&mut self.signal, &mut self.spectrum, &mut self.scratch);
         for bin in &mut self.spectrum {
             *bin = Complex::new(bin.norm_sqr(), 0.0);
         }
-        let _ =
-            self.inverse.process_with_scratch(&mut self.spectrum, &mut self.signal, &mut self.scratch);
+        let _ = self.inverse.process_with_scratch(&mut self.spectrum, &mut self.signal, &mut self.scratch);
         &self.signal
     }
 }

@@ -3,7 +3,7 @@
 //!
 //! Pitch is the autocorrelation method of P. Boersma, "Accurate short-term analysis of the fundamental
 //! frequency and the harmonics-to-noise ratio of a sampled sound", IFA Proceedings 17 (1993). Everything here
-//! is a pure function of the samples; the numbers do not depend on the machine's vector width.
+//! is a pure function of the samples.
 
 mod autocorrelation;
 mod brent;
@@ -164,4 +164,134 @@ impl Voice<'_> {
 fn semitones(measure_hz: Option<f64>, baseline_hz: Option<f64>) -> Option<f64> {
     let ratio = measure_hz? / baseline_hz.filter(|hz| *hz > 0.0)?;
     Some(12.0 * ratio.log2()).filter(|delta| delta.is_finite())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::f64::consts::TAU;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// A voice of 200 Hz before and 224 Hz after 5 s, 10 s long.
+    fn voice() -> Vec<i16> {
+        let hz = |i: u32| if i < 80_000 { 200.0 } else { 224.0 };
+        let tone = |i: u32, n: f64| (TAU * hz(i) * n * f64::from(i) / 16_000.0).sin() / n;
+        (0..160_000).map(|i| (6_000.0 * (tone(i, 1.0) + tone(i, 2.0) + tone(i, 3.0))) as i16).collect()
+    }
+
+    #[test]
+    fn a_rising_voice() {
+        let acoustics = Analyzer::default().analyze(&voice(), 100.0, Some(105.0));
+        assert!(acoustics.f0_valid_measure && acoustics.f0_valid_baseline);
+        assert!(acoustics.perturbation_valid_measure && acoustics.perturbation_valid_baseline);
+        let semitones = acoustics.f0_delta_semitones.expect("both pitches");
+        assert!((semitones - 12.0 * (224.0f64 / 200.0).log2()).abs() < 1e-3, "{semitones}");
+        assert!(acoustics.jitter_mean_measure.expect("a jitter") < 1e-3);
+        assert!((acoustics.voiced_coverage_baseline_s - 3.0).abs() < 0.02);
+    }
+
+    #[test]
+    fn without_a_time_or_a_window_there_is_nothing() {
+        let mut analyzer = Analyzer::default();
+        for (start, stimulus) in
+            [(0.0, None), (f64::NAN, Some(5.0)), (f64::INFINITY, Some(5.0)), (0.0, Some(f64::NAN))]
+        {
+            assert_eq!(analyzer.analyze(&voice(), start, stimulus), Acoustics::default());
+        }
+        for samples in [&[][..], &[i16::MAX], &[i16::MIN; 639]] {
+            assert_eq!(analyzer.analyze(samples, 0.0, Some(0.0)), Acoustics::default());
+            assert_eq!(analyzer.voice(samples).err(), Some(TooShort { samples: samples.len() }));
+        }
+        assert_eq!(analyzer.voice(&[0; 640]).expect("one frame").pitch.len(), 1);
+        let outside = analyzer.analyze(&voice(), 0.0, Some(1e300));
+        assert!(outside.pitch_f0.is_some() && !outside.f0_valid_measure);
+    }
+
+    #[test]
+    fn silence_and_a_constant_are_unvoiced() {
+        for level in [0, 1, i16::MIN, i16::MAX] {
+            let mut analyzer = Analyzer::default();
+            assert_eq!(analyzer.analyze(&[level; 160_000], 0.0, Some(5.0)), Acoustics::default());
+            assert!(analyzer.voice(&[level; 160_000]).expect("long enough").pulses.is_empty());
+        }
+    }
+
+    #[test]
+    fn a_million_samples() {
+        let noise: Vec<i16> =
+            (0..1_000_000u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 16) as i16).collect();
+        assert_finite(&Analyzer::default().analyze(&noise, 1.8e9, Some(1.8e9 + 30.0)));
+    }
+
+    fn assert_finite(it: &Acoustics) {
+        let values = [
+            (it.pitch_f0, it.jitter, it.shimmer),
+            (it.f0_mean_measure_hz, it.f0_mean_baseline_hz, it.f0_delta_semitones),
+            (it.jitter_mean_measure, it.jitter_mean_baseline, it.jitter_delta),
+            (it.shimmer_mean_measure, it.shimmer_mean_baseline, it.shimmer_delta),
+            (Some(it.voiced_coverage_measure_s), Some(it.voiced_coverage_baseline_s), None),
+        ];
+        let all = values.iter().flat_map(|(a, b, c)| [a, b, c]).flatten();
+        assert!(all.clone().all(|value| value.is_finite()), "{it:?}");
+        assert!(it.f0_mean_measure_hz.is_some() <= it.f0_valid_measure);
+        assert!(it.perturbation_valid_baseline <= it.f0_valid_baseline);
+    }
+
+    /// Pieces of tone, square wave, noise and silence.
+    fn sounds() -> impl Strategy<Value = Vec<i16>> {
+        let piece = (0..4u32, 0..4_000u32, 2..400u32, 1..2_000i16);
+        prop::collection::vec(piece, 0..6).prop_map(|pieces| {
+            let value = |kind: u32, i: u32, period: u32| match kind {
+                0 => (TAU * f64::from(i) / f64::from(period)).sin(),
+                1 => f64::from(i % period * 2 / period) * 2.0 - 1.0,
+                2 => f64::from(i.wrapping_mul(2_654_435_761) >> 16) / 32_768.0 - 1.0,
+                _ => 0.0,
+            };
+            let piece = |(kind, length, period, level)| {
+                (0..length).map(move |i| (f64::from(level) * value(kind, i, period)) as i16)
+            };
+            pieces.into_iter().flat_map(piece).collect()
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn a_gain_of_a_power_of_two_changes_no_bit(sound in sounds(), power in 0..5u32) {
+            let louder: Vec<i16> = sound.iter().map(|sample| sample << power).collect();
+            let mut analyzer = Analyzer::default();
+            let before = analyzer.analyze(&sound, 0.0, Some(0.5));
+            prop_assert_eq!(analyzer.analyze(&louder, 0.0, Some(0.5)), before);
+        }
+
+        #[test]
+        fn what_an_analyzer_did_before_changes_nothing(first in sounds(), second in sounds()) {
+            let mut used = Analyzer::default();
+            used.analyze(&first, 0.0, Some(0.1));
+            let (again, fresh) =
+                (used.analyze(&second, 0.0, Some(0.1)), Analyzer::default().analyze(&second, 0.0, Some(0.1)));
+            prop_assert_eq!(again, fresh);
+        }
+
+        #[test]
+        fn every_sound_has_finite_numbers(
+            sound in prop_oneof![sounds(), prop::collection::vec(any::<i16>(), 0..3_000)],
+            start in any::<f64>(),
+            stimulus in any::<f64>(),
+        ) {
+            let mut analyzer = Analyzer::default();
+            assert_finite(&analyzer.analyze(&sound, start, Some(stimulus)));
+            if let Ok(voice) = analyzer.voice(&sound) {
+                let acoustics = voice.acoustics(0.0, 0.0);
+                assert_finite(&acoustics);
+                prop_assert!(voice.pulses.windows(2).all(|pair| pair[0] < pair[1]));
+                for frame in 0..voice.pitch.len() {
+                    let selected = voice.pitch.selected(frame);
+                    prop_assert!((0.0..600.0).contains(&selected.frequency_hz));
+                    prop_assert!((0.0..=1.0).contains(&selected.strength));
+                }
+            }
+        }
+    }
 }

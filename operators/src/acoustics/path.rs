@@ -77,3 +77,66 @@ fn best(values: impl Iterator<Item = f64>) -> (usize, f64) {
     let larger = |best: (usize, f64), next: (usize, f64)| if next.1 > best.1 { next } else { best };
     values.enumerate().fold((0, f64::NEG_INFINITY), larger)
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// The definition: candidate values less costs of the steps between them.
+    fn total(path: &[(Candidate, f64)]) -> f64 {
+        let pitch =
+            |candidate: &Candidate| Some(candidate.frequency_hz).filter(|hz| *hz > 0.0 && *hz < 600.0);
+        let values = path.iter().map(|(candidate, intensity)| match pitch(candidate) {
+            Some(hz) => candidate.strength - 0.01 * (600.0 / hz).log2(),
+            None => 0.45 + f64::max(0.0, 2.0 - intensity / (0.03 / 1.45)),
+        });
+        let costs = path.windows(2).map(|pair| match (pitch(&pair[0].0), pitch(&pair[1].0)) {
+            (Some(a), Some(b)) => 0.35 * (a / b).log2().abs(),
+            (None, None) => 0.0,
+            _ => 0.14,
+        });
+        values.sum::<f64>() - costs.sum::<f64>()
+    }
+
+    fn best_total(rest: &[(Vec<Candidate>, f64)], path: &mut Vec<(Candidate, f64)>) -> f64 {
+        let Some(((candidates, intensity), rest)) = rest.split_first() else { return total(path) };
+        let mut best = f64::NEG_INFINITY;
+        for candidate in candidates {
+            path.push((*candidate, *intensity));
+            best = best.max(best_total(rest, path));
+            path.pop();
+        }
+        best
+    }
+
+    proptest! {
+        #[test]
+        fn no_path_is_better(
+            voiced in prop::collection::vec(
+                (prop::collection::vec((60.0..900.0f64, 0.0..1.0f64), 0..4), 0.0..0.1f64),
+                0..6,
+            ),
+        ) {
+            let story: Vec<(Vec<Candidate>, f64)> = voiced
+                .into_iter()
+                .map(|(voiced, intensity)| {
+                    let of = |(frequency_hz, strength)| Candidate { frequency_hz, strength };
+                    let all = [Candidate::default()].into_iter().chain(voiced.into_iter().map(of));
+                    (all.collect(), intensity)
+                })
+                .collect();
+            let (mut frames, mut candidates) = (Vec::new(), Vec::new());
+            for (of_frame, intensity) in &story {
+                frames.push(Frame { first: candidates.len(), count: of_frame.len(), intensity: *intensity });
+                candidates.extend_from_slice(of_frame);
+            }
+            PathFinder::default().select(&frames, &mut candidates);
+            let selected: Vec<_> =
+                frames.iter().map(|frame| (candidates[frame.first], frame.intensity)).collect();
+            let best = best_total(&story, &mut Vec::new());
+            prop_assert!((total(&selected) - best).abs() < 1e-9, "{} {}", total(&selected), best);
+        }
+    }
+}

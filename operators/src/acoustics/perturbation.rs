@@ -114,3 +114,123 @@ fn factor(a: f64, b: f64) -> f64 {
 fn finite(value: f64) -> Option<f64> {
     Some(value).filter(|value| value.is_finite())
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn tone() -> Sound {
+        let mut sound = Sound::default();
+        sound.load(&(0..16_000u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 18) as i16).collect::<Vec<_>>());
+        sound
+    }
+
+    fn alike(p1: f64, p2: f64) -> bool {
+        let inside = |p: f64| (0.0001..=0.02).contains(&p);
+        inside(p1) && inside(p2) && (p1 / p2).max(p2 / p1) <= 1.3
+    }
+
+    /// Jitter by the letter of the section, for a span of all pulses.
+    fn naive_jitter(t: &[f64]) -> Option<f64> {
+        let periods: Vec<f64> = t.windows(2).map(|pair| pair[1] - pair[0]).collect();
+        let pairs = periods.windows(2);
+        let sum: f64 = pairs.clone().filter(|p| alike(p[0], p[1])).map(|p| (p[0] - p[1]).abs()).sum();
+        let bad = pairs.filter(|p| !alike(p[0], p[1])).count();
+        let k = periods.len().checked_sub(bad).filter(|k| *k >= 2)?;
+        let kept = periods.iter().enumerate().filter(|(i, p)| {
+            let within = |other: f64| (*p / other).max(other / *p) <= 1.3;
+            let at_an_end = *i == 0 || *i + 1 == periods.len();
+            (0.0001..=0.02).contains(*p) && (at_an_end || within(periods[i - 1]) || within(periods[i + 1]))
+        });
+        let kept: Vec<f64> = kept.map(|(_, p)| *p).collect();
+        Some(sum / (k - 1) as f64 / (kept.iter().sum::<f64>() / kept.len() as f64))
+    }
+
+    /// Shimmer by the letter of the section, for a span of all pulses.
+    fn naive_shimmer(sound: &Sound, t: &[f64]) -> Option<f64> {
+        let mut peaks: Vec<(f64, f64)> = Vec::new();
+        for i in 1..t.len().saturating_sub(1) {
+            let (p1, p2) = (t[i] - t[i - 1], t[i + 1] - t[i]);
+            let (mut above, mut below, mut count) = (0.0, 0.0, 0);
+            for (index, x) in sound.samples().iter().enumerate() {
+                let time = (index as f64 + 0.5) / 16_000.0;
+                if alike(p1, p2) && t[i] - 0.2 * p1 <= time && time <= t[i] + 0.2 * p2 {
+                    let u = (time - t[i]) / (0.2 * if time < t[i] { p1 } else { p2 });
+                    let h = 0.5 + 0.5 * (PI * u).cos();
+                    (above, below, count) = (above + (x * h).powi(2), below + h * h, count + 1);
+                }
+            }
+            if count >= 3 && above > 0.0 {
+                peaks.push((t[i], (above / below).sqrt()));
+            }
+        }
+        let good = peaks.windows(2).filter(|pair| {
+            let ratio = (pair[1].1 / pair[0].1).max(pair[0].1 / pair[1].1);
+            (0.0001..=0.02).contains(&(pair[1].0 - pair[0].0)) && ratio <= 1.6
+        });
+        let steps: Vec<f64> = good.map(|pair| (pair[1].1 - pair[0].1).abs()).collect();
+        let but_last = &peaks[..peaks.len().saturating_sub(1)];
+        let mean = but_last.iter().map(|peak| peak.1).sum::<f64>() / but_last.len() as f64;
+        (!steps.is_empty()).then(|| steps.iter().sum::<f64>() / steps.len() as f64 / mean)
+    }
+
+    #[test]
+    fn periods_that_alternate() {
+        let mut time = 0.1;
+        let pulses: Vec<f64> = (0..21)
+            .map(|i| {
+                time += if i % 2 == 0 { 0.0101 } else { 0.0099 };
+                time
+            })
+            .collect();
+        let jitter = perturbation(&tone(), &pulses, (0.0, 1.0)).0.expect("a jitter");
+        assert!((jitter - 0.02).abs() < 1e-12, "{jitter}");
+    }
+
+    #[test]
+    fn ends_of_a_span_are_inside() {
+        let pulses = [0.1, 0.11, 0.12, 0.13];
+        assert_eq!(inside(&pulses, (0.1, 0.13)), (0, 4));
+        assert_eq!(inside(&pulses, (0.1 + 1e-15, 0.13 - 1e-15)), (1, 3));
+        assert_eq!(inside(&pulses, (0.2, 0.1)), (4, 4));
+    }
+
+    proptest! {
+        #[test]
+        fn equals_the_section_word_for_word(
+            start in 0.01..0.3f64,
+            base in 0.002..0.021f64,
+            factors in prop::collection::vec(0.6..1.5f64, 0..30),
+        ) {
+            let mut pulses = vec![start];
+            pulses.extend(factors.iter().scan(start, |time, factor| {
+                *time += base * factor;
+                Some(*time)
+            }));
+            let sound = tone();
+            let (jitter, shimmer) = perturbation(&sound, &pulses, (0.0, 1.0));
+            let naive = pulses.iter().filter(|time| **time <= 1.0).copied().collect::<Vec<_>>();
+            if naive.len() == pulses.len() {
+                let close = |a: Option<f64>, b: Option<f64>| match (a, b) {
+                    (Some(a), Some(b)) => (a - b).abs() < 1e-9,
+                    (a, b) => a == b,
+                };
+                prop_assert!(close(jitter, naive_jitter(&naive)), "{:?} {:?}", jitter, naive_jitter(&naive));
+                let expected = naive_shimmer(&sound, &naive);
+                prop_assert!(close(shimmer, expected), "{:?} {:?}", shimmer, expected);
+            }
+        }
+
+        #[test]
+        fn no_pulses_panic(
+            mut pulses in prop::collection::vec(any::<f64>(), 0..9),
+            span in any::<(f64, f64)>(),
+        ) {
+            pulses.sort_by(f64::total_cmp);
+            let (jitter, shimmer) = perturbation(&tone(), &pulses, span);
+            prop_assert!(jitter.is_none_or(f64::is_finite) && shimmer.is_none_or(f64::is_finite));
+        }
+    }
+}

@@ -4,7 +4,7 @@ use std::f64::consts::PI;
 
 use super::autocorrelation::Autocorrelation;
 use super::path::{self, PathFinder};
-use super::sinc::{Kernel, interpolate};
+use super::sinc::Kernel;
 use super::sound::{SAMPLE_HZ, Sound, index_before};
 use super::{TooShort, brent};
 
@@ -35,8 +35,8 @@ const FIRST_DEPTH: usize = 30;
 const DEPTH: usize = 70;
 /// Above this frequency, in Hz, the interpolation uses all lags there are.
 const DEEP_HZ: f64 = 0.3 * SAMPLE_HZ;
-/// Gaps below this lag may be searched with all lags: the period at `DEEP_HZ`, rounded, plus one.
-const DEEP_GAPS: usize = 5;
+/// The gaps, by the lag below them, that a peak above `DEEP_HZ` is searched in: its lag is 2 or 3.
+const DEEP_GAPS: std::ops::RangeInclusive<usize> = 1..=3;
 
 /// A way to see a frame.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -129,6 +129,15 @@ impl PitchTrack {
     }
 }
 
+#[cfg(test)]
+impl PitchTrack {
+    /// A track with one candidate per frame, the first frame at 0.02 s.
+    pub(super) fn of(candidates: Vec<Candidate>) -> Self {
+        let frames = (0..candidates.len()).map(|first| Frame { first, count: 1, intensity: 1.0 }).collect();
+        PitchTrack { first_s: 0.02, frames, candidates }
+    }
+}
+
 /// Whether a candidate's frequency is a pitch.
 pub(super) fn is_voiced(frequency_hz: f64) -> bool {
     0.0 < frequency_hz && frequency_hz < CEILING_HZ
@@ -141,8 +150,9 @@ pub(super) struct PitchTracker {
     window: Vec<f64>,
     /// By lag, what makes an autocorrelation that of the signal without the window.
     correction: Vec<f64>,
+    first_kernel: Kernel,
     kernel: Kernel,
-    /// Kernels of all lags there are for the gap between lag `i` and the next.
+    /// Kernels of all lags there are, for `DEEP_GAPS`.
     deep: Vec<Kernel>,
     /// Normalised autocorrelation of a frame from lag -319 to 319.
     lags: Vec<f64>,
@@ -169,8 +179,9 @@ impl Default for PitchTracker {
             autocorrelation,
             window,
             correction,
+            first_kernel: Kernel::new(FIRST_DEPTH),
             kernel: Kernel::new(DEPTH),
-            deep: (0..DEEP_GAPS).map(|lag| Kernel::new(MAX_LAG - lag)).collect(),
+            deep: DEEP_GAPS.map(|lag| Kernel::new(MAX_LAG - lag)).collect(),
             lags: vec![0.0; 2 * MAX_LAG + 1],
             peaks: Vec::with_capacity(MAX_CANDIDATE_LAG),
             path: PathFinder::default(),
@@ -253,7 +264,8 @@ impl PitchTracker {
     fn keep_strongest(&mut self) {
         let weight = |peak: &Peak| {
             let position = MAX_LAG as f64 + SAMPLE_HZ / peak.estimate_hz;
-            let strength = folded(interpolate(&self.lags, position, FIRST_DEPTH));
+            let gap = self.first_kernel.between(&self.lags, position as usize);
+            let strength = folded(gap.at(position.fract()));
             strength - path::OCTAVE_COST * (FLOOR_HZ / peak.estimate_hz).log2()
         };
         let places = MAX_CANDIDATES - 1;
@@ -272,7 +284,7 @@ impl PitchTracker {
     /// The maximum of the interpolated autocorrelation within one lag of a peak.
     fn refine(&self, peak: Peak) -> Candidate {
         let gap = |lag: usize| {
-            let deep = self.deep.get(lag).filter(|_| peak.estimate_hz > DEEP_HZ);
+            let deep = self.deep.get(lag - DEEP_GAPS.start()).filter(|_| peak.estimate_hz > DEEP_HZ);
             deep.unwrap_or(&self.kernel).between(&self.lags, MAX_LAG + lag)
         };
         let (below, above) = (gap(peak.lag - 1), gap(peak.lag));
@@ -289,4 +301,78 @@ impl PitchTracker {
 /// An interpolated correlation can exceed 1.
 fn folded(strength: f64) -> f64 {
     if strength > 1.0 { 1.0 / strength } else { strength }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Candidates of a frame by the definition: sums of products, every lag in turn.
+    fn naive_peaks(samples: &[i16], time_s: f64) -> Vec<(usize, f64)> {
+        let right = ((time_s - 0.5 / 16_000.0) * 16_000.0).floor() as usize + 1;
+        let near = &samples[right.saturating_sub(213)..(right + 213).min(samples.len())];
+        let mean = near.iter().map(|sample| f64::from(*sample)).sum::<f64>() / 426.0;
+        let window = |k: usize| 0.5 - 0.5 * (2.0 * PI * (k + 1) as f64 / 639.0).cos();
+        let frame: Vec<f64> =
+            (0..638).map(|k| (f64::from(samples[right - 319 + k]) - mean) * window(k)).collect();
+        let products =
+            |lag: usize| (lag..638).map(|k| frame[k] * frame[k - lag]).sum::<f64>() / products_0(&frame);
+        let of_window = |lag: usize| (lag..638).map(|k| window(k) * window(k - lag)).sum::<f64>();
+        let r: Vec<f64> = (0..=214).map(|lag| products(lag) * of_window(0) / of_window(lag)).collect();
+        let is_peak = |lag: &usize| r[*lag] > 0.225 && r[*lag] > r[lag - 1] && r[*lag] >= r[lag + 1];
+        (2..214).filter(is_peak).map(|lag| (lag, r[lag])).collect()
+    }
+
+    fn products_0(frame: &[f64]) -> f64 {
+        frame.iter().map(|value| value * value).sum()
+    }
+
+    proptest! {
+        #[test]
+        fn candidates_are_near_the_peaks_of_the_definition(
+            samples in prop::collection::vec(-9_000..9_000i16, 640..900),
+            smoothing in 5..40usize,
+        ) {
+            let samples: Vec<i16> = samples
+                .windows(smoothing)
+                .map(|some| (some.iter().map(|it| i32::from(*it)).sum::<i32>() / smoothing as i32) as i16)
+                .collect();
+            let mut sound = Sound::default();
+            sound.load(&samples);
+            let mut track = PitchTrack::default();
+            if PitchTracker::default().track(&sound, &mut track).is_err() {
+                prop_assert!(samples.len() < 640);
+                return Ok(());
+            }
+            for frame in 0..track.len() {
+                let mut ours: Vec<Candidate> = track.candidates(frame).to_vec();
+                ours.retain(|candidate| candidate.frequency_hz > 0.0);
+                ours.sort_by(|a, b| b.frequency_hz.total_cmp(&a.frequency_hz));
+                let expected = naive_peaks(&samples, track.time_s(frame));
+                prop_assert_eq!(ours.len(), expected.len().min(14));
+                if expected.len() > 14 {
+                    continue;
+                }
+                for (ours, (lag, value)) in ours.iter().zip(expected) {
+                    prop_assert!((16_000.0 / ours.frequency_hz - lag as f64).abs() <= 1.0);
+                    prop_assert!(ours.strength > if value > 1.0 { 0.5 } else { value - 1e-9 });
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn pitch_between_frames() {
+        let voiced = |frequency_hz| Candidate { frequency_hz, strength: 0.9 };
+        let track = PitchTrack::of(vec![voiced(100.0), voiced(110.0), Candidate::default(), voiced(601.0)]);
+        let at = |time_s: f64| track.hz_at(time_s).map(|hz| (hz * 1e6).round() / 1e6);
+        assert_eq!(at(0.0225), Some(102.5));
+        assert_eq!(at(0.0275), Some(107.5));
+        assert_eq!(at(0.0175), Some(100.0));
+        assert_eq!(at(0.0325), Some(110.0));
+        assert_eq!([0.01, 0.0375, 0.05, 0.9, f64::INFINITY].map(at), [None; 5]);
+        assert_eq!(track.mean_hz(), Some(105.0));
+    }
 }

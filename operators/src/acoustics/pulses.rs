@@ -193,3 +193,45 @@ fn dot(a: &[f64], b: &[f64]) -> f64 {
     }
     sums.iter().sum::<f64>() + a_rest.iter().zip(b_rest).map(|(a, b)| a * b).sum::<f64>()
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn correlation_equals_the_sums_of_pairs(
+            samples in prop::collection::vec(any::<i16>(), 1..200),
+            from in -50..220i64,
+            length in 0..60i64,
+            moved in -80..250i64,
+        ) {
+            let mut sound = Sound::default();
+            sound.load(&samples);
+            let at = |index: i64| usize::try_from(index).ok().and_then(|i| samples.get(i)).map(|it| f64::from(*it));
+            let pairs: Vec<(f64, f64)> =
+                (0..length).filter_map(|i| at(from + i).zip(at(moved + i))).collect();
+            let product: f64 = pairs.iter().map(|(a, b)| a * b).sum();
+            let energies: (f64, f64) =
+                (pairs.iter().map(|pair| pair.0 * pair.0).sum(), pairs.iter().map(|pair| pair.1 * pair.1).sum());
+            let expected = if product == 0.0 { 0.0 } else { product / (energies.0 * energies.1).sqrt() };
+            let pitch = PitchTrack::default();
+            let finder = Finder { sound: &sound, pitch: &pitch, peak: 1.0 };
+            prop_assert_eq!(finder.correlation((from, from + length), moved), expected);
+            let peak = pairs.iter().fold(0.0, |peak, pair| f64::max(peak, pair.1.abs()));
+            prop_assert_eq!(finder.peak_of((from, from + length), moved), peak);
+        }
+    }
+
+    #[test]
+    fn of_equal_extrema_the_maximum_is_taken() {
+        let mut samples = vec![0; 1_600];
+        (samples[400], samples[420], samples[440]) = (-9, 9, 9);
+        let mut sound = Sound::default();
+        sound.load(&samples);
+        let finder = Finder { sound: &sound, pitch: &PitchTrack::default(), peak: 9.0 };
+        assert_eq!(finder.extremum(0.02, 0.03), time_of(420.0));
+    }
+}

@@ -7,7 +7,8 @@
 use std::f64::consts::PI;
 
 /// Coefficients of even (and of odd) powers. A weight has no faster part than half the sampling rate, and its
-/// Chebyshev series falls like (π/4)^n / n!: below 1e-15 after sixteen.
+/// Chebyshev series falls like (π/4)^n / n!: below 1e-15 after sixteen. Powers cost some digits again: for
+/// samples up to 1 the result is within 1e-11 of the definition.
 const HALF: usize = 8;
 const TERMS: usize = 2 * HALF;
 /// Points at which a weight is sampled for its series.
@@ -38,7 +39,8 @@ impl Polynomial {
 
 impl Kernel {
     pub(super) fn new(depth: usize) -> Self {
-        Kernel { weights: (0..depth).map(|k| polynomial(|t| weight(t, k, depth))).collect() }
+        let series = Series::new();
+        Kernel { weights: (0..depth).map(|k| series.polynomial(|t| weight(t, k, depth))).collect() }
     }
 
     /// The interpolation between samples `left` and `left + 1`. All samples that it needs must be there;
@@ -64,39 +66,44 @@ fn weight(t: f64, k: usize, depth: usize) -> f64 {
     sinc * (0.5 + 0.5 * (PI * distance / (t + depth as f64)).cos())
 }
 
-/// Interpolation at one place, `depth` samples on either side or as many as there are on both.
-pub(super) fn interpolate(samples: &[f64], position: f64, depth: usize) -> f64 {
-    let left = position.floor();
-    let t = position - left;
-    let (below, above) = samples.split_at((left as usize + 1).min(samples.len()));
-    let depth = depth.min(below.len()).min(above.len());
-    let sides = below.iter().rev().zip(above).take(depth).enumerate();
-    sides.map(|(k, (below, above))| below * weight(t, k, depth) + above * weight(1.0 - t, k, depth)).sum()
+/// Makes polynomials of smooth functions on [0, 1]: their Chebyshev series, rearranged by powers.
+struct Series {
+    nodes: [f64; NODES],
+    /// At each node, what its value adds to the coefficient of each power.
+    powers: [[f64; TERMS]; NODES],
 }
 
-/// A smooth function on [0, 1] as a polynomial: its Chebyshev series, rearranged by powers.
-fn polynomial(f: impl Fn(f64) -> f64) -> Polynomial {
-    let angles: Vec<f64> = (0..NODES).map(|i| PI * (i as f64 + 0.5) / NODES as f64).collect();
-    let mut powers = [0.0; TERMS];
-    // T(n) by powers, from T(n - 1) and T(n - 2).
-    let (mut last, mut chebyshev) = ([0.0; TERMS], [0.0; TERMS]);
-    chebyshev[0] = 1.0;
-    for n in 0..TERMS {
-        let sum: f64 = angles.iter().map(|a| f(0.5 + 0.5 * a.cos()) * (n as f64 * a).cos()).sum();
-        let coefficient = sum * if n == 0 { 1.0 } else { 2.0 } / NODES as f64;
-        powers.iter_mut().zip(chebyshev).for_each(|(power, c)| *power += coefficient * c);
-        let mut next = [0.0; TERMS];
-        for power in 0..TERMS {
-            let shifted = if power == 0 { 0.0 } else { chebyshev[power - 1] };
-            next[power] = if n == 0 { shifted } else { 2.0 * shifted - last[power] };
+impl Series {
+    fn new() -> Self {
+        let angles: [f64; NODES] = std::array::from_fn(|i| PI * (i as f64 + 0.5) / NODES as f64);
+        let mut powers = [[0.0; TERMS]; NODES];
+        // Chebyshev polynomials by powers: T(n + 1) = 2u T(n) - T(n - 1), from T(1) = u T(0).
+        let (mut last, mut chebyshev) = ([0.0; TERMS], [0.0; TERMS]);
+        chebyshev[0] = 1.0;
+        for n in 0..TERMS {
+            let scale = if n == 0 { 1.0 } else { 2.0 } / NODES as f64;
+            for (angle, powers) in angles.iter().zip(&mut powers) {
+                let value = scale * (n as f64 * angle).cos();
+                powers.iter_mut().zip(chebyshev).for_each(|(power, c)| *power += value * c);
+            }
+            let factor = if n == 0 { 1.0 } else { 2.0 };
+            let shifted = |power: usize| if power == 0 { 0.0 } else { factor * chebyshev[power - 1] };
+            (last, chebyshev) = (chebyshev, std::array::from_fn(|power| shifted(power) - last[power]));
         }
-        (last, chebyshev) = (chebyshev, next);
+        Series { nodes: angles.map(|angle| 0.5 + 0.5 * angle.cos()), powers }
     }
-    let mut result = Polynomial::default();
-    for i in 0..HALF {
-        (result.even[i], result.odd[i]) = (powers[2 * i], powers[2 * i + 1]);
+
+    fn polynomial(&self, f: impl Fn(f64) -> f64) -> Polynomial {
+        let mut sum = Polynomial::default();
+        for (node, powers) in self.nodes.iter().zip(&self.powers) {
+            let value = f(*node);
+            for i in 0..HALF {
+                sum.even[i] += value * powers[2 * i];
+                sum.odd[i] += value * powers[2 * i + 1];
+            }
+        }
+        sum
     }
-    result
 }
 
 #[cfg(test)]
@@ -105,22 +112,41 @@ mod tests {
 
     use super::*;
 
+    /// The definition: `depth` samples on either side, those missing on one side taking their partners along.
+    fn interpolate(samples: &[f64], position: f64, depth: usize) -> f64 {
+        let left = position.floor() as usize;
+        let t = position - left as f64;
+        let depth = depth.min(left + 1).min(samples.len() - left - 1);
+        (0..depth)
+            .map(|k| {
+                samples[left - k] * weight(t, k, depth) + samples[left + 1 + k] * weight(1.0 - t, k, depth)
+            })
+            .sum()
+    }
+
     proptest! {
         #[test]
         fn polynomials_equal_the_definition(
             samples in prop::collection::vec(-1.0..1.0f64, 200),
             depth in 1..=70usize,
-            left in 70..=120usize,
+            left in 69..=129usize,
             t in 0.0..1.0f64,
         ) {
             let fast = Kernel::new(depth).between(&samples, left).at(t);
             let direct = interpolate(&samples, left as f64 + t, depth);
-            prop_assert!((fast - direct).abs() < 1e-12, "{} {}", fast, direct);
+            prop_assert!((fast - direct).abs() < 1e-11, "{} {}", fast, direct);
         }
 
         #[test]
-        fn goes_through_the_samples(samples in prop::collection::vec(-1.0..1.0f64, 150), left in 0..149usize) {
-            prop_assert!((interpolate(&samples, left as f64, 30) - samples[left]).abs() < 1e-14);
+        fn goes_through_the_samples(samples in prop::collection::vec(-1.0..1.0f64, 90), left in 29..59usize) {
+            let gap = Kernel::new(30).between(&samples, left);
+            prop_assert!((gap.at(0.0) - samples[left]).abs() < 1e-11);
+            prop_assert!((gap.at(1.0) - samples[left + 1]).abs() < 1e-11);
+        }
+
+        #[test]
+        fn missing_samples_count_as_zero(samples in prop::collection::vec(-1.0..1.0f64, 0..9), left in 0..20usize) {
+            prop_assert!(Kernel::new(70).between(&samples, left).at(0.5).is_finite());
         }
     }
 }

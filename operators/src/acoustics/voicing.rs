@@ -102,3 +102,63 @@ impl Voice<'_> {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::acoustics::{Candidate, PitchTrack, Sound};
+
+    /// Frames of 200 Hz at 0.02, 0.03, ... s with these strengths, over a sound of 10 s.
+    fn with_voice<T>(strengths: &[f64], test: impl FnOnce(&Voice<'_>) -> T) -> T {
+        let candidates =
+            strengths.iter().map(|strength| Candidate { frequency_hz: 200.0, strength: *strength });
+        let pitch = PitchTrack::of(candidates.collect());
+        let mut sound = Sound::default();
+        sound.load(&[0; 160_000]);
+        test(&Voice { sound: &sound, pitch: &pitch, pulses: &[] })
+    }
+
+    #[test]
+    fn thresholds_and_edges_are_inclusive() {
+        let mut strengths = vec![0.45; 100];
+        let window = |voice: &Voice<'_>| WindowVoice::of(voice, 0.0, (0.02, 1.01));
+        let all = with_voice(&strengths, window);
+        assert!(all.f0_valid && all.f0_mean_hz == Some(200.0) && all.perturbation.is_none());
+        strengths[50] = 0.449_999_9;
+        let without_one = with_voice(&strengths, window);
+        assert!(!without_one.f0_valid && without_one.f0_mean_hz.is_none());
+        assert!((without_one.coverage_s - 0.99).abs() < 1e-12);
+    }
+
+    #[test]
+    fn islands_shorter_than_a_fifth_of_a_second_are_not_enough() {
+        let of_length = |voiced: usize| -> Vec<f64> {
+            (0..400).map(|i| if i % (voiced + 1) == 0 { 0.0 } else { 0.9 }).collect()
+        };
+        let is_valid = |voice: &Voice<'_>| WindowVoice::of(voice, 0.0, (0.0, 9.0)).f0_valid;
+        assert!(with_voice(&of_length(20), is_valid));
+        assert!(!with_voice(&of_length(19), is_valid));
+    }
+
+    proptest! {
+        #[test]
+        fn islands_are_the_runs_of_voiced_frames(strengths in prop::collection::vec(0.0..0.9f64, 0..60)) {
+            let islands = with_voice(&strengths, |voice| voice.islands(1e9, (1e9 - 1.0, 1e9 + 9.0)));
+            let runs = strengths.chunk_by(|a, b| (*a >= 0.45) == (*b >= 0.45));
+            let mut lengths: Vec<usize> = runs.filter(|run| run[0] >= 0.45).map(<[f64]>::len).collect();
+            lengths.sort_unstable_by(|a, b| b.cmp(a));
+            let ours: Vec<usize> =
+                islands.iter().map(|island| (island.duration_s * 100.0).round() as usize).collect();
+            prop_assert_eq!(ours, lengths);
+            for island in &islands {
+                prop_assert!((island.end_s - island.start_s - island.duration_s).abs() < 1e-6);
+            }
+            let in_order = |pair: &[Island]| {
+                pair[0].duration_s > pair[1].duration_s || pair[0].start_s < pair[1].start_s
+            };
+            prop_assert!(islands.windows(2).all(in_order));
+        }
+    }
+}

@@ -83,7 +83,7 @@ impl Kind {
     /// The normal form of a value.
     pub(super) fn check(&self, value: Value) -> Result<Value, Fault> {
         match self {
-            Kind::Bool => value.is_boolean().then_some(value).ok_or(Reason::NotA("a boolean").into()),
+            Kind::Bool => value.is_boolean().then_some(value).ok_or(Reason::NotA("a boolean")),
             Kind::Int(bounds) => whole(&value).ok_or(Reason::NotA("a whole number")).and_then(|whole| {
                 let in_bounds = whole.as_f64().is_some_and(|value| bounds.hold(value));
                 in_bounds.then_some(whole).ok_or(Reason::Range)
@@ -91,7 +91,7 @@ impl Kind {
             Kind::Number(bounds) => double(&value)
                 .ok_or(Reason::NotA("a number"))
                 .and_then(|number| bounds.hold(number).then(|| Value::from(number)).ok_or(Reason::Range)),
-            Kind::Text => text(value, "a text", |text| Some(text)),
+            Kind::Text => text(value, "a text", Some),
             Kind::OneOf(words) => {
                 text(value, "one of its words", |text| words.contains(&text.as_str()).then_some(text))
             }

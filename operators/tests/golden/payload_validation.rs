@@ -1,6 +1,7 @@
 //! Interface payloads: what is accepted, where a refusal points, and the normal form.
 
 use lsie_schemas::payload::{Model, Reason, Violation};
+use lsie_schemas::record::PhysiologicalChunk;
 use serde_json::Value;
 
 use crate::read::{Case, assert_committed, cases};
@@ -84,6 +85,20 @@ fn golden_payload_validation_decisions() {
         assert!(ours.is_err() || !expected.accepted_only_by_coercion, "{name}");
     }
     assert_committed(departures == [25, 1, 0], &format!("departures {departures:?}"));
+}
+
+/// The decoder of chunk records decides as their model does.
+#[test]
+fn golden_payload_validation_of_chunk_records() {
+    for case in cases("payload_validation", 315) {
+        let input: Input = case.input();
+        if input.model == "PhysiologicalChunkEvent" {
+            let text =
+                input.json_text.or(input.payload.map(|payload| payload.to_string())).unwrap_or_default();
+            let decoded = PhysiologicalChunk::read_event(text.as_bytes());
+            assert_eq!(decoded.is_ok(), read(&case).1.is_ok(), "{}: {decoded:?}", case.name);
+        }
+    }
 }
 
 /// Ours is the place of the original's first error, or lies within it where the original blames a whole list.

@@ -5,10 +5,12 @@ use std::sync::Arc;
 
 use crossbeam_channel::Sender;
 use differential_dataflow::AsCollection;
-use lsie_operators::align::{Align, Aligned, Arrived, Class, Limits, classified};
+use lsie_operators::align::{Align, Aligned, Arrived, Class, Classified, Limits, classified};
+use lsie_operators::attribution::link::LedgerRow;
 use lsie_operators::logic::Logic;
 use lsie_operators::measure::{Fact, Input, Measure};
 use lsie_operators::posterior::RewardSum;
+use lsie_operators::telemetry::{Telemetry, Told};
 use lsie_schemas::codec;
 use lsie_schemas::log::LogRecord;
 use lsie_schemas::record::{DeadLetter, ExperimentRecord, Record};
@@ -23,6 +25,7 @@ use timely::dataflow::{Scope, StreamVec};
 use crate::adapter::{Time, at_their_time, per_epoch};
 use crate::commit::{self, Epoch, Written};
 use crate::ingest::{self, Inbox, Ingested, Shared};
+use crate::ledger::{self, Ledger};
 use crate::pool::{Faced, Pool, measure_faces};
 use crate::select::{self, AdminOrder, Select};
 use crate::view::{self, Rows, SessionFact};
@@ -65,6 +68,10 @@ pub fn build(scope: Scope<'_, Time>, parts: Parts) {
     let facts = per_epoch(reactions, Pipeline, "measure", move |epoch, inputs, out| {
         measure.on_epoch(epoch, inputs, out);
     });
+    let mut telemetry = Telemetry::new(limits.max_wait_ms);
+    let told = per_epoch(aligned.clone(), Pipeline, "telemetry", move |epoch, words, out| {
+        telemetry.on_epoch(epoch, words, out);
+    });
 
     // Arms, by experiment: selection learns from earlier epochs through one feedback edge.
     let (handle, learned) = scope.feedback(1);
@@ -78,7 +85,8 @@ pub fn build(scope: Scope<'_, Time>, parts: Parts) {
     // Views: differential collections over facts.
     let decisions = rows(decisions);
     let evaluated = view::evaluated(rows(facts.clone().flat_map(said)), decisions.clone());
-    let encounters = view::encounters(rows(facts.clone().flat_map(measured)), evaluated.clone());
+    let measured = rows(facts.clone().flat_map(measured));
+    let encounters = view::encounters(measured.clone(), evaluated.clone());
     let rewards = view::rewards(encounters.clone());
     let rewarded = at_their_time(rewards.clone().inner).map(|((experiment, arm), (sum, n))| {
         select::Input::Reward { experiment, arm, sum: RewardSum { sum, n } }
@@ -86,15 +94,36 @@ pub fn build(scope: Scope<'_, Time>, parts: Parts) {
     let administered = admin.clone().map(|(order, _, record)| select::Input::Admin { order, record });
     rewarded.concat(administered).connect_loop(handle);
 
+    // The ledger, by session: what an encounter may be credited with comes days after it.
+    let credited = view::ledger_events(measured, evaluated.clone(), decisions.clone());
+    let credited = at_their_time(credited.inner).map(|(event, _)| ledger::Input::Event(Box::new(event)));
+    let worker = scope.worker().index() as u64;
+    let ledger_ticks = ticks.clone().map(move |_| ledger::Input::Tick(worker));
+    let heard = credited.concat(told.clone().flat_map(outcome)).concat(ledger_ticks);
+    let mut ledger = Ledger::default();
+    let ledgered =
+        per_epoch(heard, Exchange::new(ledger::Input::route), "ledger", move |epoch, heard, out| {
+            ledger.on_epoch(epoch, heard, out);
+        });
+
     let arms = view::arms(rows(admin).map(|change| (change.2.experiment().to_string(), change)), rewards);
     let decided = decisions
         .clone()
         .map(|row| (row.session_id, SessionFact::Decided(row.selected_arm_id, row.expected_greeting)));
     let sessions = view::sessions(rows(aligned.clone().flat_map(session_fact)).concat(decided));
-    let classes = aligned.clone().flat_map(aligned_class).concat(faced.clone().flat_map(faced_class));
+    let classes = aligned
+        .clone()
+        .flat_map(aligned_class)
+        .concat(faced.clone().flat_map(faced_class))
+        .concat(told.clone().flat_map(told_class))
+        .concat(ledgered.clone().flat_map(ledgered_class));
     let classes = view::record_classes(rows(classes));
-    let dead =
-        aligned.flat_map(aligned_dead).concat(faced.clone().flat_map(faced_dead)).map(DeadLetterRow::from);
+    let dead = aligned
+        .flat_map(aligned_dead)
+        .concat(faced.clone().flat_map(faced_dead))
+        .concat(told.clone().flat_map(told_dead))
+        .concat(ledgered.clone().flat_map(ledgered_dead))
+        .map(DeadLetterRow::from);
 
     // Rows out: everything of an epoch to one committing writer.
     let written = ticks
@@ -107,6 +136,8 @@ pub fn build(scope: Scope<'_, Time>, parts: Parts) {
         .concat(changes(classes))
         .concat(changes(rows(dead)))
         .concat(changes(rows(faced.flat_map(face_row))))
+        .concat(told_changes(told))
+        .concat(ledger_changes(ledgered))
         .concat(fact_changes(facts));
     commit::gather(written, epochs);
 }
@@ -177,7 +208,7 @@ fn face_row(faced: Faced) -> Option<lsie_schemas::row::FaceRow> {
     }
 }
 
-fn faced_class(faced: Faced) -> Option<lsie_operators::align::Classified> {
+fn faced_class(faced: Faced) -> Option<Classified> {
     match faced {
         Faced::Classified(class) => Some(class),
         _ => None,
@@ -191,7 +222,7 @@ fn faced_dead(faced: Faced) -> Option<DeadLetter> {
     }
 }
 
-fn aligned_class(word: Aligned) -> Option<lsie_operators::align::Classified> {
+fn aligned_class(word: Aligned) -> Option<Classified> {
     match word {
         Aligned::Classified(class) => Some(class),
         _ => None,
@@ -226,6 +257,41 @@ fn session_fact(word: Aligned) -> Option<(uuid::Uuid, SessionFact)> {
     }
 }
 
+fn outcome(told: Told) -> Option<ledger::Input> {
+    match told {
+        Told::Outcome(outcome, letter) => Some(ledger::Input::Outcome(outcome, letter)),
+        _ => None,
+    }
+}
+
+fn told_class(told: Told) -> Option<Classified> {
+    match told {
+        Told::Classified(classified) => Some(classified),
+        _ => None,
+    }
+}
+
+fn told_dead(told: Told) -> Option<DeadLetter> {
+    match told {
+        Told::Dead(letter) => Some(letter),
+        _ => None,
+    }
+}
+
+fn ledgered_class(output: ledger::Output) -> Option<Classified> {
+    match output {
+        ledger::Output::Classified(classified) => Some(classified),
+        _ => None,
+    }
+}
+
+fn ledgered_dead(output: ledger::Output) -> Option<DeadLetter> {
+    match output {
+        ledger::Output::Dead(letter) => Some(letter),
+        _ => None,
+    }
+}
+
 fn measured(fact: Fact) -> Option<(view::StimulusKey, lsie_operators::measure::Measured)> {
     match fact {
         Fact::Measured(session, action, measured) => Some(((session, action), measured)),
@@ -251,6 +317,36 @@ fn rows<'scope, D: Clone + 'static>(stream: StreamVec<'scope, Time, D>) -> Rows<
 /// A collection of rows as changes of its table.
 fn changes<'scope, R: TableRow + Clone + 'static>(rows: Rows<'scope, R>) -> StreamVec<'scope, Time, Written> {
     rows.inner.map(|(row, epoch, diff)| Written::Change(change(&row, LogTime(epoch), diff as i64)))
+}
+
+fn told_changes<'scope>(told: StreamVec<'scope, Time, Told>) -> StreamVec<'scope, Time, Written> {
+    per_epoch(told, Pipeline, "told", |epoch, told, out| {
+        out.extend(told.iter().filter_map(|told| {
+            let change = match told {
+                Told::Physiology(row) => change(row, epoch, 1),
+                Told::Comodulation(row) => change(row, epoch, 1),
+                Told::Event(row, diff) => change(row, epoch, *diff),
+                Told::Outcome(..) | Told::Classified(_) | Told::Dead(_) => return None,
+            };
+            Some(Written::Change(change))
+        }));
+    })
+}
+
+fn ledger_changes<'scope>(
+    ledgered: StreamVec<'scope, Time, ledger::Output>,
+) -> StreamVec<'scope, Time, Written> {
+    per_epoch(ledgered, Pipeline, "ledgered", |epoch, ledgered, out| {
+        out.extend(ledgered.iter().filter_map(|output| {
+            let ledger::Output::Change(row, diff) = output else { return None };
+            Some(Written::Change(match &**row {
+                LedgerRow::Event(row) => change(row, epoch, *diff),
+                LedgerRow::Outcome(row) => change(row, epoch, *diff),
+                LedgerRow::Link(row) => change(row, epoch, *diff),
+                LedgerRow::Score(row) => change(row, epoch, *diff),
+            }))
+        }));
+    })
 }
 
 fn fact_changes<'scope>(facts: StreamVec<'scope, Time, Fact>) -> StreamVec<'scope, Time, Written> {

@@ -20,7 +20,15 @@ use uuid::Uuid;
 use crate::adapter::Time;
 
 /// The topics the engine has operators for.
-pub const INPUTS: [Topic; 4] = [Topic::Control, Topic::Experiments, Topic::AvAudio, Topic::AvVideo];
+pub const INPUTS: [Topic; 7] = [
+    Topic::Control,
+    Topic::Experiments,
+    Topic::Physio,
+    Topic::Events,
+    Topic::Outcomes,
+    Topic::AvAudio,
+    Topic::AvVideo,
+];
 
 /// Epochs that may be released and not yet committed; empty ones count no bytes.
 const MAX_EPOCHS_IN_FLIGHT: usize = 1_024;

@@ -13,6 +13,7 @@ pub mod epochs;
 pub mod faces;
 pub mod graph;
 pub mod ingest;
+pub mod ledger;
 pub mod pool;
 pub mod select;
 mod view;

@@ -6,12 +6,14 @@ use crate::adapter::Time;
 
 mod arms;
 mod encounters;
+mod ledger;
 mod record_classes;
 mod sessions;
 mod transcripts;
 
 pub(crate) use arms::arms;
 pub(crate) use encounters::{StimulusKey, encounters, evaluated, rewards};
+pub(crate) use ledger::ledger_events;
 pub(crate) use record_classes::record_classes;
 pub(crate) use sessions::{SessionFact, sessions};
 pub(crate) use transcripts::{evaluations, transcripts};

@@ -120,6 +120,16 @@ impl ActionCombos {
         }
     }
 
+    /// Time and identity of an event in this session.
+    pub fn member(&self, event: &LiveEvent) -> Member {
+        Member::of(event, &self.watched_account)
+    }
+
+    /// Whether an event of this time and identity is there already.
+    pub fn knows(&self, member: &Member) -> bool {
+        self.events.contains_key(member)
+    }
+
     /// Members of the group that opens with `start`.
     fn group<'a>(&'a self, start: &'a Member) -> impl Iterator<Item = &'a Member> {
         let limit = start.limit();
@@ -212,7 +222,7 @@ impl Logic for ActionCombos {
             match record {
                 ComboRecord::End => self.is_ended = true,
                 ComboRecord::Event(event) => {
-                    let member = Member::of(&event, &self.watched_account);
+                    let member = self.member(&event);
                     if !self.events.contains_key(&member) {
                         // Of several in one epoch the least value, so that their order does not matter.
                         let value: &mut Option<i64> = new.entry(member).or_insert(event.gift_value);

@@ -161,6 +161,9 @@ pub enum Aligned {
         /// The operator's note.
         note: Option<String>,
     },
+    /// A chunk, event or outcome of a session that has begun. It brings its own time: it takes no part in the
+    /// closing of segments, and has no class yet.
+    Telemetry(std::sync::Arc<Arrived>),
     /// What was said in answer to a stimulus.
     Said {
         /// The session.
@@ -206,7 +209,8 @@ pub enum Aligned {
 pub struct Align {
     limits: Limits,
     sessions: BTreeMap<Uuid, Session>,
-    ended: BTreeSet<Uuid>,
+    /// Sessions that have ended, and at which epoch.
+    ended: BTreeMap<Uuid, LogTime>,
     /// Records whose session is not known yet: topics are fetched at their own pace, so media can overtake
     /// the start record by an epoch or two.
     waiting: BTreeMap<Uuid, Vec<(LogTime, Arrived)>>,
@@ -226,7 +230,7 @@ struct Wanted {
 #[derive(Debug, Serialize, Deserialize)]
 pub struct AlignSnapshot {
     sessions: BTreeMap<Uuid, Session>,
-    ended: BTreeSet<Uuid>,
+    ended: BTreeMap<Uuid, LogTime>,
     wanted: Wanted,
 }
 
@@ -251,7 +255,7 @@ impl Logic for Align {
         }
         for id in over {
             self.sessions.remove(&id);
-            self.ended.insert(id);
+            self.ended.insert(id, epoch);
         }
         self.file_unknown(epoch, out);
     }
@@ -308,7 +312,7 @@ impl Align {
         Align {
             limits,
             sessions: BTreeMap::new(),
-            ended: BTreeSet::new(),
+            ended: BTreeMap::new(),
             waiting: BTreeMap::new(),
             wanted: Wanted::default(),
         }
@@ -336,8 +340,8 @@ impl Align {
             return out.push(Aligned::Experiment { order, at: arrived.raw.log_time, record });
         }
         let Some(id) = arrived.record.session() else { return };
-        if self.ended.contains(&id) {
-            return late(&arrived.raw, "session_ended", out);
+        if let Some(at) = self.ended.get(&id) {
+            return self.take_after_end(*at, epoch, arrived, out);
         }
         match (self.sessions.get_mut(&id), &arrived.record) {
             (Some(_), Record::Control(Control::Start(_))) => {
@@ -355,6 +359,19 @@ impl Align {
                 self.sessions.insert(id, session);
             }
             (None, _) => self.waiting.entry(id).or_default().push((epoch, arrived)),
+        }
+    }
+
+    /// Outcomes may come days after their session; events until `max_wait` after its end.
+    fn take_after_end(&self, at: LogTime, epoch: LogTime, arrived: Arrived, out: &mut Vec<Aligned>) {
+        let awaited = match &arrived.record {
+            Record::Outcome(_) => true,
+            Record::Event(_) => epoch < at.plus_ms(self.limits.max_wait_ms),
+            _ => false,
+        };
+        match awaited {
+            true => session::pass_telemetry(arrived, &self.limits, out),
+            false => late(&arrived.raw, "session_ended", out),
         }
     }
 

@@ -29,3 +29,4 @@ pub mod runtime;
 pub mod segment_id;
 pub mod select_arm;
 pub mod semantic;
+pub mod telemetry;

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::align::{Aligned, ClosedSegment};
+use crate::attribution::scores::{Au12Metrics, au12_metrics};
 use crate::au12::{self, Calibration};
 use crate::logic::{Logic, pairs};
 use crate::reward::{MEASURE_S, reward};
@@ -43,6 +44,30 @@ pub struct Measured {
     pub n_frames: i64,
     /// Mean bounded AU12 in the baseline window.
     pub baseline: Option<Real>,
+    /// What attribution scores of the reaction.
+    pub lift: Lift,
+}
+
+/// AU12 around a stimulus as attribution scores it (mathematics §13.2).
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Lift {
+    /// P90 less the baseline, 0 or more.
+    pub p90: Option<Real>,
+    /// The largest intensity less the baseline, 0 or more.
+    pub peak: Option<Real>,
+    /// From the stimulus to the first of the largest intensities, ms.
+    pub peak_latency_ms: Option<Real>,
+}
+
+impl Lift {
+    fn of(metrics: &Au12Metrics) -> Lift {
+        let real = |value: Option<f64>| value.and_then(Real::finite);
+        Lift {
+            p90: real(metrics.lift_p90),
+            peak: real(metrics.lift_peak),
+            peak_latency_ms: real(metrics.peak_latency_ms),
+        }
+    }
 }
 
 /// What was said in answer to a stimulus, and where that stands.
@@ -131,6 +156,7 @@ fn rank(word: &Aligned) -> (Uuid, u8, i64, Uuid) {
         Aligned::Started { .. }
         | Aligned::Experiment { .. }
         | Aligned::Frame(_)
+        | Aligned::Telemetry(_)
         | Aligned::Classified(_)
         | Aligned::Dead(_) => (none, 6, 0, none),
     }
@@ -165,6 +191,7 @@ impl Measure {
             Aligned::Started { .. }
             | Aligned::Experiment { .. }
             | Aligned::Frame(_)
+            | Aligned::Telemetry(_)
             | Aligned::Classified(_)
             | Aligned::Dead(_) => {}
         }
@@ -330,6 +357,7 @@ impl Reaction {
                 p90: Real(result.p90_intensity),
                 n_frames: result.n_frames_in_window as i64,
                 baseline: result.au12_baseline_pre.and_then(Real::finite),
+                lift: Lift::of(&au12_metrics(&series, at.seconds())),
             };
             out.push(Fact::Measured(session, action, measured));
         }

@@ -5,3 +5,4 @@ pub mod harness;
 pub mod oracle;
 pub mod sessions;
 pub mod tables;
+pub mod telemetry;

@@ -8,11 +8,15 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use lsie_connectors::feed::{Pace, session_id};
 use lsie_dataflow::Run;
 use lsie_schemas::LogTime;
-use lsie_schemas::row::{Au12Row, EncounterRow, FaceRow, SegmentRow, SessionRow};
+use lsie_schemas::row::{
+    AttributionScoreRow, Au12Row, EncounterRow, EventOutcomeLinkRow, EventRow, FaceRow, PhysiologyRow,
+    SegmentRow, SessionRow,
+};
 use lsie_sinks::MemoryStore;
 use lsie_tests::harness::{Settings, TopicSet, assert_law_4, assert_same};
 use lsie_tests::sessions::{RECORDED_AT, recording, records};
 use lsie_tests::tables::Tables;
+use lsie_tests::telemetry::telemetry;
 
 const KIB: usize = 1 << 10;
 const MIB: usize = 1 << 20;
@@ -30,7 +34,11 @@ fn workers_fetch_sizes_and_budgets_change_nothing() {
             break;
         }
         if partitions.insert(lsie_schemas::topic::partition_of(id.to_string().as_bytes(), 4)) {
-            timelines.push(records(&short, id, RECORDED_AT, timelines.len() as u64 * 4_100));
+            let start_ms = timelines.len() as u64 * 4_100;
+            let mut timeline = records(&short, id, RECORDED_AT, start_ms);
+            timeline.extend(telemetry(id, RECORDED_AT, start_ms));
+            timeline.sort_by_key(|timed| timed.at_ms);
+            timelines.push(timeline);
         }
     }
     set.feed(timelines, Pace::Max);
@@ -55,7 +63,10 @@ fn workers_fetch_sizes_and_budgets_change_nothing() {
 #[test]
 fn a_replay_of_a_live_run_is_the_live_run() {
     let set = TopicSet::live("live", 4);
-    let timeline = records(&recording("short"), session_id("live", 0), now(), 0);
+    let (id, begin) = (session_id("live", 0), now());
+    let mut timeline = records(&recording("short"), id, begin, 0);
+    timeline.extend(telemetry(id, begin, 0));
+    timeline.sort_by_key(|timed| timed.at_ms);
     let ending = Arc::new(AtomicBool::new(false));
     let settings = Settings { workers: 2, pool_threads: 1, ..Settings::WITH_MODELS };
     let live = set.run(settings, Run::Live(ending.clone()), |store| {
@@ -72,6 +83,9 @@ fn a_replay_of_a_live_run_is_the_live_run() {
 
 /// Results that are empty would be equal too.
 fn assert_worth_comparing(tables: &Tables, sessions: usize) {
+    assert!(!tables.rows::<PhysiologyRow>().is_empty() && !tables.rows::<EventRow>().is_empty());
+    assert_eq!(tables.rows::<EventOutcomeLinkRow>().len(), 2 * sessions);
+    assert_eq!(tables.rows::<AttributionScoreRow>().len(), 6 * sessions);
     assert_eq!(tables.rows::<SessionRow>().iter().filter(|row| row.ended_at.is_some()).count(), sessions);
     assert_eq!(tables.rows::<SegmentRow>().len(), 2 * sessions);
     assert_eq!(tables.rows::<EncounterRow>().len(), sessions);

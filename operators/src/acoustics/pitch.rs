@@ -357,7 +357,8 @@ mod tests {
                 }
                 for (ours, (lag, value)) in ours.iter().zip(expected) {
                     prop_assert!((16_000.0 / ours.frequency_hz - lag as f64).abs() <= 1.0);
-                    prop_assert!(ours.strength > if value > 1.0 { 0.5 } else { value - 1e-9 });
+                    let least = if value > 1.0 { 0.5 } else { value - 1e-9 };
+                    prop_assert!(ours.strength > least);
                 }
             }
         }

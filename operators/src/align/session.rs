@@ -92,6 +92,9 @@ impl Session {
                 self.end.get_or_insert(arrived.raw.log_time);
                 classify(&arrived.raw, class, "", out);
             }
+            (Record::Physio(_) | Record::Event(_) | Record::Outcome(_), _) => {
+                pass_telemetry(arrived, limits, out);
+            }
             (_, None) => self.held.push((seen, arrived)),
             (_, Some(anchor)) => self.place(epoch, anchor, (seen, arrived), limits, out),
         }
@@ -205,8 +208,7 @@ impl Session {
                 self.place_stimulus(anchor, &raw, action, note, out);
             }
             Record::Control(Control::Transcript(transcript)) => self.place_transcript(&raw, transcript, out),
-            // Starts, ends, polls and experiments never get here: `take` and `Align` handle them. Physiological
-            // chunks, events and outcomes bring their own time: they are no part of a segment's alignment.
+            // None of these gets here: `take` and `Align` handle them.
             Record::Control(_)
             | Record::Experiment(_)
             | Record::Physio(_)
@@ -411,6 +413,20 @@ impl Session {
         }
         true
     }
+}
+
+/// Passes on what brings its own time, unless that is ahead of the log by more than the guard.
+pub(super) fn pass_telemetry(arrived: Arrived, limits: &Limits, out: &mut Vec<Aligned>) {
+    let at = match &arrived.record {
+        Record::Physio(chunk) => chunk.chunk.window_end_utc,
+        Record::Event(event) => event.timestamp_utc,
+        Record::Outcome(outcome) => outcome.outcome_time_utc,
+        _ => return,
+    };
+    if at > arrived.raw.log_time.plus_ms(limits.future_guard_ms).as_event() {
+        return file(&arrived.raw, Rejection::new("future", "its own time is ahead of the log"), out);
+    }
+    out.push(Aligned::Telemetry(Arc::new(arrived)));
 }
 
 /// Why a media record can have no place.

@@ -1,7 +1,7 @@
 //! The rows of the ledger that one encounter makes before any outcome is known (contracts §10).
 
 use lsie_schemas::record::Outcome;
-use lsie_schemas::row::{AttributionEventRow, AttributionScoreRow, OutcomeEventRow};
+use lsie_schemas::row::{AttributionEventRow, AttributionScoreRow, DecisionRow, OutcomeEventRow};
 use lsie_schemas::table::Json;
 use lsie_schemas::{EventTime, Real, Uuid};
 use serde::{Deserialize, Serialize};
@@ -154,6 +154,24 @@ impl LedgerEvent {
             }
         })
     }
+}
+
+/// The snapshot of a decision as the ledger keeps it (contracts §9); its experiment is the engine's code.
+pub fn decision_snapshot(row: &DecisionRow) -> Json {
+    let parsed = |json: &Json| serde_json::from_str::<Value>(json.as_str()).unwrap_or_default();
+    Json::new(&serde_json::json!({
+        "selection_method": row.selection_method,
+        "selection_time_utc": row.selection_time_utc.canonical(),
+        "experiment_id": row.experiment_id,
+        "policy_version": row.policy_version,
+        "selected_arm_id": row.selected_arm_id,
+        "candidate_arm_ids": row.candidate_arm_ids,
+        "posterior_by_arm": parsed(&row.posterior_by_arm),
+        "sampled_theta_by_arm": parsed(&row.sampled_theta_by_arm),
+        "expected_greeting": row.expected_greeting,
+        "decision_context_hash": row.decision_context_hash,
+        "random_seed": row.random_seed.parse::<u64>().ok(),
+    }))
 }
 
 /// Whether a decision had something to decide between: at least one candidate and one posterior (contracts

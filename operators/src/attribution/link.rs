@@ -164,6 +164,13 @@ impl Linker {
         Linker { horizon, sessions: BTreeMap::new(), listed: BTreeMap::new(), due: BTreeSet::new() }
     }
 
+    /// Whether this outcome is there already.
+    pub fn knows(&self, outcome: &OutcomeEventRow) -> bool {
+        let place = (outcome.outcome_time_utc, outcome.outcome_id);
+        let session = self.sessions.get(&outcome.session_id);
+        session.is_some_and(|session| session.outcomes.contains_key(&place))
+    }
+
     /// All rows of an event as they are now.
     fn rows_of(&self, session: &Session, event: &LedgerEvent, finality: &str, diff: i64, to: &mut Changes) {
         let time = event.row.event_time_utc;

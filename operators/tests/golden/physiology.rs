@@ -227,7 +227,7 @@ fn check_literal(buffer: Buffer, theirs: &Roles, now: EventTime, name: &str) {
             Some(instant_of(&row.source_timestamp_utc)) == last && row.validity_ratio == 0.0
         });
         if last_is_expired && rests_on_last {
-            let kept = buffer.of_role(role).into_iter().filter(|chunk| !is_expired(chunk, now)).next_back();
+            let kept = buffer.of_role(role).into_iter().rfind(|chunk| !is_expired(chunk, now));
             assert_eq!(
                 ours.map(|ours| ours.source_timestamp),
                 kept.map(|chunk| chunk.window_end_utc),

@@ -35,6 +35,9 @@ fn snapshot(now: EventTime, (rmssd, age_s, is_valid): Draw) -> PhysiologicalSnap
     }
 }
 
+/// The snapshots of both roles at one segment.
+type Pair = (Option<Draw>, Option<Draw>);
+
 prop_compose! {
     /// Up to three segments close in an epoch, as when a stalled stream is given up.
     fn script()(
@@ -42,7 +45,7 @@ prop_compose! {
         step_s in prop_oneof![Just(30), Just(97)],
     ) -> Script<SegmentSnapshots> {
         let mut timestamp_utc = EventTime(START_US + 7_000_000);
-        let line = |(index, segments): (usize, Vec<(Option<Draw>, Option<Draw>)>)| {
+        let line = |(index, segments): (usize, Vec<Pair>)| {
             let segments = segments.into_iter().map(|(streamer, operator)| {
                 timestamp_utc = timestamp_utc.plus_us(step_s * 1_000_000);
                 SegmentSnapshots {

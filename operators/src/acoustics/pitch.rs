@@ -310,7 +310,7 @@ mod tests {
     use super::*;
 
     /// Candidates of a frame by the definition: sums of products, every lag in turn.
-    fn naive_peaks(samples: &[i16], time_s: f64) -> Vec<(usize, f64)> {
+    fn naive_peaks(samples: &[i16], time_s: f64) -> Vec<usize> {
         let right = ((time_s - 0.5 / 16_000.0) * 16_000.0).floor() as usize + 1;
         let near = &samples[right.saturating_sub(213)..(right + 213).min(samples.len())];
         let mean = near.iter().map(|sample| f64::from(*sample)).sum::<f64>() / 426.0;
@@ -322,7 +322,7 @@ mod tests {
         let of_window = |lag: usize| (lag..638).map(|k| window(k) * window(k - lag)).sum::<f64>();
         let r: Vec<f64> = (0..=214).map(|lag| products(lag) * of_window(0) / of_window(lag)).collect();
         let is_peak = |lag: &usize| r[*lag] > 0.225 && r[*lag] > r[lag - 1] && r[*lag] >= r[lag + 1];
-        (2..214).filter(is_peak).map(|lag| (lag, r[lag])).collect()
+        (2..214).filter(is_peak).collect()
     }
 
     fn products_0(frame: &[f64]) -> f64 {
@@ -333,7 +333,7 @@ mod tests {
         #[test]
         fn candidates_are_near_the_peaks_of_the_definition(
             samples in prop::collection::vec(-9_000..9_000i16, 640..900),
-            smoothing in 5..40usize,
+            smoothing in 1..40usize,
         ) {
             let samples: Vec<i16> = samples
                 .windows(smoothing)
@@ -355,10 +355,8 @@ mod tests {
                 if expected.len() > 14 {
                     continue;
                 }
-                for (ours, (lag, value)) in ours.iter().zip(expected) {
+                for (ours, lag) in ours.iter().zip(expected) {
                     prop_assert!((16_000.0 / ours.frequency_hz - lag as f64).abs() <= 1.0);
-                    let least = if value > 1.0 { 0.5 } else { value - 1e-9 };
-                    prop_assert!(ours.strength > least);
                 }
             }
         }

@@ -4,13 +4,30 @@
 ///
 /// The two forms of the interpolation are numpy's: each is the exact one near its own end (DM-17).
 pub fn percentile_of_sorted(sorted: &[f64], p: f64) -> Option<f64> {
-    let last = sorted.len().checked_sub(1)?;
+    let (i, t) = place(sorted.len(), p)?;
+    let a = *sorted.get(i)?;
+    Some(between(a, sorted.get(i + 1).copied().unwrap_or(a), t))
+}
+
+/// The same of values in any order, which are moved; it takes time in proportion to their number.
+pub fn percentile_in_place(values: &mut [f64], p: f64) -> Option<f64> {
+    let (i, t) = place(values.len(), p)?;
+    let (_, a, above) = values.select_nth_unstable_by(i, f64::total_cmp);
+    let b = above.iter().copied().min_by(f64::total_cmp).unwrap_or(*a);
+    Some(between(*a, b, t))
+}
+
+/// The order statistic at or below the percentile, and how far the percentile lies towards the next.
+fn place(n: usize, p: f64) -> Option<(usize, f64)> {
+    let last = n.checked_sub(1)?;
     // The quotient first, as numpy does: 90/100 is one rounding for all lengths.
     let h = last as f64 * (p.clamp(0.0, 100.0) / 100.0);
     let i = (h.floor() as usize).min(last);
-    let t = h - i as f64;
-    let (a, b) = (sorted[i], sorted[(i + 1).min(last)]);
-    Some(if t < 0.5 { a + (b - a) * t } else { b - (b - a) * (1.0 - t) })
+    Some((i, h - i as f64))
+}
+
+fn between(a: f64, b: f64, t: f64) -> f64 {
+    if t < 0.5 { a + (b - a) * t } else { b - (b - a) * (1.0 - t) }
 }
 
 /// Percentile `p` of values in any order.
@@ -21,9 +38,7 @@ pub fn percentile_of_sorted(sorted: &[f64], p: f64) -> Option<f64> {
 /// assert_eq!(percentile(&[], 90.0), None);
 /// ```
 pub fn percentile(values: &[f64], p: f64) -> Option<f64> {
-    let mut sorted = values.to_vec();
-    sorted.sort_unstable_by(f64::total_cmp);
-    percentile_of_sorted(&sorted, p)
+    percentile_in_place(&mut values.to_vec(), p)
 }
 
 #[cfg(test)]
@@ -57,6 +72,7 @@ mod tests {
             let mut sorted = values.clone();
             sorted.sort_by(f64::total_cmp);
             prop_assert!(sorted[0] <= result && result <= sorted[sorted.len() - 1]);
+            prop_assert_eq!(percentile_of_sorted(&sorted, p), Some(result));
             sorted.reverse();
             prop_assert_eq!(percentile(&sorted, p), Some(result));
             prop_assert_eq!(percentile(&values, 0.0), Some(sorted[sorted.len() - 1]));

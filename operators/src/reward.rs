@@ -1,7 +1,7 @@
 //! The reward of one encounter: how strongly a face smiled after the stimulus, gated by what was said
 //! (mathematics §6).
 
-use crate::percentile::percentile_of_sorted;
+use crate::percentile::percentile_in_place;
 
 /// W_measure in seconds after the stimulus, both bounds inclusive.
 pub const MEASURE_S: (f64, f64) = (0.5, 5.0);
@@ -36,16 +36,51 @@ pub struct Reward {
 /// assert_eq!((result.n_frames_in_window, result.gated_reward), (2, 0.89));
 /// ```
 pub fn reward(series: &[(f64, f64)], stimulus_s: f64, is_match: bool) -> Reward {
-    let measured = intensities_within(series, stimulus_s, MEASURE_S);
-    let baseline = intensities_within(series, stimulus_s, BASELINE_S);
-    let p90_intensity = percentile_of_sorted(&measured, 90.0).unwrap_or(0.0);
+    let within = |offsets_s: (f64, f64)| {
+        let (from, to) = edges(stimulus_s, offsets_s);
+        intensities(series.iter().filter(move |(time, _)| from <= *time && *time <= to))
+    };
+    gate(within(MEASURE_S), within(BASELINE_S), is_match)
+}
+
+/// A session's series in order of time, for many stimuli on a long session: an encounter costs the search for its
+/// two windows and what is in them.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct OrderedSeries {
+    observations: Vec<(f64, f64)>,
+}
+
+impl OrderedSeries {
+    /// Takes (time in epoch seconds, intensity) in any order; one without a time is in no window.
+    pub fn new(mut observations: Vec<(f64, f64)>) -> OrderedSeries {
+        observations.retain(|(time, _)| !time.is_nan());
+        observations.sort_by(|(a, _), (b, _)| a.total_cmp(b));
+        OrderedSeries { observations }
+    }
+
+    /// As [`reward`] on the same observations, to the bit.
+    pub fn reward(&self, stimulus_s: f64, is_match: bool) -> Reward {
+        let within = |offsets_s: (f64, f64)| {
+            let (from, to) = edges(stimulus_s, offsets_s);
+            let first = self.observations.partition_point(|(time, _)| *time < from);
+            let rest = self.observations.get(first..).unwrap_or_default();
+            let until = rest.partition_point(|(time, _)| *time <= to);
+            intensities(rest.get(..until).unwrap_or_default().iter())
+        };
+        gate(within(MEASURE_S), within(BASELINE_S), is_match)
+    }
+}
+
+/// The reward from the intensities of both windows.
+fn gate(mut measured: Vec<f64>, baseline: Vec<f64>, is_match: bool) -> Reward {
+    let p90_intensity = percentile_in_place(&mut measured, 90.0).unwrap_or(0.0);
     let gated_reward = if is_match { p90_intensity.clamp(0.0, 1.0) } else { 0.0 };
     Reward {
         gated_reward,
         p90_intensity,
         semantic_gate: u8::from(is_match),
         n_frames_in_window: measured.len() as u64,
-        au12_baseline_pre: mean(&baseline),
+        au12_baseline_pre: mean(baseline),
         is_valid: true,
     }
 }
@@ -75,18 +110,21 @@ pub fn encounter_reward(input: &EncounterInput<'_>) -> Option<Reward> {
     Some(reward(input.series?, input.stimulus_s?, input.is_match?))
 }
 
-/// Clamped intensities inside an inclusive window, ascending.
-fn intensities_within(series: &[(f64, f64)], stimulus_s: f64, offsets_s: (f64, f64)) -> Vec<f64> {
-    let (from, to) = (stimulus_s + offsets_s.0, stimulus_s + offsets_s.1);
-    let inside = series.iter().filter(|(time, value)| from <= *time && *time <= to && value.is_finite());
-    let mut values: Vec<f64> = inside.map(|(_, value)| value.clamp(0.0, 1.0)).collect();
-    values.sort_unstable_by(f64::total_cmp);
-    values
+/// First and last instant of a window.
+fn edges(stimulus_s: f64, offsets_s: (f64, f64)) -> (f64, f64) {
+    (stimulus_s + offsets_s.0, stimulus_s + offsets_s.1)
+}
+
+/// Clamped finite intensities.
+fn intensities<'a>(observations: impl Iterator<Item = &'a (f64, f64)>) -> Vec<f64> {
+    let finite = observations.map(|(_, value)| *value).filter(|value| value.is_finite());
+    finite.map(|value| value.clamp(0.0, 1.0)).collect()
 }
 
 /// Mean in ascending order, so that it is the same for any order of arrival.
-fn mean(ascending: &[f64]) -> Option<f64> {
-    (!ascending.is_empty()).then(|| ascending.iter().sum::<f64>() / ascending.len() as f64)
+fn mean(mut values: Vec<f64>) -> Option<f64> {
+    values.sort_unstable_by(f64::total_cmp);
+    (!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64)
 }
 
 #[cfg(test)]
@@ -112,6 +150,7 @@ mod tests {
             let mut reversed = series;
             reversed.reverse();
             prop_assert_eq!(result, reward(&reversed, 100.0, is_match));
+            prop_assert_eq!(result, OrderedSeries::new(reversed).reward(100.0, is_match));
             prop_assert!((0.0..=1.0).contains(&result.gated_reward));
             prop_assert!((0.0..=1.0).contains(&result.p90_intensity));
             prop_assert!(result.au12_baseline_pre.is_none_or(|mean| (0.0..=1.0).contains(&mean)));
@@ -125,6 +164,22 @@ mod tests {
         ) {
             let result = reward(&series, stimulus_s, true);
             prop_assert!((0.0..=1.0).contains(&result.gated_reward));
+            prop_assert_eq!(result, OrderedSeries::new(series).reward(stimulus_s, true));
+        }
+
+        /// Instants on the very edges of the windows, and times that are none.
+        #[test]
+        fn ordered_series_see_the_same_windows(
+            steps in prop::collection::vec((-24..=24i64, 0.0..1.0f64), 0..40),
+            odd in prop_oneof![Just(f64::NAN), Just(f64::INFINITY), Just(f64::NEG_INFINITY), Just(-0.0)],
+            stimulus_s in prop_oneof![Just(1_777_024_800.1), Just(0.0), Just(f64::INFINITY), Just(f64::NAN)],
+        ) {
+            let mut series: Vec<(f64, f64)> =
+                steps.into_iter().map(|(step, value)| (stimulus_s + step as f64 / 4.0, value)).collect();
+            series.push((odd, 0.5));
+            series.push((stimulus_s + 1.0, odd));
+            let result = reward(&series, stimulus_s, true);
+            prop_assert_eq!(result, OrderedSeries::new(series).reward(stimulus_s, true));
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Rewards of single stimulus windows, edges to the last bit.
 
 use lsie_operators::percentile::percentile;
-use lsie_operators::reward::reward;
+use lsie_operators::reward::{OrderedSeries, reward};
 
 use crate::read::{assert_relative, cases};
 
@@ -30,6 +30,8 @@ fn golden_windows() {
         let (input, expected): (Input, Expected) = (case.input(), case.expected());
         let ours = reward(&input.au12_series, input.stimulus_time_s, input.is_match);
         let name = &case.name;
+        let ordered = OrderedSeries::new(input.au12_series.clone());
+        assert_eq!(ours, ordered.reward(input.stimulus_time_s, input.is_match), "{name}");
         assert_eq!(ours.n_frames_in_window, expected.n_frames_in_window, "{name}");
         assert_eq!(ours.semantic_gate, expected.semantic_gate, "{name}");
         assert_eq!(ours.is_valid, expected.is_valid, "{name}");

@@ -22,7 +22,7 @@ enum Input {
         length_s: i16,
         counts: (u8, u8),
         items: Vec<f64>,
-        bpm: Vec<i64>,
+        bpm: Vec<u8>,
     },
     Anywhere {
         id: u8,
@@ -45,12 +45,12 @@ fn chunk(
     counts: (u8, u8),
     items: Vec<f64>,
     bpm: Vec<i64>,
-) -> PhysiologicalChunk {
+) -> Option<PhysiologicalChunk> {
     let (ibi, rmssd) = match kind {
         SourceKind::Ibi => (Some(items), None),
         SourceKind::Session => (None, Some(items)),
     };
-    PhysiologicalChunk {
+    let chunk = PhysiologicalChunk {
         unique_id: Uuid::from_u128(id.into()),
         provider: Provider::Oura,
         subject_role: role,
@@ -68,7 +68,9 @@ fn chunk(
             heart_rate_items_bpm: Some(bpm),
             motion_items: None,
         },
-    }
+    };
+    // What is none never gets past the decoder.
+    chunk.checked().ok()
 }
 
 fn us(s: i16) -> i64 {
@@ -114,26 +116,24 @@ fuzz_target!(|inputs: Vec<Input>| {
                 let role = if operator { SubjectRole::Operator } else { SubjectRole::Streamer };
                 let kind = if session { SourceKind::Session } else { SourceKind::Ibi };
                 let start = us(start_s);
-                PhysiologyRecord::Chunk {
-                    offset,
-                    chunk: chunk(id, role, kind, start, start + us(length_s), counts, items, bpm),
-                }
+                let bpm = bpm.into_iter().map(|bpm| 20 + i64::from(bpm)).collect();
+                chunk(id, role, kind, start, start + us(length_s), counts, items, bpm)
+                    .map(|chunk| PhysiologyRecord::Chunk { offset, chunk })
             }
             Input::Anywhere { id, start, end, items } => {
-                let chunk =
-                    chunk(id, SubjectRole::Streamer, SourceKind::Ibi, start, end, (1, 1), items, Vec::new());
-                PhysiologyRecord::Chunk { offset, chunk }
+                chunk(id, SubjectRole::Streamer, SourceKind::Ibi, start, end, (1, 1), items, Vec::new())
+                    .map(|chunk| PhysiologyRecord::Chunk { offset, chunk })
             }
             Input::Close { at_s } => {
                 let segment_id = at_s.to_string();
-                PhysiologyRecord::SegmentClosed { segment_id, timestamp_utc: EventTime(us(at_s)) }
+                Some(PhysiologyRecord::SegmentClosed { segment_id, timestamp_utc: EventTime(us(at_s)) })
             }
             Input::Epoch => {
                 epochs.push(Vec::new());
                 continue;
             }
         };
-        epochs.last_mut().expect("an epoch").push(record);
+        epochs.last_mut().expect("an epoch").extend(record);
     }
     let whole = run(&epochs);
     epochs.iter_mut().for_each(|records| records.reverse());

@@ -1,4 +1,4 @@
-//! What an inference thread does with frames: one face meter per session, the models shared by all.
+//! What an inference thread does: one face meter per session, the models shared by all; voices one at a time.
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
@@ -6,8 +6,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::Context;
-use lsie_operators::align::FrameJob;
+use lsie_operators::acoustics::Analyzer;
+use lsie_operators::align::{FrameJob, VoiceJob};
 use lsie_operators::face::FaceModels;
+use lsie_operators::measure::SegmentVoice;
 use lsie_operators::measure_face::{FaceMeter, Measured};
 use lsie_schemas::codec::Rejection;
 use lsie_schemas::row::FaceRow;
@@ -21,12 +23,13 @@ pub fn with_models(folder: PathBuf, max_pixels: u32) -> MeasurerFactory {
     Arc::new(move |_thread| measurer(&folder, max_pixels))
 }
 
-/// Measurers that look at nothing: for measuring everything else. Every frame is a frame without a face.
+/// Measurers that look at nothing and hear nothing: for measuring everything else. Every frame is a frame
+/// without a face.
 pub fn without_models() -> MeasurerFactory {
     Arc::new(|_thread| {
         let blind = |task: &Task| match task {
-            Task::Frame(job) => Ok(Outcome { faces: vec![blind_row(job)], rejected: None }),
-            Task::End(_) => Ok(Outcome::default()),
+            Task::Frame(job) => Ok(Outcome { faces: vec![blind_row(job)], ..Outcome::default() }),
+            Task::Voice(_) | Task::End(_) => Ok(Outcome::default()),
         };
         Ok(Box::new(blind) as Measurer)
     })
@@ -58,14 +61,23 @@ fn measurer(folder: &Path, max_pixels: u32) -> anyhow::Result<Measurer> {
         FaceModels::load(folder).context("the face models cannot be used; `make models` gets them")?;
     let model = models.fingerprint();
     let mut sessions: BTreeMap<Uuid, Session> = BTreeMap::new();
+    let mut analyzer = Analyzer::default();
     Ok(Box::new(move |task| match task {
         Task::Frame(job) => frame(job, max_pixels, &mut sessions, &mut models, &model),
+        Task::Voice(job) => Ok(Outcome { voice: Some(voice(job, &mut analyzer)), ..Outcome::default() }),
         Task::End(session) => {
             let Some(mut ended) = sessions.remove(session) else { return Ok(Outcome::default()) };
             let measured = ended.meter.finish(&mut models)?;
-            Ok(Outcome { faces: ended.rows(*session, measured, &model), rejected: None })
+            Ok(Outcome { faces: ended.rows(*session, measured, &model), ..Outcome::default() })
         }
     }))
+}
+
+/// Relative to the segment's first sample: doubles are finest near zero.
+fn voice(job: &VoiceJob, analyzer: &mut Analyzer) -> SegmentVoice {
+    let stimulus_s = (job.stimulus.0 - job.start.0) as f64 / 1e6;
+    let acoustics = analyzer.analyze(&job.sound, 0.0, Some(stimulus_s));
+    SegmentVoice { session: job.session, ordinal: job.ordinal, acoustics }
 }
 
 fn frame(
@@ -97,6 +109,7 @@ fn frame(
     Ok(Outcome {
         faces: session.rows(job.session, measured, model),
         rejected: pushed.rejected.map(|reason| Rejection::new(reason, "the access unit cannot be decoded")),
+        voice: None,
     })
 }
 

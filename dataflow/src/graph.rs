@@ -26,7 +26,7 @@ use crate::adapter::{Time, at_their_time, per_epoch};
 use crate::commit::{self, Epoch, Written};
 use crate::ingest::{self, Inbox, Ingested, Shared};
 use crate::ledger::{self, Ledger};
-use crate::pool::{Faced, Pool, measure_faces};
+use crate::pool::{Inferred, Pool, infer};
 use crate::select::{self, AdminOrder, Select};
 use crate::view::{self, Rows, SessionFact};
 
@@ -62,8 +62,8 @@ pub fn build(scope: Scope<'_, Time>, parts: Parts) {
         align_epoch(&mut align, epoch, records, out);
     });
     let admin = aligned.clone().flat_map(admin);
-    let faced = measure_faces(aligned.clone(), pool);
-    let reactions = aligned.clone().map(Input::Aligned).concat(faced.clone().flat_map(face_input));
+    let inferred = infer(aligned.clone(), pool);
+    let reactions = aligned.clone().map(Input::Aligned).concat(inferred.clone().flat_map(measured_input));
     let mut measure = Measure::default();
     let facts = per_epoch(reactions, Pipeline, "measure", move |epoch, inputs, out| {
         measure.on_epoch(epoch, inputs, out);
@@ -114,13 +114,13 @@ pub fn build(scope: Scope<'_, Time>, parts: Parts) {
     let classes = aligned
         .clone()
         .flat_map(aligned_class)
-        .concat(faced.clone().flat_map(faced_class))
+        .concat(inferred.clone().flat_map(inferred_class))
         .concat(told.clone().flat_map(told_class))
         .concat(ledgered.clone().flat_map(ledgered_class));
     let classes = view::record_classes(rows(classes));
     let dead = aligned
         .flat_map(aligned_dead)
-        .concat(faced.clone().flat_map(faced_dead))
+        .concat(inferred.clone().flat_map(inferred_dead))
         .concat(told.clone().flat_map(told_dead))
         .concat(ledgered.clone().flat_map(ledgered_dead))
         .map(DeadLetterRow::from);
@@ -135,7 +135,7 @@ pub fn build(scope: Scope<'_, Time>, parts: Parts) {
         .concat(changes(view::evaluations(evaluated)))
         .concat(changes(classes))
         .concat(changes(rows(dead)))
-        .concat(changes(rows(faced.flat_map(face_row))))
+        .concat(changes(rows(inferred.flat_map(face_row))))
         .concat(told_changes(told))
         .concat(ledger_changes(ledgered))
         .concat(fact_changes(facts));
@@ -197,27 +197,31 @@ fn align_epoch(align: &mut Align, epoch: LogTime, decoded: Vec<Decoded>, out: &m
     align.on_epoch(epoch, records, out);
 }
 
-fn face_input(faced: Faced) -> Option<Input> {
-    face_row(faced).map(Input::Face)
+fn measured_input(inferred: Inferred) -> Option<Input> {
+    match inferred {
+        Inferred::Face(row) => Some(Input::Face(row)),
+        Inferred::Voice(voice) => Some(Input::Voice(*voice)),
+        Inferred::Classified(_) | Inferred::Dead(_) => None,
+    }
 }
 
-fn face_row(faced: Faced) -> Option<lsie_schemas::row::FaceRow> {
-    match faced {
-        Faced::Face(row) => Some(row),
+fn face_row(inferred: Inferred) -> Option<lsie_schemas::row::FaceRow> {
+    match inferred {
+        Inferred::Face(row) => Some(row),
         _ => None,
     }
 }
 
-fn faced_class(faced: Faced) -> Option<Classified> {
-    match faced {
-        Faced::Classified(class) => Some(class),
+fn inferred_class(inferred: Inferred) -> Option<Classified> {
+    match inferred {
+        Inferred::Classified(class) => Some(class),
         _ => None,
     }
 }
 
-fn faced_dead(faced: Faced) -> Option<DeadLetter> {
-    match faced {
-        Faced::Dead(letter) => Some(letter),
+fn inferred_dead(inferred: Inferred) -> Option<DeadLetter> {
+    match inferred {
+        Inferred::Dead(letter) => Some(letter),
         _ => None,
     }
 }

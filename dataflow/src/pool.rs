@@ -1,4 +1,5 @@
-//! Frames to measured faces outside the workers: a bounded pool works, the operator holds the epoch.
+//! Frames to measured faces, and sound to measured voices, outside the workers: a bounded pool works, the
+//! operator holds the epoch.
 //!
 //! A session always goes to the same thread, which keeps its decoder and tracker; frames of a session are
 //! measured in order. Results leave the operator at the epoch of their frames, sorted by session and
@@ -10,7 +11,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded, unbounded};
-use lsie_operators::align::{Aligned, Class, Classified, FrameJob, classified};
+use lsie_operators::align::{Aligned, Class, Classified, FrameJob, VoiceJob, classified};
+use lsie_operators::measure::SegmentVoice;
 use lsie_schemas::codec::Rejection;
 use lsie_schemas::record::DeadLetter;
 use lsie_schemas::row::FaceRow;
@@ -34,6 +36,8 @@ const RETRY: Duration = Duration::from_millis(2);
 pub enum Task {
     /// Measure this frame.
     Frame(Arc<FrameJob>),
+    /// Measure this voice.
+    Voice(Arc<VoiceJob>),
     /// The session ended: hand out what is left and forget it.
     End(Uuid),
 }
@@ -42,21 +46,24 @@ impl Task {
     fn session(&self) -> Uuid {
         match self {
             Task::Frame(job) => job.session,
+            Task::Voice(job) => job.session,
             Task::End(session) => *session,
         }
     }
 }
 
-/// What a task led to: faces of this and of earlier frames, or the rejection of its access unit.
+/// What a task led to: faces of this and of earlier frames, or the rejection of its access unit, or a voice.
 #[derive(Clone, Debug, Default)]
 pub struct Outcome {
     /// Measured frames, in order.
     pub faces: Vec<FaceRow>,
     /// Why the access unit could not be decoded.
     pub rejected: Option<Rejection>,
+    /// The measured voice.
+    pub voice: Option<SegmentVoice>,
 }
 
-/// Measures the frames of the sessions of one pool thread. Made on that thread. An error means that a model
+/// Measures the frames and voices of the sessions of one pool thread. Made on that thread. An error means that a model
 /// failed, which is no property of the input: the run ends.
 pub type Measurer = Box<dyn FnMut(&Task) -> anyhow::Result<Outcome>>;
 
@@ -65,9 +72,11 @@ pub type MeasurerFactory = Arc<dyn Fn(usize) -> anyhow::Result<Measurer> + Send 
 
 /// What the operator emits.
 #[derive(Clone, Debug)]
-pub enum Faced {
+pub enum Inferred {
     /// A measured frame.
     Face(FaceRow),
+    /// A measured voice.
+    Voice(Box<SegmentVoice>),
     /// What became of its record.
     Classified(Classified),
     /// A record that could not be decoded.
@@ -83,7 +92,7 @@ struct Job {
 
 struct Reply {
     epoch: Time,
-    results: Vec<Faced>,
+    results: Vec<Inferred>,
 }
 
 /// The threads, shared by all workers of a process.
@@ -129,13 +138,14 @@ fn work(mut measure: Measurer, jobs: &Receiver<Job>) -> anyhow::Result<()> {
         let mut results = Vec::with_capacity(job.tasks.len() * 2);
         for task in &job.tasks {
             let outcome = measure(task)?;
-            results.extend(outcome.faces.into_iter().map(Faced::Face));
+            results.extend(outcome.faces.into_iter().map(Inferred::Face));
+            results.extend(outcome.voice.map(|voice| Inferred::Voice(Box::new(voice))));
             let Task::Frame(frame) = task else { continue };
             match outcome.rejected {
-                None => results.push(Faced::Classified(classified(&frame.raw, Class::Used, ""))),
+                None => results.push(Inferred::Classified(classified(&frame.raw, Class::Used, ""))),
                 Some(why) => {
-                    results.push(Faced::Classified(classified(&frame.raw, Class::Filed, &why.reason)));
-                    results.push(Faced::Dead(DeadLetter::new(&frame.raw, why)));
+                    results.push(Inferred::Classified(classified(&frame.raw, Class::Filed, &why.reason)));
+                    results.push(Inferred::Dead(DeadLetter::new(&frame.raw, why)));
                 }
             }
         }
@@ -151,16 +161,16 @@ fn work(mut measure: Measurer, jobs: &Receiver<Job>) -> anyhow::Result<()> {
 struct Open {
     capability: Capability<Time>,
     outstanding: usize,
-    results: Vec<Faced>,
+    results: Vec<Inferred>,
 }
 
-/// Measures the frames among the words of alignment.
-pub fn measure_faces<'scope>(
+/// Measures the frames and voices among the words of alignment.
+pub fn infer<'scope>(
     aligned: StreamVec<'scope, Time, Aligned>,
     pool: Pool,
-) -> StreamVec<'scope, Time, Faced> {
+) -> StreamVec<'scope, Time, Inferred> {
     let scope = aligned.scope();
-    aligned.unary_frontier(Pipeline, "measure_faces", move |_capability, info| {
+    aligned.unary_frontier(Pipeline, "infer", move |_capability, info| {
         let activator = scope.worker().sync_activator_for(info.address.to_vec());
         let again = scope.activator_for(info.address);
         let (reply, replies) = unbounded::<Reply>();
@@ -235,16 +245,18 @@ fn submit(
 fn task(word: Aligned) -> Option<Task> {
     match word {
         Aligned::Frame(job) => Some(Task::Frame(job)),
+        Aligned::Voice(job) => Some(Task::Voice(job)),
         Aligned::Ended { session, .. } => Some(Task::End(session)),
         _ => None,
     }
 }
 
-/// Faces by session and sequence number, then the rest in the order of its records.
-fn order(result: &Faced) -> (u8, Uuid, i64) {
+/// Faces by session and sequence number, voices, then the rest in the order of its records.
+fn order(result: &Inferred) -> (u8, Uuid, i64) {
     match result {
-        Faced::Face(face) => (0, face.session_id, face.seq),
-        Faced::Classified(c) => (1, c.session.unwrap_or_default(), 0),
-        Faced::Dead(letter) => (2, letter.session_id.unwrap_or_default(), letter.offset),
+        Inferred::Face(face) => (0, face.session_id, face.seq),
+        Inferred::Voice(voice) => (1, voice.session, voice.ordinal),
+        Inferred::Classified(c) => (2, c.session.unwrap_or_default(), 0),
+        Inferred::Dead(letter) => (3, letter.session_id.unwrap_or_default(), letter.offset),
     }
 }

@@ -110,6 +110,21 @@ pub struct FrameJob {
     pub raw: LogRecord,
 }
 
+/// The voice of a closed segment with a stimulus, to measure.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VoiceJob {
+    /// The session.
+    pub session: Uuid,
+    /// The segment's ordinal.
+    pub ordinal: i64,
+    /// Capture time of the first sample.
+    pub start: EventTime,
+    /// The first stimulus in the segment.
+    pub stimulus: EventTime,
+    /// 16 kHz samples from there on, gaps as silence.
+    pub sound: Vec<i16>,
+}
+
 /// A closed segment, as far as the streams tell.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ClosedSegment {
@@ -150,6 +165,8 @@ pub enum Aligned {
     },
     /// A frame to measure.
     Frame(std::sync::Arc<FrameJob>),
+    /// The voice of a segment that closes at the same epoch.
+    Voice(std::sync::Arc<VoiceJob>),
     /// An accepted stimulus.
     Stimulus {
         /// The session.

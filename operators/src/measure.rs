@@ -8,6 +8,7 @@ use lsie_schemas::{EventTime, LogTime, Real};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use crate::acoustics::Acoustics;
 use crate::align::{Aligned, ClosedSegment};
 use crate::attribution::scores::{Au12Metrics, au12_metrics};
 use crate::au12::{self, Calibration};
@@ -25,8 +26,21 @@ const KEEP_SERIES_US: i64 = 120_000_000;
 pub enum Input {
     /// A measured frame.
     Face(FaceRow),
+    /// The voice of a segment that closes at the same epoch.
+    Voice(SegmentVoice),
     /// A word of alignment; words that say nothing about reactions are ignored.
     Aligned(Aligned),
+}
+
+/// The acoustics of one segment.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SegmentVoice {
+    /// The session.
+    pub session: Uuid,
+    /// The segment's ordinal.
+    pub ordinal: i64,
+    /// What was measured.
+    pub acoustics: Acoustics,
 }
 
 /// What happened after one stimulus, before the semantic gate.
@@ -119,18 +133,22 @@ impl Logic for Measure {
 
     fn on_epoch(&mut self, epoch: LogTime, inputs: Vec<Input>, out: &mut Vec<Fact>) {
         let mut words = Vec::with_capacity(inputs.len());
+        let mut voices = BTreeMap::new();
         for input in inputs {
             match input {
                 Input::Face(face) => {
                     let session = self.sessions.entry(face.session_id).or_default();
                     session.pending.insert((face.capture_utc, face.seq), face);
                 }
+                Input::Voice(voice) => {
+                    voices.insert((voice.session, voice.ordinal), voice.acoustics);
+                }
                 Input::Aligned(word) => words.push(word),
             }
         }
         words.sort_by_key(rank);
         for word in words {
-            self.hear(epoch, word, out);
+            self.hear(epoch, word, &voices, out);
         }
     }
 
@@ -156,6 +174,7 @@ fn rank(word: &Aligned) -> (Uuid, u8, i64, Uuid) {
         Aligned::Started { .. }
         | Aligned::Experiment { .. }
         | Aligned::Frame(_)
+        | Aligned::Voice(_)
         | Aligned::Telemetry(_)
         | Aligned::Classified(_)
         | Aligned::Dead(_) => (none, 6, 0, none),
@@ -163,7 +182,13 @@ fn rank(word: &Aligned) -> (Uuid, u8, i64, Uuid) {
 }
 
 impl Measure {
-    fn hear(&mut self, epoch: LogTime, word: Aligned, out: &mut Vec<Fact>) {
+    fn hear(
+        &mut self,
+        epoch: LogTime,
+        word: Aligned,
+        voices: &BTreeMap<(Uuid, i64), Acoustics>,
+        out: &mut Vec<Fact>,
+    ) {
         match word {
             Aligned::Anchored { session, anchor, .. } => {
                 self.sessions.entry(session).or_default().anchor = Some(anchor);
@@ -180,7 +205,8 @@ impl Measure {
                 self.sessions.entry(session).or_default().settle(session, until, out);
             }
             Aligned::Closed(segment) => {
-                self.sessions.entry(segment.session).or_default().close(epoch, &segment, out);
+                let voice = voices.get(&(segment.session, segment.ordinal)).copied().unwrap_or_default();
+                self.sessions.entry(segment.session).or_default().close(epoch, &segment, &voice, out);
             }
             Aligned::Ended { session, at } => {
                 if let Some(mut reaction) = self.sessions.remove(&session) {
@@ -191,6 +217,7 @@ impl Measure {
             Aligned::Started { .. }
             | Aligned::Experiment { .. }
             | Aligned::Frame(_)
+            | Aligned::Voice(_)
             | Aligned::Telemetry(_)
             | Aligned::Classified(_)
             | Aligned::Dead(_) => {}
@@ -363,7 +390,7 @@ impl Reaction {
         }
     }
 
-    fn close(&mut self, epoch: LogTime, segment: &ClosedSegment, out: &mut Vec<Fact>) {
+    fn close(&mut self, epoch: LogTime, segment: &ClosedSegment, voice: &Acoustics, out: &mut Vec<Fact>) {
         let Some(span) = window(segment.anchor.0, segment.ordinal) else { return };
         let tally = self.tallies.remove(&segment.ordinal).unwrap_or_default();
         let id = segment_id(segment.session, span.start_us, span.end_us);
@@ -383,7 +410,7 @@ impl Reaction {
             video_frames: tally.frames,
             face_frames: tally.faces,
         }));
-        out.push(Fact::Metrics(metrics(segment.session, id, EventTime(span.end_us), tally)));
+        out.push(Fact::Metrics(metrics(segment.session, id, EventTime(span.end_us), tally, voice)));
     }
 
     fn first_stimulus(&self) -> Option<EventTime> {
@@ -402,31 +429,39 @@ impl Reaction {
     }
 }
 
-/// The metrics of a segment; speech, voice and acoustics are not measured yet and stay null.
-fn metrics(session_id: Uuid, segment_id: String, timestamp_utc: EventTime, tally: Tally) -> MetricsRow {
+/// The metrics of a segment. The fields of its voice are those of a segment without stimulus when it has none
+/// (contracts §7).
+fn metrics(
+    session_id: Uuid,
+    segment_id: String,
+    timestamp_utc: EventTime,
+    tally: Tally,
+    voice: &Acoustics,
+) -> MetricsRow {
     let mean = (tally.scored > 0).then(|| tally.legacy_sum / tally.scored as f64);
+    let real = |value: Option<f64>| value.and_then(Real::finite);
     MetricsRow {
         session_id,
         segment_id,
         timestamp_utc,
-        au12_intensity: mean.and_then(Real::finite),
-        pitch_f0: None,
-        jitter: None,
-        shimmer: None,
-        f0_valid_measure: None,
-        f0_valid_baseline: None,
-        perturbation_valid_measure: None,
-        perturbation_valid_baseline: None,
-        voiced_coverage_measure_s: None,
-        voiced_coverage_baseline_s: None,
-        f0_mean_measure_hz: None,
-        f0_mean_baseline_hz: None,
-        f0_delta_semitones: None,
-        jitter_mean_measure: None,
-        jitter_mean_baseline: None,
-        jitter_delta: None,
-        shimmer_mean_measure: None,
-        shimmer_mean_baseline: None,
-        shimmer_delta: None,
+        au12_intensity: real(mean),
+        pitch_f0: real(voice.pitch_f0),
+        jitter: real(voice.jitter),
+        shimmer: real(voice.shimmer),
+        f0_valid_measure: Some(voice.f0_valid_measure),
+        f0_valid_baseline: Some(voice.f0_valid_baseline),
+        perturbation_valid_measure: Some(voice.perturbation_valid_measure),
+        perturbation_valid_baseline: Some(voice.perturbation_valid_baseline),
+        voiced_coverage_measure_s: real(Some(voice.voiced_coverage_measure_s)),
+        voiced_coverage_baseline_s: real(Some(voice.voiced_coverage_baseline_s)),
+        f0_mean_measure_hz: real(voice.f0_mean_measure_hz),
+        f0_mean_baseline_hz: real(voice.f0_mean_baseline_hz),
+        f0_delta_semitones: real(voice.f0_delta_semitones),
+        jitter_mean_measure: real(voice.jitter_mean_measure),
+        jitter_mean_baseline: real(voice.jitter_mean_baseline),
+        jitter_delta: real(voice.jitter_delta),
+        shimmer_mean_measure: real(voice.shimmer_mean_measure),
+        shimmer_mean_baseline: real(voice.shimmer_mean_baseline),
+        shimmer_delta: real(voice.shimmer_delta),
     }
 }

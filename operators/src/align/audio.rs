@@ -14,12 +14,49 @@ use crate::segment_id::{SEGMENT_US, hex};
 const GAP_US: i64 = 20_000;
 /// More than the filter looks back, and no shorter than what a resumed one needs.
 const FILTER_US: i64 = 3_000;
+/// Samples of a full window.
+const SEGMENT_SAMPLES: usize = (SEGMENT_US * 16 / 1_000) as usize;
 
 /// Samples of one segment so far.
 #[derive(Clone, Debug, Default)]
 struct Window {
     samples: i64,
     hash: Sha256,
+    /// Where in the window the first sample lies, in samples.
+    first: usize,
+    /// From the first sample on, gaps as silence: each sample at its time.
+    sound: Vec<i16>,
+}
+
+impl Window {
+    /// Takes samples, the first of which belongs to the `at`th of the window.
+    fn take(&mut self, at: usize, samples: &[i16]) {
+        self.samples += samples.len() as i64;
+        for sample in samples {
+            self.hash.update(sample.to_le_bytes());
+        }
+        if self.sound.is_empty() {
+            self.first = at;
+        }
+        // Where the device's clock makes runs overlap, by less than a gap, the later samples move on.
+        let end = at.saturating_sub(self.first).max(self.sound.len());
+        self.sound.resize(end, 0);
+        let room = SEGMENT_SAMPLES.saturating_sub(self.first + end);
+        self.sound.extend(samples.iter().take(room));
+    }
+}
+
+/// The audio of a closed window.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct WindowAudio {
+    /// Samples that were there.
+    pub(crate) samples: i64,
+    /// SHA-256 of them, little-endian, lowercase hex.
+    pub(crate) sha256: String,
+    /// Where in the window the first lies, in samples.
+    pub(crate) first: usize,
+    /// From the first sample on, 16 kHz, gaps as silence.
+    pub(crate) sound: Vec<i16>,
 }
 
 /// A chunk that open windows were made from.
@@ -118,9 +155,8 @@ impl AudioTrack {
         }
     }
 
-    /// Takes out what lies in the window of `ordinal`: sample count and hash. What the filter holds back of it
-    /// is flushed first.
-    pub(crate) fn close(&mut self, ordinal: i64) -> (i64, String) {
+    /// Takes out what lies in the window of `ordinal`. What the filter holds back of it is flushed first.
+    pub(crate) fn close(&mut self, ordinal: i64) -> WindowAudio {
         let end = self.anchor.plus_us(ordinal * SEGMENT_US);
         let given = samples_us(self.resampler.samples_out() as i64, 16);
         if self.run.is_some_and(|run| run.plus_us(given) < end) {
@@ -131,7 +167,8 @@ impl AudioTrack {
         // Nothing can be added to closed windows any more: late media are filed.
         self.windows.retain(|open, _| *open > ordinal);
         self.forget(end);
-        (window.samples, hex(&window.hash.finalize()))
+        let Window { samples, hash, first, sound } = window;
+        WindowAudio { samples, sha256: hex(&hash.finalize()), first, sound }
     }
 
     /// Forgets the chunks that nothing from `end` on depends on.
@@ -205,11 +242,9 @@ impl AudioTrack {
             let fit = usize::try_from(end - given as i64).unwrap_or(1).clamp(1, rest.len());
             let (now, later) = rest.split_at(fit);
             if ordinal > self.closed {
-                let window = self.windows.entry(ordinal).or_default();
-                window.samples += fit as i64;
-                for sample in now {
-                    window.hash.update(sample.to_le_bytes());
-                }
+                let from_us = at.0 - self.anchor.0 - (ordinal - 1) * SEGMENT_US;
+                let index = usize::try_from((from_us * 16 + 500).div_euclid(1_000)).unwrap_or(0);
+                self.windows.entry(ordinal).or_default().take(index, now);
             }
             given += fit as u64;
             rest = later;
@@ -243,8 +278,9 @@ mod tests {
         cut.finish_run();
         for ordinal in [1, 2, 3] {
             let (a, b) = (whole.close(ordinal), cut.close(ordinal));
-            assert_eq!(a, b);
-            assert_eq!(a.0, if ordinal == 3 { 16_000 } else { 480_000 });
+            assert_eq!((&a.sha256, &a.sound, a.first), (&b.sha256, &b.sound, b.first));
+            assert_eq!(a.samples, if ordinal == 3 { 16_000 } else { 480_000 });
+            assert_eq!((a.first, a.sound.len()), (0, a.samples as usize));
         }
     }
 
@@ -255,6 +291,19 @@ mod tests {
         track.push(LogTime(0), 0, anchor, &pcm(1));
         track.push(LogTime(0), 1, EventTime(30_500_000), &pcm(1));
         track.finish_run();
-        assert_eq!((track.close(1).0, track.close(2).0), (16_000, 16_000));
+        let (first, second) = (track.close(1), track.close(2));
+        assert_eq!((first.samples, second.samples), (16_000, 16_000));
+        assert_eq!((second.first, second.sound.len()), (8_000, 16_000));
+    }
+
+    #[test]
+    fn a_gap_is_silence() {
+        let anchor = EventTime(0);
+        let mut track = AudioTrack::new(anchor);
+        track.push(LogTime(0), 0, EventTime(1_000_000), &pcm(1));
+        track.push(LogTime(0), 1, EventTime(4_000_000), &pcm(1));
+        let window = track.close(1);
+        assert_eq!((window.first, window.sound.len(), window.samples), (16_000, 64_000, 32_000));
+        assert!(window.sound[17_000..47_000].iter().all(|sample| *sample == 0));
     }
 }

@@ -15,7 +15,7 @@ use uuid::Uuid;
 use super::audio::AudioTrack;
 use super::closing::{self, Evidence, Progress, Rule};
 use super::sequence::{Seen, Sequence};
-use super::{Aligned, Arrived, Class, ClosedSegment, FrameJob, Limits, classify, file, late};
+use super::{Aligned, Arrived, Class, ClosedSegment, FrameJob, Limits, VoiceJob, classify, file, late};
 use crate::drift::{DriftState, Poll};
 use crate::reward::MEASURE_S;
 use crate::segment_id::{SEGMENT_US, window};
@@ -358,25 +358,31 @@ impl Session {
             let cut = || rules.iter().find(|rule| rule.rule == Rule::Ended);
             let Some(decided) = full.or_else(cut) else { break };
             let (rule, evidence) = (decided.rule, decided.evidence);
-            let segment = self.close(anchor, rule, evidence);
-            out.push(Aligned::Closed(segment));
+            self.close(anchor, rule, evidence, out);
         }
     }
 
-    fn close(&mut self, anchor: EventTime, rule: Rule, evidence: Option<Evidence>) -> ClosedSegment {
-        let ordinal = self.next_ordinal;
+    fn close(&mut self, anchor: EventTime, rule: Rule, evidence: Option<Evidence>, out: &mut Vec<Aligned>) {
+        let (session, ordinal) = (self.start.session_id, self.next_ordinal);
         self.next_ordinal += 1;
-        let closed = self.audio.as_mut().map(|track| track.close(ordinal));
-        let (audio_samples, audio_sha256) = closed.unwrap_or_default();
-        ClosedSegment {
-            session: self.start.session_id,
+        let audio = self.audio.as_mut().map(|track| track.close(ordinal)).unwrap_or_default();
+        let start = anchor.plus_us((ordinal - 1) * SEGMENT_US);
+        let inside = |at: &EventTime| (start.0..start.plus_us(SEGMENT_US).0).contains(&at.0);
+        if let Some(stimulus) = self.stimuli.values().copied().filter(inside).min() {
+            // 16 samples a millisecond.
+            let start = start.plus_us(audio.first as i64 * 1_000 / 16);
+            let job = VoiceJob { session, ordinal, start, stimulus, sound: audio.sound };
+            out.push(Aligned::Voice(Arc::new(job)));
+        }
+        out.push(Aligned::Closed(ClosedSegment {
+            session,
             ordinal,
             anchor,
             rule,
             evidence,
-            audio_samples,
-            audio_sha256,
-        }
+            audio_samples: audio.samples,
+            audio_sha256: audio.sha256,
+        }));
     }
 
     fn finish(&mut self, at: EventTime, out: &mut Vec<Aligned>) {

@@ -8,3 +8,4 @@ mod laws;
 mod link;
 mod measure;
 mod physiology;
+mod telemetry;

@@ -59,7 +59,7 @@ fn chunk(which: u8, end: EventTime) -> PhysiologicalChunk {
     PhysiologicalChunk {
         unique_id: Uuid::from_u128(u128::from(which)),
         provider: Provider::Oura,
-        subject_role: if which % 2 == 0 { SubjectRole::Streamer } else { SubjectRole::Operator },
+        subject_role: if which.is_multiple_of(2) { SubjectRole::Streamer } else { SubjectRole::Operator },
         source_kind: SourceKind::Ibi,
         window_start_utc: end.plus_us(-60_000_000),
         window_end_utc: end,
@@ -130,7 +130,7 @@ fn script_of(lives: Vec<Vec<Vec<Draw>>>) -> Script<Aligned> {
                 };
                 words.push(Aligned::Telemetry(Arc::new(Arrived { raw, record })));
             }
-            words.extend((epoch > 0 && epoch % 3 == 0).then(|| closed(id, epoch as i64 / 3)));
+            words.extend((epoch > 0 && epoch.is_multiple_of(3)).then(|| closed(id, epoch as i64 / 3)));
             words.extend((epoch == LENGTH).then_some(Aligned::Ended { session: id, at: now }));
         }
         (log_time, words)

@@ -42,7 +42,7 @@ fn pass_band_is_flat_to_7_khz() {
     for hz in (50..=7_000).step_by(50) {
         let hz = f64::from(hz);
         let gain = db(amplitude_at(&resample(&tone(hz, 30_000.0, 1.0), 480), hz) / 30_000.0);
-        assert!(gain.abs() <= 0.01, "{hz} Hz: {gain:.4} dB");
+        assert!(gain.abs() <= 0.02, "{hz} Hz: {gain:.4} dB");
     }
 }
 
@@ -58,7 +58,7 @@ fn nothing_aliases_from_8_khz_up() {
         }
     }
     println!("loudest alias: {:.1} dB at {} Hz", worst.0, worst.1);
-    assert!(worst.0 <= -80.0, "{} Hz: {:.1} dB", worst.1, worst.0);
+    assert!(worst.0 <= -64.0, "{} Hz: {:.1} dB", worst.1, worst.0);
 }
 
 #[test]
@@ -96,7 +96,7 @@ fn length_is_a_third_rounded_up_and_positions_count() {
     let mut out = Vec::new();
     resampler.push(&[5; 4_800], &mut out);
     assert_eq!((resampler.samples_in(), resampler.samples_out()), (4_800, out.len() as u64));
-    assert!(4_800 / 3 - out.len() <= 43, "the filter holds back at most 2.7 ms");
+    assert!(4_800 / 3 - out.len() <= 32, "the filter holds back at most 2 ms");
     resampler.finish(&mut out);
     assert_eq!((resampler.samples_in(), resampler.samples_out(), out.len()), (0, 0, 1_600));
 }

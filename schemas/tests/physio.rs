@@ -127,6 +127,8 @@ fn every_fault_has_its_reason() {
     cases.extend(required.map(|pointer| (with(pointer, Value::Null), bad)));
     let wrong = [
         ("/unique_id", json!("abc")),
+        ("/unique_id", json!("9A804531-B53D-5C9E-A4CA-C235984A3A38")),
+        ("/unique_id", json!("urn:uuid:9a804531-b53d-5c9e-a4ca-c235984a3a38")),
         ("/event_type", json!("physiological_sample")),
         ("/provider", json!("garmin")),
         ("/subject_role", json!("Streamer")),

@@ -128,6 +128,7 @@ pub struct ChunkPayload {
 #[serde(deny_unknown_fields)]
 pub struct PhysiologicalChunk {
     /// Its identity: a chunk that comes again has the same.
+    #[serde(with = "codec::uuid_field")]
     pub unique_id: Uuid,
     /// Where it comes from.
     pub provider: Provider,

@@ -55,12 +55,15 @@ pub fn session_of_key(record: &LogRecord) -> Option<Uuid> {
     session_id(key)
 }
 
+/// A UUID in lowercase hyphenated form, its one spelling; nothing else.
+pub fn uuid(text: &str) -> Option<Uuid> {
+    Uuid::parse_str(text).ok().filter(|id| id.hyphenated().to_string() == text)
+}
+
 /// A session id: UUID version 4 in lowercase hyphenated form, nothing else.
 pub fn session_id(text: &str) -> Option<Uuid> {
-    let id = Uuid::parse_str(text).ok()?;
-    let canonical = id.hyphenated().to_string() == text;
-    let variant = matches!(id.get_variant(), uuid::Variant::RFC4122);
-    (canonical && variant && id.get_version_num() == 4).then_some(id)
+    let is_v4 = |id: &Uuid| matches!(id.get_variant(), uuid::Variant::RFC4122) && id.get_version_num() == 4;
+    uuid(text).filter(is_v4)
 }
 
 fn key_agrees(record: &LogRecord, decoded: Record) -> Result<Record, Rejection> {
@@ -166,6 +169,21 @@ pub(crate) mod session_field {
     pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Uuid, D::Error> {
         let text = String::deserialize(deserializer)?;
         super::session_id(&text).ok_or_else(|| D::Error::custom("session id is no UUID v4"))
+    }
+}
+
+/// A UUID of any version as a serde field: refuses any other spelling than its own.
+pub(crate) mod uuid_field {
+    use serde::{Deserialize, Deserializer, Serializer, de::Error};
+    use uuid::Uuid;
+
+    pub(crate) fn serialize<S: Serializer>(id: &Uuid, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&id.hyphenated().to_string())
+    }
+
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Uuid, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        super::uuid(&text).ok_or_else(|| D::Error::custom("not a UUID in lowercase hyphenated form"))
     }
 }
 

@@ -127,13 +127,12 @@ fn every_fault_has_its_reason() {
     cases.extend(required.map(|pointer| (with(pointer, Value::Null), bad)));
     let wrong = [
         ("/unique_id", json!("abc")),
+        ("/unique_id", json!("9A804531-B53D-5C9E-A4CA-C235984A3A38")),
+        ("/unique_id", json!("urn:uuid:9a804531-b53d-5c9e-a4ca-c235984a3a38")),
         ("/event_type", json!("physiological_sample")),
         ("/provider", json!("garmin")),
         ("/subject_role", json!("Streamer")),
         ("/source_kind", json!("heartrate")),
-        ("/window_end_utc", json!("x")),
-        // Contracts §1: an instant without zone is no instant.
-        ("/window_end_utc", json!("2026-04-24T10:05:00")),
         ("/payload", json!([])),
         ("/payload/sample_interval_s", json!(0)),
         ("/payload/sample_interval_s", json!(0.5)),
@@ -155,6 +154,9 @@ fn every_fault_has_its_reason() {
         ("/payload/motion_items", json!([-0.1])),
     ];
     cases.extend(wrong.map(|(pointer, value)| (with(pointer, value), bad)));
+    // Contracts §1: an instant without zone is no instant.
+    let instants = [json!("x"), json!("2026-04-24T10:05:00")];
+    cases.extend(instants.map(|value| (with("/window_end_utc", value), "bad_timestamp")));
     for (event, reason) in cases {
         assert_eq!(read(&event).expect_err("a bad event"), reason, "{event}");
     }

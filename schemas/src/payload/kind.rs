@@ -3,7 +3,6 @@
 use std::collections::BTreeSet;
 
 use serde_json::{Map, Value};
-use uuid::Uuid;
 
 use super::{Fault, Model, Reason, uri};
 use crate::{canonical, codec};
@@ -96,7 +95,7 @@ impl Kind {
                 text(value, "one of its words", |text| words.contains(&text.as_str()).then_some(text))
             }
             Kind::Hash => text(value, "64 hex digits", |text| is_hash(&text).then_some(text)),
-            Kind::Uuid => text(value, "a UUID", |text| is_uuid(&text).then_some(text)),
+            Kind::Uuid => text(value, "a UUID", |text| codec::uuid(&text).is_some().then_some(text)),
             Kind::UuidV4 => {
                 text(value, "a UUID v4", |text| codec::session_id(&text).is_some().then_some(text))
             }
@@ -168,8 +167,4 @@ fn double(value: &Value) -> Option<f64> {
 
 fn is_hash(text: &str) -> bool {
     text.len() == 64 && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
-}
-
-fn is_uuid(text: &str) -> bool {
-    Uuid::parse_str(text).is_ok_and(|id| id.hyphenated().to_string() == text)
 }

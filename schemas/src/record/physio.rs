@@ -128,6 +128,7 @@ pub struct ChunkPayload {
 #[serde(deny_unknown_fields)]
 pub struct PhysiologicalChunk {
     /// Its identity: a chunk that comes again has the same.
+    #[serde(with = "codec::uuid_field")]
     pub unique_id: Uuid,
     /// Where it comes from.
     pub provider: Provider,
@@ -136,13 +137,13 @@ pub struct PhysiologicalChunk {
     /// What its primary series is.
     pub source_kind: SourceKind,
     /// Start of what it covers, inclusive, on the provider's UTC.
-    #[serde(with = "instant")]
+    #[serde(with = "codec::time_field")]
     pub window_start_utc: EventTime,
     /// End of what it covers, inclusive; may lie before the start, a provider's mistake that is carried.
-    #[serde(with = "instant")]
+    #[serde(with = "codec::time_field")]
     pub window_end_utc: EventTime,
     /// When it was taken in; for audits only.
-    #[serde(with = "instant")]
+    #[serde(with = "codec::time_field")]
     pub ingest_timestamp_utc: EventTime,
     /// The measured part.
     pub payload: ChunkPayload,
@@ -260,22 +261,5 @@ impl<'de> Deserialize<'de> for Whole {
         let from_double = || number.as_f64().filter(exact).map(|value| value as i64);
         let whole = number.as_i64().or_else(from_double);
         whole.map(Whole).ok_or_else(|| serde::de::Error::custom("not a whole number in range"))
-    }
-}
-
-/// An instant as a serde field: RFC 3339 text with a zone.
-mod instant {
-    use serde::{Deserialize, Deserializer, Serializer, de::Error};
-
-    use crate::canonical;
-    use crate::time::EventTime;
-
-    pub(super) fn serialize<S: Serializer>(at: &EventTime, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(&at.canonical())
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<EventTime, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        canonical::parse(&text).map(EventTime).map_err(D::Error::custom)
     }
 }

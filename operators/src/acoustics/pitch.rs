@@ -311,7 +311,8 @@ mod tests {
 
     /// Candidates of a frame by the definition: sums of products, every lag in turn.
     fn naive_peaks(samples: &[i16], time_s: f64) -> Vec<usize> {
-        let right = ((time_s - 0.5 / 16_000.0) * 16_000.0).floor() as usize + 1;
+        // Some instants lie on a sample, where only Praat's own rounding decides.
+        let right = index_before(time_s) as usize + 1;
         let near = &samples[right.saturating_sub(213)..(right + 213).min(samples.len())];
         let mean = near.iter().map(|sample| f64::from(*sample)).sum::<f64>() / 426.0;
         let window = |k: usize| 0.5 - 0.5 * (2.0 * PI * (k + 1) as f64 / 639.0).cos();
@@ -356,7 +357,7 @@ mod tests {
                     continue;
                 }
                 for (ours, lag) in ours.iter().zip(expected) {
-                    prop_assert!((16_000.0 / ours.frequency_hz - lag as f64).abs() <= 1.0);
+                    prop_assert!((16_000.0 / ours.frequency_hz - lag as f64).abs() <= 1.0 + 1e-9);
                 }
             }
         }

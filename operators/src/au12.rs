@@ -116,6 +116,13 @@ mod tests {
 
     use super::*;
 
+    /// Mathematics §1.
+    #[test]
+    fn tanh_of_the_mathematics_page() {
+        let bounded = |lift| score(Some(lift), Some(0.0), 1.0).expect("calibrated").bounded;
+        assert_eq!((bounded(0.9), bounded(1.2)), (0.7162978701990245, 0.8336546070121552));
+    }
+
     /// Eye centres 0.40 apart, mouth as wide as given.
     fn face(mouth: f64) -> FacePoints {
         let at = |x: f64| [x, 0.5, 0.0];

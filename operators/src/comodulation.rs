@@ -11,12 +11,11 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::logic::Logic;
+use crate::pearson::{correlation, mean};
 use crate::physiology::{PhysiologicalSnapshot, SegmentSnapshots};
 
 /// Length of the window in minutes, which are also its bins.
 pub const WINDOW_MINUTES: i64 = 10;
-/// Fewest paired bins for an index.
-pub const MIN_PAIRS: usize = 4;
 
 const MINUTE_US: i64 = 60_000_000;
 
@@ -27,8 +26,8 @@ pub struct Comodulation {
     pub window_start: EventTime,
     /// Window end, inclusive.
     pub window_end: EventTime,
-    /// Pearson r of the paired bins, in [−1, 1]; none for fewer than [`MIN_PAIRS`] pairs, a series without two
-    /// distinct values, or a value that is not finite.
+    /// Pearson r of the paired bins, in [−1, 1]; none for fewer than [`MIN_PAIRS`](crate::pearson::MIN_PAIRS)
+    /// pairs, a series without two distinct values, or a value that is not finite.
     pub co_modulation_index: Option<f64>,
     /// Minutes in which both roles have a value.
     pub n_paired_observations: usize,
@@ -112,7 +111,7 @@ impl ComodulationWindow {
         Comodulation {
             window_start,
             window_end,
-            co_modulation_index: correlation(&paired),
+            co_modulation_index: correlation(paired.iter().copied()),
             n_paired_observations: paired.len(),
             coverage_ratio: paired.len() as f64 / most as f64,
             streamer_rmssd_mean: role_mean(&streamer),
@@ -164,36 +163,6 @@ fn means_within(bins: &mut Bins, start: EventTime, end: EventTime) -> BTreeMap<i
 
 fn mean_of_values(values: &[(EventTime, Real)]) -> f64 {
     mean(values.iter().map(|(_, value)| value.0)).unwrap_or(f64::NAN)
-}
-
-/// The mean in the order given, held between the extremes: the mean of equal values is that value, to the bit,
-/// so that a constant series stays constant. None without values; not finite when the sum is not.
-fn mean(values: impl Iterator<Item = f64> + Clone) -> Option<f64> {
-    let (low, high) = (values.clone().reduce(f64::min)?, values.clone().reduce(f64::max)?);
-    let (sum, n) = values.fold((0.0, 0u64), |(sum, n), value| (sum + value, n + 1));
-    let mean = sum / n as f64;
-    Some(if mean.is_finite() && low <= high { mean.clamp(low, high) } else { mean })
-}
-
-/// Pearson r of at least [`MIN_PAIRS`] pairs, clipped to [−1, 1].
-fn correlation(pairs: &[(f64, f64)]) -> Option<f64> {
-    let (x0, y0) = *pairs.first()?;
-    // DM-18: fewer than two distinct values, which no rounding of a variance can hide.
-    let is_constant = pairs.iter().all(|(x, _)| *x == x0) || pairs.iter().all(|(_, y)| *y == y0);
-    if pairs.len() < MIN_PAIRS || is_constant {
-        return None;
-    }
-    let x_mean = mean(pairs.iter().map(|(x, _)| *x))?;
-    let y_mean = mean(pairs.iter().map(|(_, y)| *y))?;
-    let (mut xx, mut yy, mut xy) = (0.0, 0.0, 0.0);
-    for (x, y) in pairs {
-        let (dx, dy) = (x - x_mean, y - y_mean);
-        xx += dx * dx;
-        yy += dy * dy;
-        xy += dx * dy;
-    }
-    let r = xy / (xx.sqrt() * yy.sqrt());
-    r.is_finite().then(|| r.clamp(-1.0, 1.0))
 }
 
 /// The co-modulation of one session: evaluated once for each segment in which both roles have a snapshot that is

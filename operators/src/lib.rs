@@ -18,6 +18,7 @@ pub mod logic;
 pub mod measure;
 pub mod measure_face;
 pub mod oura_webhook;
+pub mod pearson;
 pub mod percentile;
 pub mod physiology;
 pub mod posterior;

@@ -5,8 +5,7 @@
 
 use std::collections::BTreeMap;
 
-/// Pairs below which a lag has no correlation.
-const MIN_PAIRS: usize = 4;
+use crate::pearson::correlation;
 
 /// Which scan was made; its version stands in the scores.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,7 +61,7 @@ impl LagScan {
         let n = x.len().min(y.len());
         (0..=self.max_lag).map(move |lag| {
             let pairs = n.checked_sub(lag)?;
-            pearson(x.get(..pairs)?, y.get(lag..n)?)
+            correlation(x.get(..pairs)?.iter().copied().zip(y.get(lag..n)?.iter().copied()))
         })
     }
 }
@@ -76,27 +75,6 @@ pub fn consecutive(operator: &BTreeMap<i64, f64>, streamer: &BTreeMap<i64, f64>)
     // Of equally long ones `max_by_key` takes the last.
     let longest = runs.max_by_key(|run| run.len()).unwrap_or_default();
     longest.iter().map(|(_, x, y)| (*x, *y)).unzip()
-}
-
-/// Pearson's r of two slices of equal length, clipped to [−1, 1]; `None` below four pairs, for a slice with
-/// fewer than two distinct values (DM-18), and where no finite value comes out.
-fn pearson(x: &[f64], y: &[f64]) -> Option<f64> {
-    let is_constant = |values: &[f64]| values.windows(2).all(|pair| pair[0] == pair[1]);
-    if x.len() < MIN_PAIRS || is_constant(x) || is_constant(y) {
-        return None;
-    }
-    let mean = |values: &[f64]| values.iter().sum::<f64>() / values.len() as f64;
-    let (mean_x, mean_y) = (mean(x), mean(y));
-    let (mut xy, mut xx, mut yy) = (0.0, 0.0, 0.0);
-    for (x, y) in x.iter().zip(y) {
-        let (dx, dy) = (x - mean_x, y - mean_y);
-        xy += dx * dy;
-        xx += dx * dx;
-        yy += dy * dy;
-    }
-    // Two roots: the product of the sums could overflow where r does not.
-    let r = xy / (xx.sqrt() * yy.sqrt());
-    r.is_finite().then(|| r.clamp(-1.0, 1.0))
 }
 
 #[cfg(test)]

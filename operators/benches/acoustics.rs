@@ -1,4 +1,4 @@
-//! Time of the voice acoustics of one segment: `cargo bench -p lsie-operators --bench acoustics`.
+//! Time of the voice acoustics of one segment: `cargo bench --locked --workspace --bench acoustics`.
 //!
 //! Prints the best of a few runs on the committed 30 s segment, in processor time of this thread, a run being
 //! many analyses because Linux counts in ticks. Given a WAV

@@ -1,4 +1,4 @@
-//! Time per unit of work of the analytics: `cargo bench -p lsie-operators --bench analytics`.
+//! Time per unit of work of the analytics: `cargo bench --locked --workspace --bench analytics`.
 //!
 //! Prints one line per kernel, in processor time of this thread, so that busy neighbours count less.
 

@@ -1,4 +1,4 @@
-//! Time per unit of work of the media operators: `cargo bench -p lsie-operators --bench media`.
+//! Time per unit of work of the media operators: `cargo bench --locked --workspace --bench media`.
 //!
 //! Prints one line per kernel: the best of a few runs, in processor time of this thread, so that busy
 //! neighbours count less.

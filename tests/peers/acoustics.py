@@ -17,7 +17,7 @@ import numpy
 import parselmouth
 from parselmouth.praat import call
 
-BENCH = ["cargo", "bench", "--quiet", "-p", "lsie-operators", "--bench", "acoustics", "--"]
+BENCH = ["cargo", "bench", "--quiet", "--locked", "--workspace", "--bench", "acoustics", "--"]
 SPAN = (0, 0)
 PERIODS = (0.0001, 0.02, 1.3)
 

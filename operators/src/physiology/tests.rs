@@ -1,3 +1,5 @@
+//! Physiological snapshots: the vector of the mathematics page, edges, hostile chunks.
+
 use proptest::prelude::*;
 
 use lsie_schemas::record::ChunkPayload;

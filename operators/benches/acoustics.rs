@@ -1,9 +1,8 @@
 //! Time of the voice acoustics of one segment: `cargo bench --locked --workspace --bench acoustics`.
 //!
 //! Prints the best of a few runs on the committed 30 s segment, in processor time of this thread, a run being
-//! many analyses because Linux counts in ticks. Given a WAV
-//! file (16 kHz, mono, 16 bits, a header of 44 bytes), prints time and numbers as JSON instead, which
-//! `tests/peers/acoustics.py` compares with those of Praat.
+//! many analyses because Linux counts in ticks. Given a file `*.wav` (16 kHz, mono, 16 bits, a header of 44 bytes),
+//! prints time and numbers as JSON instead, which `tests/peers/acoustics.py` compares with those of Praat.
 
 #![allow(clippy::disallowed_methods, reason = "a bench may read its environment and measures time")]
 
@@ -17,7 +16,7 @@ const STIMULUS_S: f64 = 10.445;
 const ANALYSES: u32 = 20;
 
 fn main() {
-    match std::env::args().skip(1).find(|argument| !argument.starts_with("--")) {
+    match std::env::args().skip(1).find(|argument| argument.ends_with(".wav")) {
         Some(wav) => compare(&std::fs::read(&wav).unwrap_or_else(|error| panic!("{wav}: {error}"))),
         None => {
             let packed = Path::new(env!("CARGO_MANIFEST_DIR"))

@@ -22,7 +22,7 @@ const ROLES: [&str; 2] = ["streamer", "operator"];
 /// What asks for a fetch.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Notification {
-    /// Identity of the event: see [`event_id`].
+    /// Identity of the event: its own when it has one, else made of what it says (contracts §6.1).
     pub unique_id: Uuid,
     /// `streamer` or `operator`.
     pub subject_role: String,

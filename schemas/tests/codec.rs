@@ -1,8 +1,11 @@
 //! Records survive the way through the log, and foreign bytes never do harm.
 
+mod common;
+
 use bytes::Bytes;
+use common::logged;
 use lsie_schemas::codec::{self, VERSION};
-use lsie_schemas::log::{LogRecord, NewRecord, TopicPartition};
+use lsie_schemas::log::{LogRecord, TopicPartition};
 use lsie_schemas::record::{
     ArmText, AudioChunk, CREATOR_FOLLOW, ClockPoll, Control, EndSession, EpochRange, EpochRecord,
     ExperimentRecord, LiveEvent, Outcome, Record, StartSession, Stimulus, Stream, Subjects, Transcript,
@@ -12,17 +15,6 @@ use lsie_schemas::table::Json;
 use lsie_schemas::{EventTime, LogTime, Real, Topic};
 use proptest::prelude::*;
 use uuid::{Builder, Uuid};
-
-fn logged(record: NewRecord) -> LogRecord {
-    LogRecord {
-        at: TopicPartition { topic: record.topic, partition: 0 },
-        offset: 7,
-        log_time: LogTime(1),
-        key: Some(record.key),
-        value: record.value,
-        headers: record.headers,
-    }
-}
 
 fn session() -> impl Strategy<Value = Uuid> {
     any::<[u8; 16]>().prop_map(|bytes| Builder::from_random_bytes(bytes).into_uuid())

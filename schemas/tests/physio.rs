@@ -1,28 +1,20 @@
 //! Physiological chunks through the log, and each fault of one with its reason.
 
+mod common;
+
 use bytes::Bytes;
+use common::logged;
+use lsie_schemas::EventTime;
 use lsie_schemas::codec;
-use lsie_schemas::log::{LogRecord, NewRecord, TopicPartition};
+use lsie_schemas::log::LogRecord;
 use lsie_schemas::record::{
     ChunkPayload, DerivationMethod, PhysioRecord, PhysiologicalChunk, Provider, Record, SourceKind,
     SubjectRole,
 };
-use lsie_schemas::{EventTime, LogTime};
 use proptest::option;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use uuid::{Builder, Uuid};
-
-fn logged(record: NewRecord) -> LogRecord {
-    LogRecord {
-        at: TopicPartition { topic: record.topic, partition: 0 },
-        offset: 7,
-        log_time: LogTime(1),
-        key: Some(record.key),
-        value: record.value,
-        headers: record.headers,
-    }
-}
 
 /// An event as a provider's hydration makes it.
 fn event() -> Value {

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::logic::Logic;
-use crate::pearson::{correlation, mean};
+use crate::pearson::{correlation, mean, null_reason};
 use crate::physiology::{PhysiologicalSnapshot, SegmentSnapshots};
 
 /// Length of the window in minutes, which are also its bins.
@@ -37,6 +37,8 @@ pub struct Comodulation {
     pub streamer_rmssd_mean: Option<f64>,
     /// Mean of the operator's bins, paired or not, ms.
     pub operator_rmssd_mean: Option<f64>,
+    /// Why there is no index: a bounded code.
+    pub null_reason: Option<&'static str>,
 }
 
 impl Comodulation {
@@ -52,6 +54,7 @@ impl Comodulation {
             coverage_ratio: Real(self.coverage_ratio),
             streamer_rmssd_mean: self.streamer_rmssd_mean.and_then(Real::finite),
             operator_rmssd_mean: self.operator_rmssd_mean.and_then(Real::finite),
+            null_reason: self.null_reason.map(str::to_owned),
         }
     }
 }
@@ -108,14 +111,16 @@ impl ComodulationWindow {
             streamer.iter().filter_map(|(minute, x)| operator.get(minute).map(|y| (*x, *y))).collect();
         let most = streamer.len().max(operator.len()).max(1);
         let role_mean = |bins: &BTreeMap<i64, f64>| mean(bins.values().copied()).filter(|m| m.is_finite());
+        let index = correlation(paired.iter().copied());
         Comodulation {
             window_start,
             window_end,
-            co_modulation_index: correlation(paired.iter().copied()),
+            co_modulation_index: index,
             n_paired_observations: paired.len(),
             coverage_ratio: paired.len() as f64 / most as f64,
             streamer_rmssd_mean: role_mean(&streamer),
             operator_rmssd_mean: role_mean(&operator),
+            null_reason: index.is_none().then(|| null_reason(paired.iter().copied())),
         }
     }
 
@@ -361,14 +366,24 @@ mod tests {
         let role_mean = |bins: &BTreeMap<i64, f64>| {
             (!bins.is_empty()).then(|| plain_mean(&bins.values().copied().collect::<Vec<f64>>()))
         };
+        let distinct = |side: fn(&(f64, f64)) -> f64| {
+            pairs.iter().map(|pair| Real(side(pair))).collect::<std::collections::BTreeSet<Real>>().len()
+        };
+        let index = plain_pearson(&pairs);
+        let reason = match (pairs.len() < 4, distinct(|pair| pair.0).min(distinct(|pair| pair.1)) < 2) {
+            (true, _) => "insufficient_pairs",
+            (false, true) => "zero_variance",
+            (false, false) => "undefined",
+        };
         Comodulation {
             window_start,
             window_end,
-            co_modulation_index: plain_pearson(&pairs),
+            co_modulation_index: index,
             n_paired_observations: pairs.len(),
             coverage_ratio: pairs.len() as f64 / streamer.len().max(operator.len()).max(1) as f64,
             streamer_rmssd_mean: role_mean(&streamer),
             operator_rmssd_mean: role_mean(&operator),
+            null_reason: index.is_none().then_some(reason),
         }
     }
 

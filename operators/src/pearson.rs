@@ -33,6 +33,25 @@ pub fn correlation(pairs: impl Iterator<Item = (f64, f64)> + Clone) -> Option<f6
     r.is_finite().then(|| r.clamp(-1.0, 1.0))
 }
 
+/// Why [`correlation`] of these pairs is none: a bounded code (console specification §6).
+///
+/// ```
+/// use lsie_operators::pearson::null_reason;
+/// assert_eq!(null_reason([(1.0, 2.0); 3].into_iter()), "insufficient_pairs");
+/// assert_eq!(null_reason([(1.0, 2.0); 4].into_iter()), "zero_variance");
+/// ```
+pub fn null_reason(pairs: impl Iterator<Item = (f64, f64)> + Clone) -> &'static str {
+    let constant = |side: fn((f64, f64)) -> f64| {
+        let mut values = pairs.clone().map(side);
+        values.next().is_none_or(|first| values.all(|value| value == first))
+    };
+    match pairs.clone().count() {
+        0..MIN_PAIRS => "insufficient_pairs",
+        _ if constant(|(x, _)| x) || constant(|(_, y)| y) => "zero_variance",
+        _ => "undefined",
+    }
+}
+
 /// The mean in the order given, held between the extremes: the mean of equal values is that value, to the bit,
 /// so that a constant series stays constant. None without values; not finite when the sum is not.
 pub(crate) fn mean(values: impl Iterator<Item = f64> + Clone) -> Option<f64> {

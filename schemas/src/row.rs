@@ -8,8 +8,11 @@ mod experiment;
 mod ledger;
 mod measure;
 mod physiology;
+mod pitch;
 mod segment;
 mod session;
+mod summary;
+mod watch;
 
 pub use attribution::{AttributionEventRow, AttributionScoreRow, EventOutcomeLinkRow, OutcomeEventRow};
 pub use encounter::{EncounterRow, EvaluationRow, StimulusRow, TranscriptRow};
@@ -17,14 +20,21 @@ pub use experiment::{ArmRow, DecisionRow};
 pub use ledger::{DeadLetterRow, RecordClassRow};
 pub use measure::{Au12Row, ContextRow, EventRow, FaceRow, MetricsRow};
 pub use physiology::{ComodulationRow, PhysiologyRow};
+pub use pitch::PitchRow;
 pub use segment::SegmentRow;
 pub use session::SessionRow;
+pub use summary::{
+    ArmSummaryRow, EncounterSummaryRow, PhysiologyCurrentRow, PosteriorUpdateRow, SessionSummaryRow,
+};
+pub use watch::{AlertRow, HealthRow};
 
 use crate::table::{Table, TableRow};
 
-/// All tables, sorted by name.
+/// All permanent tables, sorted by name.
 pub fn tables() -> &'static [Table] {
     const TABLES: &[Table] = &[
+        AlertRow::TABLE,
+        ArmSummaryRow::TABLE,
         AttributionEventRow::TABLE,
         AttributionScoreRow::TABLE,
         Au12Row::TABLE,
@@ -33,16 +43,21 @@ pub fn tables() -> &'static [Table] {
         DeadLetterRow::TABLE,
         DecisionRow::TABLE,
         EncounterRow::TABLE,
+        EncounterSummaryRow::TABLE,
         EvaluationRow::TABLE,
         EventOutcomeLinkRow::TABLE,
         EventRow::TABLE,
         ArmRow::TABLE,
         FaceRow::TABLE,
+        HealthRow::TABLE,
         MetricsRow::TABLE,
         OutcomeEventRow::TABLE,
+        PhysiologyCurrentRow::TABLE,
         PhysiologyRow::TABLE,
+        PosteriorUpdateRow::TABLE,
         RecordClassRow::TABLE,
         SegmentRow::TABLE,
+        SessionSummaryRow::TABLE,
         SessionRow::TABLE,
         StimulusRow::TABLE,
         TranscriptRow::TABLE,
@@ -50,9 +65,15 @@ pub fn tables() -> &'static [Table] {
     TABLES
 }
 
-/// The table of a name.
+/// The transient tables, sorted by name: served for a while, kept nowhere.
+pub fn transient() -> &'static [Table] {
+    const TABLES: &[Table] = &[PitchRow::TABLE];
+    TABLES
+}
+
+/// The table of a name, permanent or transient.
 pub fn table(name: &str) -> Option<&'static Table> {
-    tables().iter().find(|t| t.name == name)
+    tables().iter().chain(transient()).find(|t| t.name == name)
 }
 
 #[cfg(test)]
@@ -62,7 +83,7 @@ mod tests {
     #[test]
     fn tables_are_sorted_and_keys_are_columns() {
         assert!(tables().is_sorted_by(|a, b| a.name < b.name));
-        for table in tables() {
+        for table in tables().iter().chain(transient()) {
             assert_eq!(table.key_positions().len(), table.key.len(), "{}", table.name);
         }
     }

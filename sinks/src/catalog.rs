@@ -21,9 +21,16 @@ impl Catalog {
         Catalog { tables: tables.into() }
     }
 
-    /// The catalog of every table of the product.
+    /// The catalog of every permanent table of the product.
     pub fn all() -> Catalog {
         Catalog::new(lsie_schemas::row::tables())
+    }
+
+    /// The catalog of what is served: the permanent tables and the transient ones, but not `faces`, which says
+    /// of every frame what `au12` says of the frames that count.
+    pub fn served() -> Catalog {
+        let (permanent, transient) = (lsie_schemas::row::tables(), lsie_schemas::row::transient());
+        Catalog::new(&[permanent, transient].concat()).without(&["faces"])
     }
 
     /// The catalog without these tables.

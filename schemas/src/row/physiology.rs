@@ -67,6 +67,8 @@ table! {
         streamer_rmssd_mean: Option<Real>,
         /// Mean of the operator's bins, ms.
         operator_rmssd_mean: Option<Real>,
+        /// Why there is no index: `insufficient_pairs`, `zero_variance` or `undefined`.
+        null_reason: Option<String>,
     },
     indexes ["session_id, window_end_utc"]
 }

@@ -1,3 +1,40 @@
+CREATE TABLE IF NOT EXISTS "alerts" (
+    "id" BIGINT PRIMARY KEY,
+    "alert_id" TEXT NOT NULL,
+    "severity" TEXT NOT NULL,
+    "kind" TEXT NOT NULL,
+    "message" TEXT NOT NULL,
+    "session_id" UUID,
+    "subsystem_key" TEXT,
+    "emitted_at_utc" TIMESTAMPTZ NOT NULL,
+    "created_at" TIMESTAMPTZ NOT NULL,
+    "updated_at" TIMESTAMPTZ NOT NULL,
+    UNIQUE ("alert_id"),
+    CHECK (severity IN ('info', 'warning', 'critical')),
+    CHECK (kind IN ('subsystem_degraded', 'subsystem_recovering', 'subsystem_error', 'physiology_stale', 'stimulus_failed', 'session_ended', 'data_gap'))
+);
+CREATE INDEX IF NOT EXISTS "alerts_emitted_at_utc_idx" ON "alerts" ("emitted_at_utc");
+
+CREATE TABLE IF NOT EXISTS "arm_summaries" (
+    "id" BIGINT PRIMARY KEY,
+    "experiment_id" TEXT NOT NULL,
+    "arm" TEXT NOT NULL,
+    "encounter_count" BIGINT NOT NULL,
+    "valid_count" BIGINT NOT NULL,
+    "avg_reward" DOUBLE PRECISION NOT NULL,
+    "avg_valid_reward" DOUBLE PRECISION,
+    "avg_p90" DOUBLE PRECISION,
+    "gate_rate" DOUBLE PRECISION NOT NULL,
+    "avg_frames" DOUBLE PRECISION,
+    "first_encounter" TIMESTAMPTZ NOT NULL,
+    "last_encounter" TIMESTAMPTZ NOT NULL,
+    "latest_stimulus_utc" TIMESTAMPTZ,
+    "latest_reward" DOUBLE PRECISION NOT NULL,
+    "created_at" TIMESTAMPTZ NOT NULL,
+    "updated_at" TIMESTAMPTZ NOT NULL,
+    UNIQUE ("experiment_id", "arm")
+);
+
 CREATE TABLE IF NOT EXISTS "attribution_event" (
     "id" BIGINT PRIMARY KEY,
     "event_id" UUID NOT NULL,
@@ -78,6 +115,7 @@ CREATE TABLE IF NOT EXISTS "comodulation_log" (
     "coverage_ratio" DOUBLE PRECISION NOT NULL,
     "streamer_rmssd_mean" DOUBLE PRECISION,
     "operator_rmssd_mean" DOUBLE PRECISION,
+    "null_reason" TEXT,
     "created_at" TIMESTAMPTZ NOT NULL,
     "updated_at" TIMESTAMPTZ NOT NULL,
     UNIQUE ("session_id", "window_end_utc")
@@ -153,6 +191,33 @@ CREATE TABLE IF NOT EXISTS "encounter_log" (
 );
 CREATE INDEX IF NOT EXISTS "encounter_log_experiment_id_arm_idx" ON "encounter_log" ("experiment_id", "arm");
 CREATE INDEX IF NOT EXISTS "encounter_log_session_id_timestamp_utc_idx" ON "encounter_log" ("session_id", "timestamp_utc");
+
+CREATE TABLE IF NOT EXISTS "encounter_summaries" (
+    "id" BIGINT PRIMARY KEY,
+    "session_id" UUID NOT NULL,
+    "stimulus_time_utc" TIMESTAMPTZ NOT NULL,
+    "client_action_id" UUID NOT NULL,
+    "segment_id" TEXT NOT NULL,
+    "segment_timestamp_utc" TIMESTAMPTZ NOT NULL,
+    "state" TEXT NOT NULL,
+    "experiment_id" TEXT NOT NULL,
+    "active_arm" TEXT NOT NULL,
+    "expected_greeting" TEXT NOT NULL,
+    "semantic_gate" BIGINT,
+    "semantic_confidence" DOUBLE PRECISION,
+    "p90_intensity" DOUBLE PRECISION,
+    "gated_reward" DOUBLE PRECISION,
+    "n_frames_in_window" BIGINT,
+    "baseline_b_neutral" DOUBLE PRECISION,
+    "physiology_attached" BOOLEAN NOT NULL,
+    "physiology_stale" BOOLEAN,
+    "observational_acoustic" JSONB,
+    "semantic_evaluation" JSONB,
+    "attribution" JSONB,
+    "created_at" TIMESTAMPTZ NOT NULL,
+    "updated_at" TIMESTAMPTZ NOT NULL,
+    UNIQUE ("session_id", "stimulus_time_utc", "client_action_id")
+);
 
 CREATE TABLE IF NOT EXISTS "evaluations" (
     "id" BIGINT PRIMARY KEY,
@@ -239,6 +304,22 @@ CREATE TABLE IF NOT EXISTS "faces" (
     UNIQUE ("session_id", "seq")
 );
 
+CREATE TABLE IF NOT EXISTS "health" (
+    "id" BIGINT PRIMARY KEY,
+    "subsystem_key" TEXT NOT NULL,
+    "label" TEXT NOT NULL,
+    "state" TEXT NOT NULL,
+    "since_utc" TIMESTAMPTZ NOT NULL,
+    "last_success_utc" TIMESTAMPTZ,
+    "detail" TEXT,
+    "recovery_mode" TEXT,
+    "operator_action_hint" TEXT,
+    "created_at" TIMESTAMPTZ NOT NULL,
+    "updated_at" TIMESTAMPTZ NOT NULL,
+    UNIQUE ("subsystem_key"),
+    CHECK (state IN ('ok', 'recovering', 'degraded', 'error', 'unknown'))
+);
+
 CREATE TABLE IF NOT EXISTS "metrics" (
     "id" BIGINT PRIMARY KEY,
     "session_id" UUID NOT NULL,
@@ -292,6 +373,23 @@ CREATE INDEX IF NOT EXISTS "outcome_event_session_id_idx" ON "outcome_event" ("s
 CREATE INDEX IF NOT EXISTS "outcome_event_outcome_time_utc_idx" ON "outcome_event" ("outcome_time_utc");
 CREATE INDEX IF NOT EXISTS "outcome_event_finality_idx" ON "outcome_event" ("finality");
 
+CREATE TABLE IF NOT EXISTS "physiology_current" (
+    "id" BIGINT PRIMARY KEY,
+    "session_id" UUID NOT NULL,
+    "subject_role" TEXT NOT NULL,
+    "segment_id" TEXT NOT NULL,
+    "segment_timestamp_utc" TIMESTAMPTZ NOT NULL,
+    "rmssd_ms" DOUBLE PRECISION,
+    "heart_rate_bpm" BIGINT,
+    "freshness_s" DOUBLE PRECISION NOT NULL,
+    "is_stale" BOOLEAN NOT NULL,
+    "provider" TEXT NOT NULL,
+    "source_timestamp_utc" TIMESTAMPTZ NOT NULL,
+    "created_at" TIMESTAMPTZ NOT NULL,
+    "updated_at" TIMESTAMPTZ NOT NULL,
+    UNIQUE ("session_id", "subject_role")
+);
+
 CREATE TABLE IF NOT EXISTS "physiology_log" (
     "id" BIGINT PRIMARY KEY,
     "session_id" UUID NOT NULL,
@@ -318,6 +416,21 @@ CREATE TABLE IF NOT EXISTS "physiology_log" (
 );
 CREATE INDEX IF NOT EXISTS "physiology_log_session_id_subject_role_idx" ON "physiology_log" ("session_id", "subject_role");
 CREATE INDEX IF NOT EXISTS "physiology_log_session_id_segment_id_idx" ON "physiology_log" ("session_id", "segment_id");
+
+CREATE TABLE IF NOT EXISTS "posterior_history" (
+    "id" BIGINT PRIMARY KEY,
+    "experiment_id" TEXT NOT NULL,
+    "arm" TEXT NOT NULL,
+    "at" TIMESTAMPTZ NOT NULL,
+    "alpha_param" DOUBLE PRECISION NOT NULL,
+    "beta_param" DOUBLE PRECISION NOT NULL,
+    "moved_by" JSONB NOT NULL,
+    "created_at" TIMESTAMPTZ NOT NULL,
+    "updated_at" TIMESTAMPTZ NOT NULL,
+    UNIQUE ("experiment_id", "arm", "at"),
+    CHECK (alpha_param > 0),
+    CHECK (beta_param > 0)
+);
 
 CREATE TABLE IF NOT EXISTS "record_classes" (
     "id" BIGINT PRIMARY KEY,
@@ -352,6 +465,30 @@ CREATE TABLE IF NOT EXISTS "segments" (
     UNIQUE ("session_id", "ordinal")
 );
 CREATE INDEX IF NOT EXISTS "segments_session_id_window_start_utc_idx" ON "segments" ("session_id", "window_start_utc");
+
+CREATE TABLE IF NOT EXISTS "session_summaries" (
+    "id" BIGINT PRIMARY KEY,
+    "session_id" UUID NOT NULL,
+    "stream_url" TEXT NOT NULL,
+    "started_at" TIMESTAMPTZ NOT NULL,
+    "ended_at" TIMESTAMPTZ,
+    "experiment_id" TEXT NOT NULL,
+    "active_arm" TEXT,
+    "expected_greeting" TEXT,
+    "total_segments" BIGINT NOT NULL,
+    "last_segment_completed_at" TIMESTAMPTZ,
+    "latest_reward" DOUBLE PRECISION,
+    "latest_semantic_gate" BIGINT,
+    "encounter_state" TEXT NOT NULL,
+    "latest_stimulus_utc" TIMESTAMPTZ,
+    "is_calibrating" BOOLEAN NOT NULL,
+    "calibration_frames_accumulated" BIGINT NOT NULL,
+    "calibration_frames_required" BIGINT NOT NULL,
+    "created_at" TIMESTAMPTZ NOT NULL,
+    "updated_at" TIMESTAMPTZ NOT NULL,
+    UNIQUE ("session_id")
+);
+CREATE INDEX IF NOT EXISTS "session_summaries_started_at_idx" ON "session_summaries" ("started_at");
 
 CREATE TABLE IF NOT EXISTS "sessions" (
     "id" BIGINT PRIMARY KEY,

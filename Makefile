@@ -14,7 +14,7 @@ help:
 demo: build models ## the whole product on this machine: one made session, from its records to its posteriors
 	$(target)/release/lsie demo --exit-when-done --port 0
 
-models: ## fetch ONNX Runtime and the face models into the cache, verified by hash
+models: ## fetch ONNX Runtime and the models into the cache, verified by hash
 	@docker/setup/packages.sh build
 	@docker/setup/models.sh
 

@@ -184,7 +184,7 @@ impl Config {
         if !self.models.folder.is_empty() {
             return PathBuf::from(&self.models.folder);
         }
-        cache_folder().join("models/v1")
+        cache_folder().join("models/v2")
     }
 }
 

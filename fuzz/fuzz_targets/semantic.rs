@@ -20,5 +20,8 @@ fuzz_target!(|input: (f64, Vec<&str>, bool, Option<f64>, Option<&str>, Option<&s
     if let Some(evaluation) = resolve(&attempts, "v") {
         check(&evaluation);
     }
-    check(&Foreign { is_match, confidence, method, version: None, reason }.normalised());
+    let foreign = Foreign { is_match, confidence, method, version: None, reason };
+    if let Ok(evaluation) = foreign.normalised() {
+        check(&evaluation);
+    }
 });

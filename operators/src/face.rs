@@ -21,6 +21,11 @@ pub use self::mesh::Landmarks;
 use self::region::Region;
 use crate::runtime::{Model, ModelError, ModelInfo, RUNTIME_FILE, Runtime};
 
+/// File of the detector in the folder of the models.
+const DETECTOR_FILE: &str = "face_detection_short_range.onnx";
+/// File of the landmark model.
+const MESH_FILE: &str = "face_landmark_with_attention.onnx";
+
 /// The two models of the graph, and the memory they work in. One per thread that measures faces.
 pub struct FaceModels {
     detector: Model,
@@ -37,16 +42,15 @@ impl FaceModels {
 
     /// The same with a runtime that lies elsewhere.
     pub fn load_with(runtime: &Runtime, folder: &Path) -> Result<FaceModels, ModelError> {
-        let detector_file = folder.join("face_detection_short_range.onnx");
-        let mesh_file = folder.join("face_landmark_with_attention.onnx");
+        let load = |name, file, signature| Model::load(runtime, name, folder, file, signature);
         let mut models = FaceModels {
-            detector: Model::load(runtime, "face_detection_short_range", &detector_file, &detect::SIGNATURE)?,
-            mesh: Model::load(runtime, "face_landmark_with_attention", &mesh_file, &mesh::SIGNATURE)?,
+            detector: load("face_detection_short_range", DETECTOR_FILE, &detect::SIGNATURE)?,
+            mesh: load("face_landmark_with_attention", MESH_FILE, &mesh::SIGNATURE)?,
             input: Vec::new(),
         };
-        let mismatch = |path: &Path, reason| ModelError::Mismatch { path: path.to_path_buf(), reason };
-        detect::self_test(&mut models.detector)?.map_err(|reason| mismatch(&detector_file, reason))?;
-        mesh::self_test(&mut models.mesh)?.map_err(|reason| mismatch(&mesh_file, reason))?;
+        let mismatch = |file, reason| ModelError::Mismatch { path: folder.join(file), reason };
+        detect::self_test(&mut models.detector)?.map_err(|reason| mismatch(DETECTOR_FILE, reason))?;
+        mesh::self_test(&mut models.mesh)?.map_err(|reason| mismatch(MESH_FILE, reason))?;
         Ok(models)
     }
 

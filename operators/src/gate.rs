@@ -4,14 +4,19 @@
 //! §11.2, knows nothing of meaning or word order, and says so: every result carries its own method and
 //! version, so that rows judged by it are told apart from all others for ever.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use crate::semantic::{Evaluation, Method, Scorer};
+use crate::semantic::{Evaluation, Method, Thresholds};
 
 /// This scorer. It knows no gray band: both thresholds are one Dice coefficient. Any change of the rule
 /// changes the version.
-pub const TOKEN_OVERLAP: Scorer =
-    Scorer { method: Method::TokenOverlap, version: "token-overlap-v1", nonmatch_below: 0.6, match_at: 0.6 };
+pub const TOKEN_OVERLAP: Thresholds = Thresholds {
+    method: Method::TokenOverlap,
+    version: Cow::Borrowed("token-overlap-v1"),
+    nonmatch_below: 0.6,
+    match_at: 0.6,
+};
 
 /// Compares a transcript with the expected greeting: 2·|A ∩ B| / (|A| + |B|) over multisets of words.
 ///

@@ -3,6 +3,10 @@
 //! Strict tier (DESIGN §4): the library and every model are known by hash, one intra-op thread, fixed shapes.
 //! Missing or foreign files stop the start; the message names the file and the command that mends it.
 
+pub mod cpu;
+mod model;
+pub(crate) mod network;
+
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -10,12 +14,12 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 
 use ort::environment::Environment;
 use ort::logging::LogLevel;
-use ort::session::Session;
-use ort::session::builder::GraphOptimizationLevel;
-use ort::value::{Outlet, TensorElementType, TensorRef, ValueType};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 use thiserror::Error;
+
+pub use self::model::{Model, Signature};
+pub(crate) use self::network::Network;
 
 /// File name of the runtime in the folder of the models.
 pub const RUNTIME_FILE: &str = "libonnxruntime.so";
@@ -99,6 +103,13 @@ impl Runtime {
         format!("onnxruntime {} sha256:{}", commit.unwrap_or(build), self.sha256)
     }
 
+    /// What, beside a model's bytes, decides on the bits of its results: the library, the provider that runs
+    /// the graphs, and the class of processor. Belongs into every recorded result.
+    pub fn fingerprint(&self) -> String {
+        let hash = self.sha256.get(..16).unwrap_or_default();
+        format!("onnxruntime:{hash} provider:cpu {}", cpu::class())
+    }
+
     fn check_same(&'static self, library: &Path) -> Result<&'static Runtime, ModelError> {
         if library == self.path || file_and_hash(library)?.1 == self.sha256 {
             return Ok(self);
@@ -108,99 +119,18 @@ impl Runtime {
     }
 }
 
-/// Names and shapes of a model whose tensors are all `f32`, with one input.
-#[derive(Debug)]
-pub struct Signature {
-    /// Name and shape of the input.
-    pub input: (&'static str, &'static [i64]),
-    /// Names and numbers of elements of the outputs that are used.
-    pub outputs: &'static [(&'static str, usize)],
-}
-
-/// A loaded model.
-pub struct Model {
-    session: Session,
-    signature: &'static Signature,
-    info: ModelInfo,
-}
-
-impl Model {
-    /// Loads the model from `file` and checks that it has the `signature`.
-    pub fn load(
-        runtime: &Runtime,
-        name: &'static str,
-        file: &Path,
-        signature: &'static Signature,
-    ) -> Result<Model, ModelError> {
-        let (bytes, sha256) = file_and_hash(file)?;
-        let mismatch = |reason: String| ModelError::Mismatch { path: file.to_path_buf(), reason };
-        let session = open(&runtime.environment, &bytes).map_err(mismatch)?;
-        check_outlet(session.inputs(), signature.input.0, |shape| shape == signature.input.1)
-            .map_err(mismatch)?;
-        for &(output, elements) in signature.outputs {
-            let fits = |shape: &[i64]| shape.iter().product::<i64>() == elements as i64;
-            check_outlet(session.outputs(), output, fits).map_err(mismatch)?;
-        }
-        Ok(Model { session, signature, info: ModelInfo { name, sha256, runtime_version: runtime.version() } })
-    }
-
-    /// What identifies the model.
-    pub fn info(&self) -> &ModelInfo {
-        &self.info
-    }
-
-    /// Runs the model on `input` and hands its outputs, in the order of the signature, to `read`.
-    pub fn run<const N: usize, R>(
-        &mut self,
-        input: &[f32],
-        read: impl FnOnce([&[f32]; N]) -> R,
-    ) -> Result<R, ModelError> {
-        let Model { session, signature, info } = self;
-        let failed = |reason: String| ModelError::Failed { model: info.name, reason };
-        let (name, shape) = signature.input;
-        let tensor =
-            TensorRef::from_array_view((shape.to_vec(), input)).map_err(|error| failed(text(error)))?;
-        let outputs = session.run(ort::inputs![name => tensor]).map_err(|error| failed(text(error)))?;
-        let mut slices: [&[f32]; N] = [&[]; N];
-        for (slice, &(output, elements)) in slices.iter_mut().zip(signature.outputs) {
-            let value = outputs.get(output).ok_or_else(|| failed(format!("no output {output}")))?;
-            let (_, data) = value.try_extract_tensor().map_err(|error| failed(text(error)))?;
-            if data.len() != elements {
-                return Err(failed(format!("output {output} has {} elements, not {elements}", data.len())));
-            }
-            *slice = data;
-        }
-        Ok(read(slices))
-    }
-}
-
-fn open(environment: &Environment, model: &[u8]) -> Result<Session, String> {
-    // One thread, and only optimisations that do not depend on timing: the same input gives the same bits.
-    let builder = Session::builder(environment).map_err(text)?;
-    let builder = builder.with_optimization_level(GraphOptimizationLevel::Level3).map_err(text)?;
-    let builder = builder.with_intra_threads(1).map_err(text)?;
-    let builder = builder.with_inter_threads(1).map_err(text)?;
-    let mut builder = builder.with_deterministic_compute(true).map_err(text)?;
-    builder.commit_from_memory(model).map_err(text)
-}
-
 fn text(error: impl ToString) -> String {
     error.to_string()
 }
 
-fn check_outlet(outlets: &[Outlet], name: &str, fits: impl Fn(&[i64]) -> bool) -> Result<(), String> {
-    let outlet = outlets.iter().find(|outlet| outlet.name() == name);
-    let Some(outlet) = outlet else { return Err(format!("the model has no tensor `{name}`")) };
-    match outlet.dtype() {
-        ValueType::Tensor { ty: TensorElementType::Float32, shape, .. } if fits(shape) => Ok(()),
-        other => Err(format!("tensor `{name}` is of another type or shape: {other}")),
-    }
+pub(crate) fn file_and_hash(path: &Path) -> Result<(Vec<u8>, String), ModelError> {
+    let bytes = fs::read(path).map_err(|source| missing(path, source))?;
+    let hash = hex_hash(&bytes);
+    Ok((bytes, hash))
 }
 
-fn file_and_hash(path: &Path) -> Result<(Vec<u8>, String), ModelError> {
-    let bytes = fs::read(path).map_err(|source| missing(path, source))?;
-    let hash = Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect();
-    Ok((bytes, hash))
+fn hex_hash(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn missing(path: &Path, source: io::Error) -> ModelError {

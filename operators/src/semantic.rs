@@ -1,13 +1,46 @@
 //! The semantic decision without a model: calibration of a raw score, the gray band, the bounded codes
 //! (mathematics §11.2, contracts §8).
 //!
-//! A scorer gives a probability of a match; [`Scorer::route`] decides, or says that the fallback is to be
-//! asked; [`resolve`] decides from the fallback's answers. Every scorer goes through here, the interim
+//! A [`Scorer`] gives a probability of a match; [`Thresholds::route`] decides, or says that the fallback is to
+//! be asked; [`resolve`] decides from the fallback's answers. Every scorer goes through here, the interim
 //! [`gate`](crate::gate) too, so that no code outside the two enums ever reaches a row.
 
 use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
+
+use crate::runtime::ModelError;
+
+/// A local model of meaning. One per thread.
+pub trait Scorer: Send {
+    /// Calibrated probability that `said` means the same as `expected`. A text without a letter or digit
+    /// matches nothing.
+    fn score(&mut self, expected: &str, said: &str) -> Result<f64, ScoreError>;
+
+    /// Who decides by this score.
+    fn method(&self) -> Method;
+
+    /// Version of the model and its calibration, as rows carry it.
+    fn version(&self) -> &str;
+
+    /// Name, version and hash of the model and the fingerprint of the runtime: what a recorded score depends
+    /// on, besides the two texts.
+    fn model(&self) -> &str;
+}
+
+/// Why a pair of texts has no score: the scorer failed (`semantic_local_failure_fallback`).
+#[derive(Debug, thiserror::Error)]
+pub enum ScoreError {
+    /// The text cannot be cut into tokens.
+    #[error("the tokenizer failed: {0}")]
+    Tokens(String),
+    /// The model failed.
+    #[error(transparent)]
+    Model(#[from] ModelError),
+    /// The model gave what is no score.
+    #[error(transparent)]
+    NotFinite(#[from] NotFinite),
+}
 
 /// How often the fallback is asked before it has failed: once and once again.
 pub const FALLBACK_ATTEMPTS: usize = 2;
@@ -24,11 +57,18 @@ pub enum Method {
     AzureLlmLegacy,
     /// The interim scorer of [`gate`](crate::gate).
     TokenOverlap,
+    /// The local sentence model: greeting and utterance are encoded apart and compared.
+    BiEncoderMinilm,
 }
 
 impl Method {
-    const ALL: [Method; 4] =
-        [Method::CrossEncoder, Method::LlmGrayBand, Method::AzureLlmLegacy, Method::TokenOverlap];
+    const ALL: [Method; 5] = [
+        Method::CrossEncoder,
+        Method::LlmGrayBand,
+        Method::AzureLlmLegacy,
+        Method::TokenOverlap,
+        Method::BiEncoderMinilm,
+    ];
 
     /// Its name in rows.
     pub fn name(self) -> &'static str {
@@ -37,6 +77,7 @@ impl Method {
             Method::LlmGrayBand => "llm_gray_band",
             Method::AzureLlmLegacy => "azure_llm_legacy",
             Method::TokenOverlap => "token_overlap",
+            Method::BiEncoderMinilm => "bi_encoder_minilm",
         }
     }
 
@@ -52,6 +93,7 @@ impl Method {
             Method::LlmGrayBand => (Reason::GrayBandLlmMatch, Reason::GrayBandLlmNonmatch),
             Method::AzureLlmLegacy => (Reason::SemanticError, Reason::SemanticError),
             Method::TokenOverlap => (Reason::TokenOverlapMatch, Reason::TokenOverlapNonmatch),
+            Method::BiEncoderMinilm => (Reason::LocalHighMatch, Reason::LocalHighNonmatch),
         }
     }
 }
@@ -78,10 +120,14 @@ pub enum Reason {
     TokenOverlapMatch,
     /// The interim scorer found none.
     TokenOverlapNonmatch,
+    /// The local sentence model is sure of a match.
+    LocalHighMatch,
+    /// The local sentence model is sure that there is none.
+    LocalHighNonmatch,
 }
 
 impl Reason {
-    const ALL: [Reason; 9] = [
+    const ALL: [Reason; 11] = [
         Reason::CrossEncoderHighMatch,
         Reason::CrossEncoderHighNonmatch,
         Reason::GrayBandLlmMatch,
@@ -91,6 +137,8 @@ impl Reason {
         Reason::SemanticError,
         Reason::TokenOverlapMatch,
         Reason::TokenOverlapNonmatch,
+        Reason::LocalHighMatch,
+        Reason::LocalHighNonmatch,
     ];
 
     /// Its code in rows.
@@ -105,6 +153,8 @@ impl Reason {
             Reason::SemanticError => "semantic_error",
             Reason::TokenOverlapMatch => "token_overlap_match",
             Reason::TokenOverlapNonmatch => "token_overlap_nonmatch",
+            Reason::LocalHighMatch => "local_high_match",
+            Reason::LocalHighNonmatch => "local_high_nonmatch",
         }
     }
 
@@ -181,13 +231,13 @@ pub enum Route {
     AskFallback,
 }
 
-/// A local scorer: its names and its thresholds.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Scorer {
+/// A local scorer as far as decisions go: its names and its thresholds.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Thresholds {
     /// Who decides.
     pub method: Method,
     /// Its version.
-    pub version: &'static str,
+    pub version: Cow<'static, str>,
     /// Probability below which there is no match.
     pub nonmatch_below: f64,
     /// Probability at which there is a match, inclusive; between the two lies the gray band.
@@ -195,14 +245,24 @@ pub struct Scorer {
 }
 
 /// The primary scorer.
-pub const CROSS_ENCODER: Scorer = Scorer {
+pub const CROSS_ENCODER: Thresholds = Thresholds {
     method: Method::CrossEncoder,
-    version: "lsie-greeting-cross-encoder-v1.0.0+semantic-greeting-calibration-v1.0.0",
-    nonmatch_below: 0.58,
-    match_at: 0.72,
+    version: Cow::Borrowed("lsie-greeting-cross-encoder-v1.0.0+semantic-greeting-calibration-v1.0.0"),
+    nonmatch_below: NONMATCH_BELOW,
+    match_at: MATCH_AT,
 };
+/// Calibrated probability below which there is no match (mathematics §11.2).
+const NONMATCH_BELOW: f64 = 0.58;
+/// Calibrated probability at which there is a match.
+const MATCH_AT: f64 = 0.72;
 
-impl Scorer {
+impl Thresholds {
+    /// Those of mathematics §11.2 for the probabilities of `scorer`.
+    pub fn of(scorer: &dyn Scorer) -> Thresholds {
+        let version = Cow::Owned(scorer.version().to_string());
+        Thresholds { method: scorer.method(), version, nonmatch_below: NONMATCH_BELOW, match_at: MATCH_AT }
+    }
+
     /// Decides on a calibrated probability, or asks for the fallback where this scorer is not sure. None, or
     /// a value that is no probability, is a scorer that failed.
     ///
@@ -224,7 +284,7 @@ impl Scorer {
         }
     }
 
-    /// Decides on a calibrated probability alone: what is left of [`Scorer::route`] without a fallback.
+    /// Decides on a calibrated probability alone: what is left of [`Thresholds::route`] without a fallback.
     pub fn decide(&self, p: Option<f64>) -> Evaluation {
         let (match_reason, nonmatch_reason) = self.method.reasons();
         match p.filter(|p| (0.0..=1.0).contains(p)) {
@@ -247,7 +307,7 @@ impl Scorer {
     }
 
     fn evaluation(&self, is_match: bool, confidence: f64, reason: Reason) -> Evaluation {
-        Evaluation { is_match, confidence, method: self.method, version: self.version.into(), reason }
+        Evaluation { is_match, confidence, method: self.method, version: self.version.clone(), reason }
     }
 
     fn undecided(&self, reason: Reason) -> Evaluation {
@@ -341,6 +401,11 @@ pub fn read_answer(text: &str) -> Result<Answer, AnswerError> {
     Ok(answer)
 }
 
+/// The method of a foreign evaluation is none of [`Method`].
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is no method of semantic evaluation")]
+pub struct UnknownMethod(pub String);
+
 /// An evaluation as a record from elsewhere carries it: any text, any number.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Foreign<'a> {
@@ -357,19 +422,23 @@ pub struct Foreign<'a> {
 }
 
 impl Foreign<'_> {
-    /// The bounded form (contracts §8): an unknown method is the cross-encoder, an unknown reason the method's
-    /// own code, a missing confidence 0, any other is clamped to [0, 1], a missing version `unknown`.
-    pub fn normalised(&self) -> Evaluation {
-        let method = self.method.and_then(Method::by_name).unwrap_or(Method::CrossEncoder);
+    /// The bounded form (contracts §8): a missing method is the cross-encoder, an unknown reason the method's
+    /// own code, a missing confidence 0, any other is clamped to [0, 1], a missing version `unknown`. A method
+    /// that is not known is refused: nobody's judgement is passed off as another's.
+    pub fn normalised(&self) -> Result<Evaluation, UnknownMethod> {
+        let method = match self.method {
+            Some(name) => Method::by_name(name).ok_or_else(|| UnknownMethod(name.to_string()))?,
+            None => Method::CrossEncoder,
+        };
         let (match_reason, nonmatch_reason) = method.reasons();
         let own = if self.is_match { match_reason } else { nonmatch_reason };
-        Evaluation {
+        Ok(Evaluation {
             is_match: self.is_match,
             confidence: self.confidence.filter(|p| !p.is_nan()).map_or(0.0, |p| p.clamp(0.0, 1.0)),
             method,
             version: self.version.unwrap_or("unknown").to_owned().into(),
             reason: self.reason.and_then(Reason::by_code).unwrap_or(own),
-        }
+        })
     }
 }
 
@@ -473,18 +542,21 @@ mod tests {
     #[test]
     fn foreign_evaluations_become_bounded() {
         let foreign = Foreign { is_match: true, reason: Some("it sounded kind"), ..Foreign::default() };
-        let plain = foreign.normalised();
+        let plain = foreign.normalised().expect("no method is the cross-encoder");
         assert_eq!((plain.method, plain.reason), (Method::CrossEncoder, Reason::CrossEncoderHighMatch));
         assert_eq!((plain.confidence, plain.version.as_ref()), (0.0, "unknown"));
         let legacy =
             Foreign { method: Some("azure_llm_legacy"), confidence: Some(7.0), ..foreign }.normalised();
+        let legacy = legacy.expect("a known method");
         assert_eq!((legacy.reason, legacy.confidence), (Reason::SemanticError, 1.0));
         let gray =
             Foreign { method: Some("llm_gray_band"), confidence: Some(f64::NAN), is_match: false, ..foreign };
-        assert_eq!(
-            (gray.normalised().reason, gray.normalised().confidence),
-            (Reason::GrayBandLlmNonmatch, 0.0)
-        );
+        let gray = gray.normalised().expect("a known method");
+        assert_eq!((gray.reason, gray.confidence), (Reason::GrayBandLlmNonmatch, 0.0));
+        for unknown in ["", "Cross_Encoder", "my_own_model"] {
+            let refused = Foreign { method: Some(unknown), ..foreign }.normalised();
+            assert_eq!(refused, Err(UnknownMethod(unknown.into())));
+        }
     }
 
     #[test]

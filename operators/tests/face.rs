@@ -4,24 +4,19 @@
 #![allow(clippy::disallowed_methods, reason = "a test may read its environment and spawn")]
 
 mod common;
+#[path = "common/folder.rs"]
+mod folder;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use common::{Unit, data, units};
+use folder::models_folder;
 use lsie_operators::au12::raw_ratio;
 use lsie_operators::decode::DEFAULT_MAX_PIXELS;
 use lsie_operators::face::{FaceModels, FaceTracker, RgbImage};
 use lsie_operators::measure_face::{FaceMeter, Measured, NO_FACE};
 use lsie_operators::runtime::{ModelError, RUNTIME_FILE, Runtime};
 use serde_json::Value;
-
-/// Where `make models` puts the files.
-fn models_folder() -> PathBuf {
-    let variable = |name: &str| std::env::var_os(name).map(PathBuf::from);
-    let cache = variable("LSIE_CACHE").or_else(|| Some(variable("XDG_CACHE_HOME")?.join("lsie")));
-    let cache = cache.or_else(|| Some(variable("HOME")?.join(".cache/lsie")));
-    cache.expect("a home directory").join("models/v1")
-}
 
 /// Fails the test, with the mend in its message, when the models are not there.
 fn models() -> FaceModels {
@@ -201,7 +196,7 @@ fn missing_and_foreign_files_are_named_with_the_mend() {
     check(FaceModels::load_with(runtime, folder.path()), mesh);
     put(mesh, &real(detector));
     check(FaceModels::load_with(runtime, folder.path()), mesh);
-    // The right structure with damaged weights: only the self-test can tell.
+    // The right structure and length with damaged weights.
     let mut damaged = real(mesh);
     let weights = damaged.len() / 2;
     damaged[weights..weights + 40_000].fill(0x3f);

@@ -1,0 +1,79 @@
+//! A graph of any inputs and outputs: its session, what identifies it, and one run of it.
+
+use std::path::Path;
+
+use ort::environment::Environment;
+use ort::session::builder::GraphOptimizationLevel;
+use ort::session::{Session, SessionInputValue, SessionOutputs};
+use ort::value::Outlet;
+
+use super::{ModelError, ModelInfo, Runtime, text};
+use crate::models;
+
+/// A loaded graph.
+pub(crate) struct Network {
+    session: Session,
+    info: ModelInfo,
+}
+
+impl Network {
+    /// Loads `file` of `folder`, whose bytes must be those of the committed manifest.
+    pub(crate) fn pinned(
+        runtime: &Runtime,
+        name: &'static str,
+        folder: &Path,
+        file: &str,
+    ) -> Result<Network, ModelError> {
+        let bytes = models::read(folder, file)?;
+        let mismatch = |reason: String| ModelError::Mismatch { path: folder.join(file), reason };
+        let session = open(&runtime.environment, &bytes).map_err(mismatch)?;
+        let sha256 = super::hex_hash(&bytes);
+        Ok(Network { session, info: ModelInfo { name, sha256, runtime_version: runtime.version() } })
+    }
+
+    /// What identifies the graph.
+    pub(crate) fn info(&self) -> &ModelInfo {
+        &self.info
+    }
+
+    /// Its inputs.
+    pub(crate) fn inputs(&self) -> &[Outlet] {
+        self.session.inputs()
+    }
+
+    /// Its outputs.
+    pub(crate) fn outputs(&self) -> &[Outlet] {
+        self.session.outputs()
+    }
+
+    /// Runs it and hands the outputs to `read`, whose error is a failure of the graph.
+    pub(crate) fn run<R>(
+        &mut self,
+        inputs: Vec<(&str, SessionInputValue<'_>)>,
+        read: impl FnOnce(&SessionOutputs<'_>) -> Result<R, String>,
+    ) -> Result<R, ModelError> {
+        let failed = |reason: String| ModelError::Failed { model: self.info.name, reason };
+        let outputs = self.session.run(inputs).map_err(|error| failed(text(error)))?;
+        read(&outputs).map_err(failed)
+    }
+}
+
+/// The elements of the output `name`.
+pub(crate) fn floats<'a>(
+    outputs: &'a SessionOutputs<'_>,
+    name: &str,
+) -> Result<(&'a [i64], &'a [f32]), String> {
+    let value = outputs.get(name).ok_or_else(|| format!("no output {name}"))?;
+    let (shape, data) = value.try_extract_tensor::<f32>().map_err(text)?;
+    Ok((shape, data))
+}
+
+fn open(environment: &Environment, model: &[u8]) -> Result<Session, String> {
+    // One thread, and only optimisations that do not depend on timing: the same input gives the same bits.
+    let builder = Session::builder(environment).map_err(text)?;
+    let builder = builder.with_optimization_level(GraphOptimizationLevel::Level3).map_err(text)?;
+    let builder = builder.with_intra_threads(1).map_err(text)?;
+    let builder = builder.with_inter_threads(1).map_err(text)?;
+    let mut builder = builder.with_deterministic_compute(true).map_err(text)?;
+    builder.commit_from_memory(model).map_err(text)
+}

@@ -1,14 +1,27 @@
-//! Everything that brings records in: the logs (Kafka and the embedded file log) and the feeder.
+//! Everything that brings records in: the logs (Kafka and the embedded file log), the feeder of recorded sessions,
+//! and the connectors to the outside world.
+//!
+//! A connector talks only to the log, keeps nothing that it could not rebuild from it, waits by one rule
+//! ([`Backoff`]) and gives one kind of report ([`Health`]).
 
+mod avc;
+pub mod capture;
 mod clock;
 pub mod conformance;
 pub mod feed;
 pub mod file_log;
+pub mod health;
 pub mod kafka;
 mod limits;
 pub mod open;
+mod reading;
+mod retry;
+mod stop;
 
 pub use file_log::FileLog;
+pub use health::Health;
 pub use kafka::{KafkaConfig, KafkaLog};
 pub use limits::MAX_ENVELOPE_BYTES;
 pub use open::open;
+pub use retry::Backoff;
+pub use stop::Stop;

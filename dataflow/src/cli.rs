@@ -1,5 +1,6 @@
 //! The command line: one file per command.
 
+mod capture;
 mod demo;
 mod doctor;
 mod feed;
@@ -41,6 +42,8 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Capture sound and pictures of a phone, or of any two programs, to the topics.
+    Capture(capture::Capture),
     /// The whole product on one machine: a made session, the embedded log, tables and views.
     Demo(demo::Demo),
     /// Check log, topics, models, disk and configuration: one line each, with the mend.
@@ -66,6 +69,7 @@ impl Cli {
         config.engine.workers = self.workers.unwrap_or(config.engine.workers);
         config.check()?;
         match self.command {
+            Command::Capture(command) => command.run(config),
             Command::Demo(command) => command.run(config),
             Command::Doctor(command) => command.run(config),
             Command::Feed(command) => command.run(config),

@@ -32,6 +32,8 @@ pub struct Config {
     pub parquet: ParquetConfig,
     /// The served views.
     pub api: ApiConfig,
+    /// The capture.
+    pub capture: CaptureConfig,
 }
 
 /// Section `[log]`.
@@ -102,6 +104,30 @@ pub struct ApiConfig {
     pub listen: SocketAddr,
 }
 
+/// Section `[capture]`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CaptureConfig {
+    /// URI of the source.
+    pub source: String,
+    /// Folder of the pipes.
+    pub dir: PathBuf,
+    /// The streams that are captured.
+    pub streams: Vec<String>,
+    /// Producer of the sound; empty: somebody else writes to the pipe.
+    pub audio: Vec<String>,
+    /// Producer of the pictures; empty: somebody else writes to the pipe.
+    pub video: Vec<String>,
+    /// The program `adb`; empty: no device.
+    pub adb: String,
+    /// Serial number of the device; empty: the only one.
+    pub serial: String,
+    /// Media that wait for the log, MiB.
+    pub buffer_mib: usize,
+    /// Silence that a producer may keep, s; 0: any.
+    pub silence_s: u64,
+}
+
 impl Config {
     /// The defaults, overlaid by a file if one is named or `lsie.toml` is here. Checked.
     pub fn load(file: Option<&Path>) -> anyhow::Result<Config> {
@@ -142,6 +168,8 @@ impl Config {
         positive("models.max_pixels", u64::from(self.models.max_pixels))?;
         positive("parquet.flush_ms", self.parquet.flush_ms)?;
         positive("parquet.max_files", self.parquet.max_files as u64)?;
+        // Below it a single large record would never find room.
+        ensure!(self.capture.buffer_mib >= 17, "capture.buffer_mib must be 17 or more");
         let (session, epoch_ms) = (&self.session, self.epochs.epoch_ms);
         let below = |low: (&str, u64), high: (&str, u64)| {
             ensure!(low.1 < high.1, "{} ({}) must be less than {} ({})", low.0, low.1, high.0, high.1);

@@ -14,7 +14,9 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 pub use audio::AudioChunk;
-pub use control::{ClockPoll, Control, EndSession, StartSession, Stimulus, Stream, Subjects, Transcript};
+pub use control::{
+    ClockPoll, Control, EndSession, Gap, StartSession, Stimulus, Stream, Subjects, Transcript,
+};
 pub use dead_letter::DeadLetter;
 pub use epoch::{EpochRange, EpochRecord};
 pub use event::{ACTION_COMBO, LiveEvent, is_follow};

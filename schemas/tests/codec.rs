@@ -8,7 +8,7 @@ use lsie_schemas::codec::{self, VERSION};
 use lsie_schemas::log::{LogRecord, TopicPartition};
 use lsie_schemas::record::{
     ArmText, AudioChunk, CREATOR_FOLLOW, ClockPoll, Control, EndSession, EpochRange, EpochRecord,
-    ExperimentRecord, LiveEvent, Outcome, Record, StartSession, Stimulus, Stream, Subjects, Transcript,
+    ExperimentRecord, Gap, LiveEvent, Outcome, Record, StartSession, Stimulus, Stream, Subjects, Transcript,
     VideoUnit,
 };
 use lsie_schemas::table::Json;
@@ -58,7 +58,12 @@ fn control() -> impl Strategy<Value = Control> {
         (session(), action(), any::<String>()).prop_map(|(session_id, client_action_id, text)| {
             Control::Transcript(Transcript { session_id, client_action_id, text })
         });
-    prop_oneof![start, end, stimulus, poll, transcript]
+    let gap = (session(), prop_oneof![Just(Stream::Audio), Just(Stream::Video)], any::<[u64; 3]>()).prop_map(
+        |(session_id, stream, [from_seq, records, bytes])| {
+            Control::Gap(Gap { session_id, stream, from_seq, records, bytes })
+        },
+    );
+    prop_oneof![start, end, stimulus, poll, gap, transcript]
 }
 
 proptest! {

@@ -8,7 +8,8 @@ use bytes::Bytes;
 use super::FeedError;
 use super::audio;
 use super::script::Script;
-use super::video::{self, Expected, Unit};
+use super::video::{self, Expected};
+use crate::avc::Unit;
 
 const SCRIPT: &str = "stimulus_script.json";
 const VIDEO: &str = "video.mkv";

@@ -112,6 +112,11 @@ fn show(shared: &Shared, over: &AtomicBool, live: bool) {
 
 /// Waits for Ctrl-C or a termination signal; then sets the flag.
 pub(super) fn end_on_signal(ending: Arc<AtomicBool>) -> anyhow::Result<()> {
+    on_signal("finishing the last epoch", move || ending.store(true, Ordering::SeqCst))
+}
+
+/// Waits for Ctrl-C or a termination signal; then says `what` is done about it, and does it.
+pub(super) fn on_signal(what: &'static str, act: impl FnOnce() + Send + 'static) -> anyhow::Result<()> {
     std::thread::Builder::new().name("signals".into()).spawn(move || {
         let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else { return };
         runtime.block_on(async {
@@ -128,8 +133,8 @@ pub(super) fn end_on_signal(ending: Arc<AtomicBool>) -> anyhow::Result<()> {
                 () = terminated => {}
             }
         });
-        eprintln!("stopping: finishing the last epoch");
-        ending.store(true, Ordering::SeqCst);
+        eprintln!("stopping: {what}");
+        act();
     })?;
     Ok(())
 }

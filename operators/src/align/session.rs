@@ -87,6 +87,8 @@ impl Session {
                 self.poll(&arrived.raw, poll);
                 classify(&arrived.raw, Class::Used, "", out);
             }
+            // What is missing is missing; that somebody said so changes nothing.
+            (Record::Control(Control::Gap(_)), _) => classify(&arrived.raw, Class::Used, "", out),
             (Record::Control(Control::End(_)), _) => {
                 let class = if self.end.is_some() { Class::Duplicate } else { Class::Used };
                 self.end.get_or_insert(arrived.raw.log_time);

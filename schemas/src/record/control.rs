@@ -1,4 +1,4 @@
-//! Control records of topic `control`: start, end, stimulus, clock poll, transcript.
+//! Control records of topic `control`: start, end, stimulus, clock poll, gap, transcript.
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -107,6 +107,24 @@ pub struct ClockPoll {
     pub device_us: Option<i64>,
 }
 
+/// Media that a capture took in and had to drop before the log: it was away for longer than the capture's buffer
+/// lasts, or a producer broke off within a frame.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Gap {
+    /// The session.
+    #[serde(with = "session_field")]
+    pub session_id: Uuid,
+    /// The stream that has the gap.
+    pub stream: Stream,
+    /// Sequence number of the first dropped chunk or unit, or of the one that follows a broken one.
+    pub from_seq: u64,
+    /// How many chunks or units are missing; their numbers are used up.
+    pub records: u64,
+    /// How many bytes are missing.
+    pub bytes: u64,
+}
+
 /// What was said in answer to a stimulus; the interim source of the semantic gate.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -131,6 +149,8 @@ pub enum Control {
     Stimulus(Stimulus),
     /// Type `clock_poll`.
     ClockPoll(ClockPoll),
+    /// Type `gap`.
+    Gap(Gap),
     /// Type `transcript`.
     Transcript(Transcript),
 }
@@ -143,6 +163,7 @@ impl Control {
             "end" => codec::fields(body).map(Control::End),
             "stimulus" => codec::fields(body).map(Control::Stimulus),
             "clock_poll" => codec::fields(body).map(Control::ClockPoll),
+            "gap" => codec::fields(body).map(Control::Gap),
             "transcript" => codec::fields(body).map(Control::Transcript),
             _ => Err(Rejection::new("unknown_type", "not a control record type")),
         }
@@ -155,6 +176,7 @@ impl Control {
             Control::End(body) => codec::write("end", body),
             Control::Stimulus(body) => codec::write("stimulus", body),
             Control::ClockPoll(body) => codec::write("clock_poll", body),
+            Control::Gap(body) => codec::write("gap", body),
             Control::Transcript(body) => codec::write("transcript", body),
         };
         let key = self.session().to_string().into();
@@ -168,6 +190,7 @@ impl Control {
             Control::End(r) => r.session_id,
             Control::Stimulus(r) => r.session_id,
             Control::ClockPoll(r) => r.session_id,
+            Control::Gap(r) => r.session_id,
             Control::Transcript(r) => r.session_id,
         }
     }

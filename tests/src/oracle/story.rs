@@ -92,7 +92,7 @@ fn tell(id: Uuid, records: Vec<At<(LogRecord, Record)>>) -> Option<Story> {
             Record::Audio(_) | Record::Video(_) => {
                 story.media.push(At { epoch, log_time, it: media(&raw, record) });
             }
-            Record::Control(Control::Start(_))
+            Record::Control(Control::Start(_) | Control::Gap(_))
             | Record::Experiment(_)
             | Record::Physio(_)
             | Record::Event(_)

@@ -1,0 +1,7 @@
+//! Capture against real pipes: what ffmpeg writes into them is what the topics hold, byte for byte, and whatever
+//! producers, the device or the log do, it is taken up again or said to be missing.
+
+mod bytes;
+mod faults;
+mod sessions;
+mod support;

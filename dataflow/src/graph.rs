@@ -14,7 +14,7 @@ use lsie_operators::telemetry::{Telemetry, Told};
 use lsie_schemas::codec;
 use lsie_schemas::log::LogRecord;
 use lsie_schemas::record::{DeadLetter, ExperimentRecord, Record};
-use lsie_schemas::row::DeadLetterRow;
+use lsie_schemas::row::{ActionRow, DeadLetterRow};
 use lsie_schemas::topic::partition_of;
 use lsie_schemas::{Change, LogTime, TableRow, Topic};
 use timely::dataflow::channels::pact::{Exchange, Pipeline};
@@ -107,6 +107,7 @@ pub fn build(scope: Scope<'_, Time>, parts: Parts) {
         });
 
     let arms = view::arms(rows(admin).map(|change| (change.2.experiment().to_string(), change)), rewards);
+    let actions = view::actions(rows(aligned.clone().flat_map(asked)));
     let decided = decisions
         .clone()
         .map(|row| (row.session_id, SessionFact::Decided(row.selected_arm_id, row.expected_greeting)));
@@ -129,6 +130,7 @@ pub fn build(scope: Scope<'_, Time>, parts: Parts) {
     let written = ticks
         .concat(changes(sessions))
         .concat(changes(arms))
+        .concat(changes(actions))
         .concat(changes(decisions))
         .concat(changes(encounters))
         .concat(changes(view::transcripts(evaluated.clone())))
@@ -174,6 +176,13 @@ fn in_its_partition(
     Err(codec::Rejection::new("wrong_partition", detail))
 }
 
+fn asked(word: Aligned) -> Option<ActionRow> {
+    match word {
+        Aligned::Asked(row) => Some(*row),
+        _ => None,
+    }
+}
+
 fn admin(word: Aligned) -> Option<(AdminOrder, LogTime, ExperimentRecord)> {
     match word {
         Aligned::Experiment { order, at, record } => Some((order, at, record)),
@@ -185,7 +194,11 @@ fn align_epoch(align: &mut Align, epoch: LogTime, decoded: Vec<Decoded>, out: &m
     let mut records = Vec::with_capacity(decoded.len());
     for item in decoded {
         match item {
-            Decoded::Arrived(arrived) => records.push(*arrived),
+            Decoded::Arrived(arrived) => {
+                let asked = view::asked(&arrived.raw, &arrived.record);
+                out.extend(asked.map(|row| Aligned::Asked(Box::new(row))));
+                records.push(*arrived);
+            }
             Decoded::Rejected(rejected) => {
                 let (raw, why) = *rejected;
                 out.push(Aligned::Classified(classified(&raw, Class::Filed, &why.reason)));

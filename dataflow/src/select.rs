@@ -110,10 +110,18 @@ impl Select {
             ExperimentRecord::SetArm { experiment_id, arm, greeting_text } => {
                 set(self.experiments.entry(experiment_id).or_default(), arm, greeting_text);
             }
-            ExperimentRecord::DisableArm { experiment_id, arm } => {
+            ExperimentRecord::DisableArm { experiment_id, arm, greeting_text } => {
                 let known = self.experiments.entry(experiment_id).or_default();
                 if let Some(arm) = known.get_mut(&arm).filter(|arm| arm.declared) {
                     arm.disabled = true;
+                    arm.greeting = greeting_text.unwrap_or(std::mem::take(&mut arm.greeting));
+                }
+            }
+            ExperimentRecord::DeleteArm { experiment_id, arm } => {
+                let known = self.experiments.entry(experiment_id).or_default();
+                if let Some(arm) = known.get_mut(&arm) {
+                    // Its rewards stay: they are of encounters that took place.
+                    (arm.declared, arm.disabled) = (false, false);
                 }
             }
         }

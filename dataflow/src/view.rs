@@ -4,6 +4,7 @@ use differential_dataflow::VecCollection;
 
 use crate::adapter::Time;
 
+mod actions;
 mod arms;
 mod encounters;
 mod ledger;
@@ -11,6 +12,7 @@ mod record_classes;
 mod sessions;
 mod transcripts;
 
+pub(crate) use actions::{actions, asked};
 pub(crate) use arms::arms;
 pub(crate) use encounters::{StimulusKey, encounters, evaluated, rewards};
 pub(crate) use ledger::ledger_events;

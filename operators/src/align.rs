@@ -10,7 +10,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use lsie_schemas::codec::Rejection;
 use lsie_schemas::log::{LogRecord, TopicPartition};
-use lsie_schemas::record::{Control, DeadLetter, ExperimentRecord, Record, StartSession};
+use lsie_schemas::record::{Control, DeadLetter, ExperimentRecord, HEADER_ACTION, Record, StartSession};
+use lsie_schemas::row::ActionRow;
 use lsie_schemas::{EventTime, LogTime, Topic};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -47,6 +48,9 @@ impl Default for Limits {
         }
     }
 }
+
+/// How long an action on an experiment is known for a duplicate: `behaviour.md` §5.
+const ACTIONS_KEPT_MS: u64 = 86_400_000;
 
 /// A decoded record together with the raw one, which a dead letter would need.
 #[derive(Clone, Debug, PartialEq)]
@@ -215,6 +219,8 @@ pub enum Aligned {
         /// The change.
         record: ExperimentRecord,
     },
+    /// Someone asked for an action, whatever comes of it.
+    Asked(Box<ActionRow>),
     /// What became of a record.
     Classified(Classified),
     /// A record that could not be used.
@@ -231,6 +237,8 @@ pub struct Align {
     /// Records whose session is not known yet: topics are fetched at their own pace, so media can overtake
     /// the start record by an epoch or two.
     waiting: BTreeMap<Uuid, Vec<(LogTime, Arrived)>>,
+    /// Actions on experiments, and at which epoch: a repeated one is a duplicate for a day.
+    acted: BTreeMap<Uuid, LogTime>,
     /// What a restored value must see again; empty in one that runs.
     wanted: Wanted,
 }
@@ -248,6 +256,7 @@ struct Wanted {
 pub struct AlignSnapshot {
     sessions: BTreeMap<Uuid, Session>,
     ended: BTreeMap<Uuid, LogTime>,
+    acted: BTreeMap<Uuid, LogTime>,
     wanted: Wanted,
 }
 
@@ -290,12 +299,12 @@ impl Logic for Align {
             held.for_each(&mut want);
             sessions.insert(*id, session);
         }
-        AlignSnapshot { sessions, ended: self.ended.clone(), wanted }
+        AlignSnapshot { sessions, ended: self.ended.clone(), acted: self.acted.clone(), wanted }
     }
 
     fn restore(&mut self, snapshot: AlignSnapshot) {
-        let AlignSnapshot { sessions, ended, wanted } = snapshot;
-        *self = Align { sessions, ended, wanted, ..Align::new(self.limits) };
+        let AlignSnapshot { sessions, ended, acted, wanted } = snapshot;
+        *self = Align { sessions, ended, acted, wanted, ..Align::new(self.limits) };
     }
 
     fn rewind(&self) -> Option<LogTime> {
@@ -331,6 +340,7 @@ impl Align {
             sessions: BTreeMap::new(),
             ended: BTreeMap::new(),
             waiting: BTreeMap::new(),
+            acted: BTreeMap::new(),
             wanted: Wanted::default(),
         }
     }
@@ -352,6 +362,9 @@ impl Align {
             return file(&arrived.raw, Rejection::new("future", format!("{ahead} ms ahead of the log")), out);
         }
         if let Record::Experiment(record) = arrived.record {
+            if self.acted_before(epoch, &arrived.raw) {
+                return classify(&arrived.raw, Class::Duplicate, "", out);
+            }
             classify(&arrived.raw, Class::Used, "", out);
             let order = (arrived.raw.at.partition, arrived.raw.offset);
             return out.push(Aligned::Experiment { order, at: arrived.raw.log_time, record });
@@ -377,6 +390,14 @@ impl Align {
             }
             (None, _) => self.waiting.entry(id).or_default().push((epoch, arrived)),
         }
+    }
+
+    /// Whether an action on an experiment was seen before; a session's actions are told apart by the session.
+    fn acted_before(&mut self, epoch: LogTime, raw: &LogRecord) -> bool {
+        let named = raw.header(HEADER_ACTION).and_then(|id| std::str::from_utf8(id).ok());
+        let Some(action) = named.and_then(lsie_schemas::codec::uuid) else { return false };
+        self.acted.retain(|_, at| at.plus_ms(ACTIONS_KEPT_MS) > epoch);
+        self.acted.insert(action, epoch).is_some()
     }
 
     /// Outcomes may come days after their session; events until `max_wait` after its end.

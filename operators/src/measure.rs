@@ -176,6 +176,7 @@ fn rank(word: &Aligned) -> (Uuid, u8, i64, Uuid) {
         | Aligned::Frame(_)
         | Aligned::Voice(_)
         | Aligned::Telemetry(_)
+        | Aligned::Asked(_)
         | Aligned::Classified(_)
         | Aligned::Dead(_) => (none, 6, 0, none),
     }
@@ -219,6 +220,7 @@ impl Measure {
             | Aligned::Frame(_)
             | Aligned::Voice(_)
             | Aligned::Telemetry(_)
+            | Aligned::Asked(_)
             | Aligned::Classified(_)
             | Aligned::Dead(_) => {}
         }

@@ -1,8 +1,8 @@
-//! Identity of segments and of sessions that an operator's click created (mathematics §2).
+//! Identity of segments (mathematics §2).
 
 use lsie_schemas::canonical;
 use sha2::{Digest, Sha256};
-use uuid::{Uuid, Variant};
+use uuid::Uuid;
 
 /// Length of every segment in microseconds: 30 s.
 pub const SEGMENT_US: i64 = 30_000_000;
@@ -44,18 +44,6 @@ pub fn segment_id(session_id: Uuid, start_us: i64, end_us: i64) -> String {
     let material =
         format!("{}{}{}", session_id.hyphenated(), canonical::to_text(start_us), canonical::to_text(end_us));
     hex(&Sha256::digest(material))
-}
-
-/// Session id of a session that a client action created: the first 16 bytes of
-/// SHA-256(`session:` + action id) with version nibble 4 and the RFC variant.
-pub fn session_id_from_action(client_action_id: Uuid) -> Uuid {
-    let digest = Sha256::digest(format!("session:{}", client_action_id.hyphenated()));
-    let mut bytes = [0u8; 16];
-    bytes.copy_from_slice(&digest[..16]);
-    uuid::Builder::from_bytes(bytes)
-        .with_variant(Variant::RFC4122)
-        .with_version(uuid::Version::Random)
-        .into_uuid()
 }
 
 /// Lowercase hex.

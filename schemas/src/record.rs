@@ -16,6 +16,7 @@ use uuid::Uuid;
 pub use audio::AudioChunk;
 pub use control::{
     ClockPoll, Control, EndSession, Gap, StartSession, Stimulus, Stream, Subjects, Transcript,
+    session_id_from_action,
 };
 pub use dead_letter::DeadLetter;
 pub use epoch::{EpochRange, EpochRecord};
@@ -42,6 +43,10 @@ pub const HEADER_CODEC: &str = "codec";
 pub const HEADER_RATE: &str = "rate";
 /// Header: `1` on a key frame that carries its parameter sets, else `0` (video).
 pub const HEADER_KEY_FRAME: &str = "key-frame";
+/// Header: who asked for an action (control and experiment records that the API writes).
+pub const HEADER_ACTOR: &str = "lsie-actor";
+/// Header: the identity of an action, a UUID; a repeated one does nothing.
+pub const HEADER_ACTION: &str = "lsie-action";
 
 /// A decoded record of a topic that the engine reads.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -2,6 +2,7 @@
 //!
 //! `id`, `created_at` and `updated_at` are in no row: sinks derive them (DESIGN §5).
 
+mod action;
 mod attribution;
 mod encounter;
 mod experiment;
@@ -14,6 +15,7 @@ mod session;
 mod summary;
 mod watch;
 
+pub use action::ActionRow;
 pub use attribution::{AttributionEventRow, AttributionScoreRow, EventOutcomeLinkRow, OutcomeEventRow};
 pub use encounter::{EncounterRow, EvaluationRow, StimulusRow, TranscriptRow};
 pub use experiment::{ArmRow, DecisionRow};
@@ -33,6 +35,7 @@ use crate::table::{Table, TableRow};
 /// All permanent tables, sorted by name.
 pub fn tables() -> &'static [Table] {
     const TABLES: &[Table] = &[
+        ActionRow::TABLE,
         AlertRow::TABLE,
         ArmSummaryRow::TABLE,
         AttributionEventRow::TABLE,

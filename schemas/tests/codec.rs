@@ -104,7 +104,8 @@ proptest! {
         for record in [
             ExperimentRecord::Create { experiment_id: experiment_id.clone(), label, arms },
             ExperimentRecord::SetArm { experiment_id: experiment_id.clone(), arm: arm.clone(), greeting_text },
-            ExperimentRecord::DisableArm { experiment_id, arm },
+            ExperimentRecord::DisableArm { experiment_id: experiment_id.clone(), arm: arm.clone(), greeting_text: None },
+            ExperimentRecord::DeleteArm { experiment_id, arm },
         ] {
             prop_assert_eq!(codec::decode(&logged(record.encode(None))), Ok(Record::Experiment(record)));
         }

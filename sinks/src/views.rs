@@ -1,28 +1,37 @@
 //! The served views: the current rows of every table in memory, over HTTP and as a stream of changes.
 //!
 //! A [`Views`] is the state that readers share; [`Views::sink`] is the one writer, which applies each
-//! complete epoch at once. [`router`] is the API over it, [`Server`] a thread that serves any router.
+//! complete epoch at once. [`Api`] is the HTTP interface over it, [`Server`] a thread that serves any router.
 
+mod act;
+mod alerts;
 mod changes;
+mod csv;
 mod encounters;
+mod experiment_actions;
 mod experiments;
 mod generic;
+mod inputs;
+mod openapi;
 mod page;
-mod params;
+mod reading;
+mod record;
 mod reply;
 mod restore;
 mod ring;
+mod route;
 mod router;
 mod row;
 mod segments;
 mod server;
+mod session_actions;
 mod sessions;
 mod sink;
 mod state;
-mod table;
+mod stimulus;
 
 pub use ring::EpochChanges;
-pub use router::router;
+pub use router::Api;
 pub use server::{Server, Shutdown};
 pub use sink::ViewsSink;
 pub use state::{Entry, State, TableState, Views};

@@ -6,7 +6,7 @@ use axum::body::{Body, to_bytes};
 use axum::http::{Method, Request, StatusCode};
 use common::{arm, change, drive, encounter, metrics, segment, session, session_id};
 use lsie_schemas::{Change, LogTime, shape};
-use lsie_sinks::views::{Shutdown, router};
+use lsie_sinks::views::{Api, Shutdown};
 use lsie_sinks::{Catalog, Views};
 use serde_json::{Value, json};
 use tower::ServiceExt;
@@ -50,7 +50,7 @@ struct Answer {
 
 async fn call(views: &Views, method: Method, path: &str) -> Answer {
     let request = Request::builder().method(method).uri(path).body(Body::empty()).expect("a request");
-    let response = router(views.clone(), Shutdown::never()).oneshot(request).await.expect("infallible");
+    let response = Api::new(views).router(Shutdown::never()).oneshot(request).await.expect("infallible");
     let status = response.status();
     let epoch = response.headers().get("x-lsie-epoch").expect("on every response");
     let epoch = epoch.to_str().expect("digits").to_owned();
@@ -265,7 +265,7 @@ async fn rows_of_a_view() {
 async fn unknown_routes_and_methods_have_the_error_body() {
     check_fault("/api/v1/nowhere", 404, json!("no such route")).await;
     check_fault("/nowhere", 404, json!("no such route")).await;
-    let answer = call(&views(), Method::POST, "/api/v1/sessions").await;
+    let answer = call(&views(), Method::PUT, "/api/v1/sessions").await;
     assert_eq!((answer.status.as_u16(), answer.body), (405, json!({"detail": "method not allowed"})));
 }
 
@@ -286,6 +286,56 @@ async fn before_the_first_epoch_and_after_a_failure_there_is_no_answer() {
     fresh.serve();
     let answer = call(&fresh, Method::GET, "/api/v1/sessions").await;
     assert_eq!((answer.status.as_u16(), answer.body), (200, json!([])));
+}
+
+#[tokio::test]
+async fn a_past_epoch_is_answered_as_it_was() {
+    let views = views();
+    let at = async |path: &str, epoch: u64| {
+        let answer = call(&views, Method::GET, &format!("{path}?as_of={epoch}")).await;
+        assert_eq!((answer.status.as_u16(), answer.epoch), (200, epoch.to_string()), "{path}");
+        answer.body
+    };
+    assert_eq!(at("/api/v1/sessions", 999).await, json!([]));
+    assert_eq!(field(&at("/api/v1/encounters", 1999).await, "arm"), [] as [&str; 0]);
+    assert_eq!(field(&at("/api/v1/encounters", 2000).await, "arm"), ["a", "b"]);
+    let alpha = async |epoch| at("/api/v1/experiments/greeting_line_v1", epoch).await["arms"][0].clone();
+    let (before, after) = (alpha(1500).await, alpha(2000).await);
+    assert_eq!(
+        (&before["alpha_param"], &before["updated_at"]),
+        (&json!(2.5), &json!("1970-01-01T00:00:01Z"))
+    );
+    assert_eq!((&after["alpha_param"], &after["updated_at"]), (&json!(3.5), &json!("1970-01-01T00:00:02Z")));
+    check_query("/api/v1/sessions?as_of=3001", "as_of", "not from 0 to 3000", "range").await;
+    check_query("/api/v1/sessions?as_of=-1", "as_of", "not a log time in milliseconds", "int").await;
+    drive(&mut views.sink(), &[(700_000, vec![change(700_000, &session(7, 0, None), 1)])]);
+    let gone = call(&views, Method::GET, "/api/v1/sessions?as_of=2999").await;
+    assert_eq!(gone.status.as_u16(), 422);
+    assert_eq!(at("/api/v1/sessions", 3000).await.as_array().map(Vec::len), Some(2));
+}
+
+#[tokio::test]
+async fn rows_are_csv_for_who_accepts_that_first() {
+    let csv = async |path: &str, accept: &str| {
+        let request = Request::get(path).header("accept", accept).body(Body::empty()).expect("a request");
+        let response =
+            Api::new(&views()).router(Shutdown::never()).oneshot(request).await.expect("infallible");
+        let kind = response.headers()["content-type"].to_str().expect("text").to_owned();
+        let bytes = to_bytes(response.into_body(), 1 << 20).await.expect("a body");
+        (kind, String::from_utf8(bytes.to_vec()).expect("text"))
+    };
+    let (kind, text) = csv("/api/v1/encounters?limit=1", "text/csv").await;
+    assert_eq!(kind, "text/csv; charset=utf-8; header=present");
+    let (head, line) = text.split_once("\r\n").expect("two lines");
+    assert_eq!(head.split(',').take(3).collect::<Vec<_>>(), ["id", "session_id", "segment_id"]);
+    assert!(line.contains(",a,2026-02-02T02:40:40Z,0.75,0.75,1,true,150,null,"), "{line}");
+    let (_, text) = csv("/api/v1/views/transcripts", "text/csv;q=0.9, application/json").await;
+    assert_eq!(text, "id,session_id,segment_id,timestamp_utc,text,created_at,updated_at\r\n");
+    for (path, accept) in
+        [("/api/v1/encounters", "application/json, text/csv"), ("/api/v1/views", "text/csv")]
+    {
+        assert_eq!(csv(path, accept).await.0, "application/json", "{path}");
+    }
 }
 
 #[tokio::test]

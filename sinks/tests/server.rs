@@ -8,12 +8,12 @@ use std::time::{Duration, Instant};
 
 use lsie_schemas::LogTime;
 use lsie_sinks::testing::{catalog, total};
-use lsie_sinks::views::{Server, router};
+use lsie_sinks::views::{Api, Server};
 use lsie_sinks::{Error, Sink, Views};
 
 fn server(views: &Views) -> Server {
     let views = views.clone();
-    Server::start(SocketAddr::from(([127, 0, 0, 1], 0)), |shutdown| router(views, shutdown))
+    Server::start(SocketAddr::from(([127, 0, 0, 1], 0)), |shutdown| Api::new(&views).router(shutdown))
         .expect("a free port")
 }
 
@@ -50,7 +50,7 @@ fn answers_on_any_free_port() {
 #[test]
 fn a_port_in_use_is_an_error() {
     let server = server(&views());
-    let other = Server::start(server.address(), |shutdown| router(views(), shutdown));
+    let other = Server::start(server.address(), |shutdown| Api::new(&views()).router(shutdown));
     assert!(matches!(other, Err(Error::Serve(_))));
 }
 

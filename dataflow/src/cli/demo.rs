@@ -15,6 +15,7 @@ use lsie_schemas::record::ExperimentRecord;
 use lsie_schemas::row::SessionRow;
 use lsie_schemas::{Cell, TableRow};
 use lsie_sinks::Views;
+use lsie_sinks::views::Api;
 
 use super::running::{end_on_signal, engine, parquet, run_with_progress, serve, served, views_sink};
 use super::{recordings, summary, topics};
@@ -68,7 +69,12 @@ impl Demo {
         let sinks = vec![parquet(&config, &self.out.join("tables"))?, views_sink(&views)];
         let mut listen = config.api.listen;
         listen.set_port(self.port);
-        let server = serve(&views, listen)?;
+        // Only an engine that runs live takes actions.
+        let api = match self.speed {
+            Speed::Max => Api::new(&views),
+            Speed::One => Api::new(&views).with_log(log.clone()),
+        };
+        let server = serve(api, listen)?;
         views.serve();
         let ending = Arc::new(AtomicBool::new(false));
         match self.speed {

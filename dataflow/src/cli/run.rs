@@ -8,6 +8,7 @@ use std::sync::atomic::AtomicBool;
 use anyhow::bail;
 use clap::Args;
 use lsie_sinks::DeadLetters;
+use lsie_sinks::views::Api;
 
 use super::running::{
     end_on_signal, engine, open_log, parquet, run_with_progress, serve, served, views_sink,
@@ -41,7 +42,7 @@ impl RunLive {
         let dir = self.out.unwrap_or_else(|| config.parquet.dir.clone());
         let letters = Box::new(DeadLetters::open(&*log)?);
         let sinks = vec![parquet(&config, &dir)?, letters, views_sink(&views)];
-        let server = serve(&views, listen)?;
+        let server = serve(Api::new(&views).with_log(log.clone()), listen)?;
         views.serve();
         println!("tables in {}", dir.display());
         let ending = Arc::new(AtomicBool::new(false));

@@ -10,7 +10,7 @@ use anyhow::Context;
 use indicatif::{ProgressBar, ProgressStyle};
 use lsie_schemas::log::Log;
 use lsie_sinks::parquet::{Options, Run as Writer};
-use lsie_sinks::views::{Server, router};
+use lsie_sinks::views::{Api, Server};
 use lsie_sinks::{Catalog, ParquetSink, Selected, Sink, Views};
 
 use crate::config::Config;
@@ -62,9 +62,9 @@ pub(super) fn views_sink(views: &Views) -> Box<dyn Sink> {
     Box::new(Selected::new(views.sink(), views.catalog().clone()))
 }
 
-/// Serves views at an address; says where.
-pub(super) fn serve(views: &Views, address: SocketAddr) -> anyhow::Result<Server> {
-    let server = Server::start(address, |shutdown| router(views.clone(), shutdown)).with_context(|| {
+/// Serves an API at an address; says where.
+pub(super) fn serve(api: Api, address: SocketAddr) -> anyhow::Result<Server> {
+    let server = Server::start(address, |shutdown| api.router(shutdown)).with_context(|| {
         format!("views on {address}; another program may hold the port, --port 0 takes any free one")
     })?;
     println!("views on http://{}/", server.address());

@@ -21,23 +21,24 @@ pub(crate) fn arms<'scope>(
     let texts = admin
         .reduce(|experiment, changes, rows| {
             let changes = changes.iter().map(|(change, _)| *change);
-            rows.extend(texts(experiment, changes).into_iter().map(|row| (row, 1)));
+            rows.extend(texts(experiment, changes).into_iter().map(|arm| (arm, 1)));
         })
-        .map(|(experiment, row)| ((experiment, row.arm.clone()), row));
+        .map(|(experiment, (row, deleted))| ((experiment, row.arm.clone()), (row, deleted)));
     let totals = rewards.count_total();
     let rewarded = totals.clone().map(|(key, _)| key);
-    let with = texts.clone().join_map(totals, |_, row, (sum, n)| {
+    let with = texts.clone().join_map(totals, |_, (row, _), (sum, n)| {
         let posterior = Posterior::UNIFORM.after(RewardSum { sum: *sum, n: *n });
         ArmRow { alpha_param: Real(posterior.alpha), beta_param: Real(posterior.beta), ..row.clone() }
     });
-    let without = texts.antijoin(rewarded).map(|(_, row)| row);
+    let without = texts.antijoin(rewarded).filter(|(_, (_, deleted))| !deleted).map(|(_, (row, _))| row);
     with.concat(without)
 }
 
-/// The arms of one experiment after its changes in order, each with the prior.
-fn texts<'a>(experiment: &str, changes: impl Iterator<Item = &'a Admin>) -> Vec<ArmRow> {
+/// The arms of one experiment after its changes in order, each with the prior, and whether it was deleted: then it
+/// is seen, disabled, only if there are encounters of it.
+fn texts<'a>(experiment: &str, changes: impl Iterator<Item = &'a Admin>) -> Vec<(ArmRow, bool)> {
     let mut label = None;
-    let mut arms: Vec<ArmRow> = Vec::new();
+    let mut arms: Vec<(ArmRow, bool)> = Vec::new();
     for (_, at, change) in changes {
         match change {
             ExperimentRecord::Create { label: text, arms: created, .. } => {
@@ -49,27 +50,40 @@ fn texts<'a>(experiment: &str, changes: impl Iterator<Item = &'a Admin>) -> Vec<
             ExperimentRecord::SetArm { arm, greeting_text, .. } => {
                 set(&mut arms, experiment, arm, greeting_text)
             }
-            ExperimentRecord::DisableArm { arm, .. } => {
-                for row in arms.iter_mut().filter(|row| row.arm == *arm && row.enabled) {
-                    row.enabled = false;
-                    row.end_dated_at = Some(at.as_event());
+            ExperimentRecord::DisableArm { arm, greeting_text, .. } => {
+                if let Some((row, _)) = arms.iter_mut().find(|(row, _)| row.arm == *arm) {
+                    disable(row, *at);
+                    row.greeting_text = greeting_text.clone().or(row.greeting_text.take());
+                }
+            }
+            ExperimentRecord::DeleteArm { arm, .. } => {
+                if let Some((row, deleted)) = arms.iter_mut().find(|(row, _)| row.arm == *arm) {
+                    disable(row, *at);
+                    *deleted = true;
                 }
             }
         }
     }
     let label = label.unwrap_or_else(|| experiment.to_string());
-    for row in &mut arms {
+    for (row, _) in &mut arms {
         row.label = Some(label.clone());
     }
     arms
 }
 
-fn set(arms: &mut Vec<ArmRow>, experiment: &str, arm: &str, greeting: &str) {
-    if let Some(row) = arms.iter_mut().find(|row| row.arm == arm) {
+fn disable(row: &mut ArmRow, at: LogTime) {
+    row.enabled = false;
+    row.end_dated_at.get_or_insert(at.as_event());
+}
+
+/// Another greeting for an arm that there is; a new arm else.
+fn set(arms: &mut Vec<(ArmRow, bool)>, experiment: &str, arm: &str, greeting: &str) {
+    if let Some((row, _)) = arms.iter_mut().find(|(row, deleted)| row.arm == arm && !deleted) {
         row.greeting_text = Some(greeting.to_string());
         return;
     }
-    arms.push(ArmRow {
+    arms.retain(|(row, _)| row.arm != arm);
+    let row = ArmRow {
         experiment_id: experiment.to_string(),
         arm: arm.to_string(),
         alpha_param: Real(Posterior::UNIFORM.alpha),
@@ -78,5 +92,6 @@ fn set(arms: &mut Vec<ArmRow>, experiment: &str, arm: &str, greeting: &str) {
         greeting_text: Some(greeting.to_string()),
         enabled: true,
         end_dated_at: None::<EventTime>,
-    });
+    };
+    arms.push((row, false));
 }

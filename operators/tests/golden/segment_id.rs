@@ -1,7 +1,8 @@
 //! Segment identity and canonical text, exact to the character.
 
-use lsie_operators::segment_id::{Window, segment_id, session_id_from_action, window};
+use lsie_operators::segment_id::{Window, segment_id, window};
 use lsie_schemas::canonical::{TimestampError, from_epoch_s, parse, to_text};
+use lsie_schemas::record::session_id_from_action;
 use uuid::Uuid;
 
 use crate::read::of_kind;

@@ -2,7 +2,8 @@
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
-use uuid::Uuid;
+use sha2::{Digest, Sha256};
+use uuid::{Uuid, Variant, Version};
 
 use crate::codec::{self, Rejection, session_field};
 use crate::log::NewRecord;
@@ -61,6 +62,16 @@ pub struct StartSession {
     /// The action that started it.
     #[serde(default)]
     pub client_action_id: Option<Uuid>,
+}
+
+/// The session of a start that a client's action asked for: the first 16 bytes of SHA-256(`session:` + action id)
+/// with version nibble 4 and the RFC variant (`math.md` §2), so that a repeated action names the same session.
+pub fn session_id_from_action(client_action_id: Uuid) -> Uuid {
+    let digest = Sha256::digest(format!("session:{}", client_action_id.hyphenated()));
+    let mut bytes = [0; 16];
+    bytes.copy_from_slice(&digest[..16]);
+    let id = uuid::Builder::from_bytes(bytes).with_variant(Variant::RFC4122);
+    id.with_version(Version::Random).into_uuid()
 }
 
 /// A session ends, at the record's own log time.

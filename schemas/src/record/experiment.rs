@@ -36,6 +36,15 @@ struct AddArm {
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
+struct Disable {
+    experiment_id: String,
+    arm: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    greeting_text: Option<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 struct ArmKey {
     experiment_id: String,
     arm: String,
@@ -68,6 +77,16 @@ pub enum ExperimentRecord {
         experiment_id: String,
         /// The arm.
         arm: String,
+        /// Another greeting, in the same step.
+        greeting_text: Option<String>,
+    },
+    /// Type `delete_arm`: it is gone while it has no encounter; one with encounters is disabled instead, also
+    /// if they come later. A later `set_arm` declares it anew.
+    DeleteArm {
+        /// The experiment.
+        experiment_id: String,
+        /// The arm.
+        arm: String,
     },
 }
 
@@ -89,8 +108,12 @@ impl ExperimentRecord {
                 ExperimentRecord::SetArm { experiment_id, arm, greeting_text }
             }
             "disable_arm" => {
+                let Disable { experiment_id, arm, greeting_text } = codec::fields(body)?;
+                ExperimentRecord::DisableArm { experiment_id, arm, greeting_text }
+            }
+            "delete_arm" => {
                 let ArmKey { experiment_id, arm } = codec::fields(body)?;
-                ExperimentRecord::DisableArm { experiment_id, arm }
+                ExperimentRecord::DeleteArm { experiment_id, arm }
             }
             _ => return Err(Rejection::new("unknown_type", "not an experiment record type")),
         };
@@ -109,8 +132,11 @@ impl ExperimentRecord {
             ExperimentRecord::SetArm { experiment_id, arm, greeting_text } => {
                 codec::write("set_arm", &AddArm { experiment_id, arm, greeting_text })
             }
-            ExperimentRecord::DisableArm { experiment_id, arm } => {
-                codec::write("disable_arm", &ArmKey { experiment_id, arm })
+            ExperimentRecord::DisableArm { experiment_id, arm, greeting_text } => {
+                codec::write("disable_arm", &Disable { experiment_id, arm, greeting_text })
+            }
+            ExperimentRecord::DeleteArm { experiment_id, arm } => {
+                codec::write("delete_arm", &ArmKey { experiment_id, arm })
             }
         };
         let key = Bytes::from(self.experiment().to_string());
@@ -122,7 +148,8 @@ impl ExperimentRecord {
         match self {
             ExperimentRecord::Create { experiment_id, .. }
             | ExperimentRecord::SetArm { experiment_id, .. }
-            | ExperimentRecord::DisableArm { experiment_id, .. } => experiment_id,
+            | ExperimentRecord::DisableArm { experiment_id, .. }
+            | ExperimentRecord::DeleteArm { experiment_id, .. } => experiment_id,
         }
     }
 

@@ -12,8 +12,7 @@ use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::time::Duration;
 
-use axum::extract::State as Extract;
-use axum::http::HeaderMap;
+use axum::http::Method;
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use futures::Stream;
@@ -23,25 +22,39 @@ use tokio::sync::{OwnedSemaphorePermit, watch};
 
 use crate::views::Shutdown;
 use crate::views::generic::has_session;
-use crate::views::params::{Params, RawPath, RawQuery};
-use crate::views::reply::{Fault, unavailable, with_epoch};
+use crate::views::inputs::Inputs;
+use crate::views::reading::Reading;
+use crate::views::reply::{Fault, with_epoch};
+use crate::views::route::{Answer, Input, Kind, Place, Returns, Route};
 use crate::views::router::App;
 use crate::views::row::Row;
 use crate::views::state::{Entry, State, Views};
-use crate::views::table::View;
 
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
+pub(crate) const ROUTES: &[Route] = &[Route {
+    method: Method::GET,
+    path: "/views/{view}/changes",
+    doc: "A view as server-sent events: `reset`, `change` and `progress`, resumable from the last `progress`.",
+    inputs: &[
+        Input::path("view", Kind::Word, "The view."),
+        Input::query("session_id", Kind::Uuid, "Only rows of this session."),
+        Input {
+            place: Place::Header,
+            name: "last-event-id",
+            kind: Kind::Word,
+            required: false,
+            doc: "The epoch to go on from.",
+        },
+    ],
+    answer: Answer::Stream,
+    returns: Returns::Events,
+}];
+
 /// Opens a stream of changes.
-pub(crate) async fn stream(
-    Extract(app): Extract<App>,
-    headers: HeaderMap,
-    path: RawPath,
-    query: RawQuery,
-) -> Response {
-    let last = headers.get("last-event-id").and_then(|value| value.to_str().ok()?.trim().parse().ok());
+pub(crate) fn stream(app: &App, inputs: &Inputs) -> Response {
     let epoch = app.views.read().epoch();
-    let response = match subscribe(&app, last.map(LogTime), path, query) {
+    let response = match subscribe(app, inputs) {
         Ok(subscriber) => {
             let events = KeepAlive::new().interval(KEEP_ALIVE);
             Sse::new(subscriber.into_stream()).keep_alive(events).into_response()
@@ -51,18 +64,15 @@ pub(crate) async fn stream(
     with_epoch(response, epoch)
 }
 
-fn subscribe(app: &App, at: Option<LogTime>, path: RawPath, query: RawQuery) -> Result<Subscriber, Fault> {
-    let mut params = Params::new(query);
-    let name = params.path("view", path);
-    let session = params.uuid("session_id");
-    params.finish()?;
-    let position = app.views.catalog().position(&name);
+fn subscribe(app: &App, inputs: &Inputs) -> Result<Subscriber, Fault> {
+    let (name, session) = (inputs.word("view"), inputs.uuid("session_id"));
+    let position = app.views.catalog().position(name);
     let position = position.ok_or_else(|| Fault::NotFound(format!("no view {name}")))?;
     if session.is_some() {
         has_session(&app.views.catalog().tables()[position])?;
     }
     if !app.views.read().serving {
-        return Err(unavailable());
+        return Err(Fault::unavailable());
     }
     let permit = app.streams.clone().try_acquire_owned();
     let permit = permit.map_err(|_| Fault::Unavailable("too many streams of changes"))?;
@@ -70,7 +80,7 @@ fn subscribe(app: &App, at: Option<LogTime>, path: RawPath, query: RawQuery) -> 
         views: app.views.clone(),
         position,
         session,
-        at,
+        at: inputs.text("last-event-id").and_then(|id| id.trim().parse().ok()).map(LogTime),
         queue: VecDeque::new(),
         signal: app.views.subscribe(),
         shutdown: app.shutdown.clone(),
@@ -154,7 +164,7 @@ impl Subscriber {
 
     fn snapshot(&mut self, state: &State, epoch: LogTime) {
         let name = self.views.catalog().tables()[self.position].name;
-        let Ok(view) = View::of(&self.views, state, name) else { return };
+        let Ok(view) = Reading::of(&self.views, state).table(name) else { return };
         let rows: Vec<Entry> = view.rows(self.session).map(|row| row.entry.clone()).collect();
         self.queue.push_back(Item::Reset(epoch, rows.len()));
         self.queue.extend(rows.into_iter().map(|entry| Item::Change(epoch, entry, 1)));

@@ -3,18 +3,40 @@
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
-use axum::extract::State;
-use axum::response::Response;
 use lsie_schemas::Cell;
-use serde_json::{Value, json};
+use schemars::JsonSchema;
+use serde::Serialize;
 
-use crate::views::params::{Params, RawPath, RawQuery};
-use crate::views::reply::{Fault, answer};
-use crate::views::router::App;
+use crate::views::inputs::Inputs;
+use crate::views::reading::{Reading, mean};
+use crate::views::record::schema;
+use crate::views::reply::{Fault, Reply};
+use crate::views::route::{EXPERIMENT, Input, Kind, Returns, Route, limit};
 use crate::views::row::Row;
-use crate::views::table::{View, mean};
 
-const ENCOUNTER: [&str; 14] = [
+pub(crate) const ROUTES: &[Route] = &[
+    Route::get(
+        "/encounters",
+        "Encounters, newest created first.",
+        &[
+            Input::query("experiment_id", Kind::Word, "Only of this experiment."),
+            Input::query("arm", Kind::Word, "Only of this arm."),
+            Input::query("valid_only", Kind::Flag, "Only those whose computation completed."),
+            limit(100, 1_000),
+        ],
+        Returns::Rows("encounter_log", ENCOUNTER),
+        list,
+    ),
+    Route::get(
+        "/encounters/{experiment_id}/summary",
+        "Per arm of an experiment: counts and means, best arm first.",
+        &[EXPERIMENT],
+        Returns::Many(schema::<ArmCounts>),
+        summary,
+    ),
+];
+
+const ENCOUNTER: &[&str] = &[
     "id",
     "session_id",
     "segment_id",
@@ -31,69 +53,71 @@ const ENCOUNTER: [&str; 14] = [
     "created_at",
 ];
 
-/// Encounters, newest created first.
-pub(crate) async fn list(State(app): State<App>, query: RawQuery) -> Response {
-    answer(&app.views, |state| {
-        let mut params = Params::new(query);
-        let (experiment, arm) = (params.text("experiment_id"), params.text("arm"));
-        let valid_only = params.flag("valid_only");
-        let limit = params.limit(100, 1_000);
-        params.finish()?;
-        let is_wanted = |row: &Row<'_>| {
-            experiment.as_deref().is_none_or(|wanted| row.text("experiment_id") == Some(wanted))
-                && arm.as_deref().is_none_or(|wanted| row.text("arm") == Some(wanted))
-                && (!valid_only || is_valid(row))
-        };
-        let all = View::of(&app.views, state, "encounter_log")?.rows(None);
-        let mut rows: Vec<Row<'_>> = all.filter(is_wanted).collect();
-        // Rows of one epoch by their own time; the sort is stable, so key order decides what is left.
-        rows.sort_by_key(|row| Reverse((row.entry.created, row.cell("stimulus_time"))));
-        Ok(rows.iter().take(limit).map(|row| row.pick(&ENCOUNTER)).collect())
-    })
+/// All encounters of one arm.
+#[derive(Serialize, JsonSchema)]
+struct ArmCounts {
+    arm: String,
+    encounter_count: u64,
+    valid_count: u64,
+    avg_reward: Option<f64>,
+    avg_valid_reward: Option<f64>,
+    avg_p90: Option<f64>,
+    gate_rate: Option<f64>,
+    avg_frames: Option<f64>,
+    first_encounter: Option<String>,
+    last_encounter: Option<String>,
 }
 
-/// Per arm of an experiment: counts and means, best arm first.
-pub(crate) async fn summary(State(app): State<App>, path: RawPath, query: RawQuery) -> Response {
-    answer(&app.views, |state| {
-        let mut params = Params::new(query);
-        let experiment = params.path("experiment_id", path);
-        params.finish()?;
-        let mut arms: BTreeMap<&str, Vec<Row<'_>>> = BTreeMap::new();
-        for row in View::of(&app.views, state, "encounter_log")?.rows(None) {
-            if row.text("experiment_id") == Some(&experiment) {
-                arms.entry(row.text("arm").unwrap_or_default()).or_default().push(row);
-            }
-        }
-        if arms.is_empty() {
-            return Err(Fault::NotFound(format!("no encounters of experiment {experiment}")));
-        }
-        let mut arms: Vec<(Option<f64>, Value)> =
-            arms.iter().map(|(arm, rows)| arm_summary(arm, rows)).collect();
-        // Means of finite rewards are finite; arms without valid encounters come last, ties by name.
-        arms.sort_by(|(a, _), (b, _)| b.unwrap_or(f64::MIN).total_cmp(&a.unwrap_or(f64::MIN)));
-        Ok(arms.into_iter().map(|(_, arm)| arm).collect())
-    })
+fn list(at: &Reading<'_>, inputs: &Inputs) -> Result<Reply, Fault> {
+    let (experiment, arm) = (inputs.text("experiment_id"), inputs.text("arm"));
+    let valid_only = inputs.flag("valid_only");
+    let is_wanted = |row: &Row<'_>| {
+        experiment.is_none_or(|wanted| row.text("experiment_id") == Some(wanted))
+            && arm.is_none_or(|wanted| row.text("arm") == Some(wanted))
+            && (!valid_only || is_valid(row))
+    };
+    let mut rows: Vec<Row<'_>> = at.table("encounter_log")?.rows(None).filter(is_wanted).collect();
+    // Rows of one epoch by their own time; the sort is stable, so key order decides what is left.
+    rows.sort_by_key(|row| Reverse((row.entry.created, row.cell("stimulus_time"))));
+    Ok(Reply::rows(ENCOUNTER, rows.into_iter().take(inputs.limit())))
 }
 
-/// The mean reward of the valid encounters, by which arms are ordered, and the arm's line.
-fn arm_summary(arm: &str, rows: &[Row<'_>]) -> (Option<f64>, Value) {
+fn summary(at: &Reading<'_>, inputs: &Inputs) -> Result<Reply, Fault> {
+    let experiment = inputs.word("experiment_id");
+    let mut arms: BTreeMap<&str, Vec<Row<'_>>> = BTreeMap::new();
+    for row in at.table("encounter_log")?.rows(None) {
+        if row.text("experiment_id") == Some(experiment) {
+            arms.entry(row.text("arm").unwrap_or_default()).or_default().push(row);
+        }
+    }
+    if arms.is_empty() {
+        return Err(Fault::NotFound(format!("no encounters of experiment {experiment}")));
+    }
+    let mut arms: Vec<ArmCounts> = arms.iter().map(|(arm, rows)| counts(arm, rows)).collect();
+    // Means of finite rewards are finite; arms without valid encounters come last, ties by name.
+    arms.sort_by(|a, b| {
+        let mean = |arm: &ArmCounts| arm.avg_valid_reward.unwrap_or(f64::MIN);
+        mean(b).total_cmp(&mean(a))
+    });
+    Ok(Reply::record(arms))
+}
+
+fn counts(arm: &str, rows: &[Row<'_>]) -> ArmCounts {
     let all = |column| mean(rows.iter().filter_map(|row| row.number(column)));
     let valid = |column| mean(rows.iter().filter(|row| is_valid(row)).filter_map(|row| row.number(column)));
-    let times = || rows.iter().map(|row| row.cell("timestamp_utc"));
-    let avg_valid_reward = valid("gated_reward");
-    let line = json!({
-        "arm": arm,
-        "encounter_count": rows.len(),
-        "valid_count": rows.iter().filter(|row| is_valid(row)).count(),
-        "avg_reward": all("gated_reward"),
-        "avg_valid_reward": avg_valid_reward,
-        "avg_p90": valid("p90_intensity"),
-        "gate_rate": all("semantic_gate"),
-        "avg_frames": valid("n_frames"),
-        "first_encounter": times().min().map(Cell::to_json),
-        "last_encounter": times().max().map(Cell::to_json),
-    });
-    (avg_valid_reward, line)
+    let times = || rows.iter().filter_map(|row| row.instant("timestamp_utc"));
+    ArmCounts {
+        arm: arm.to_owned(),
+        encounter_count: rows.len() as u64,
+        valid_count: rows.iter().filter(|row| is_valid(row)).count() as u64,
+        avg_reward: all("gated_reward"),
+        avg_valid_reward: valid("gated_reward"),
+        avg_p90: valid("p90_intensity"),
+        gate_rate: all("semantic_gate"),
+        avg_frames: valid("n_frames"),
+        first_encounter: times().min().map(|at| at.canonical()),
+        last_encounter: times().max().map(|at| at.canonical()),
+    }
 }
 
 fn is_valid(row: &Row<'_>) -> bool {

@@ -2,39 +2,74 @@
 
 use std::collections::BTreeSet;
 
-use axum::extract::State;
-use axum::response::Response;
-use serde_json::{Map, Value, json};
+use schemars::JsonSchema;
+use serde::Serialize;
+use serde_json::{Map, Value};
 
-use crate::views::params::{Params, RawPath, RawQuery};
-use crate::views::reply::{Fault, answer};
-use crate::views::router::App;
-use crate::views::table::View;
+use crate::views::inputs::Inputs;
+use crate::views::reading::Reading;
+use crate::views::record::schema;
+use crate::views::reply::{Fault, Reply};
+use crate::views::route::{EXPERIMENT, Returns, Route};
+use crate::views::row::Row;
 
-const ARM: [&str; 5] = ["experiment_id", "arm", "alpha_param", "beta_param", "updated_at"];
+pub(crate) const ROUTES: &[Route] = &[
+    Route::get(
+        "/experiments",
+        "The experiments, sorted.",
+        &[],
+        Returns::Rows("experiments", &["experiment_id"]),
+        list,
+    ),
+    Route::get(
+        "/experiments/{experiment_id}",
+        "One experiment with the posteriors of its arms, sorted.",
+        &[EXPERIMENT],
+        Returns::One(schema::<Posteriors>),
+        one,
+    ),
+];
 
-/// The experiments, sorted.
-pub(crate) async fn list(State(app): State<App>, query: RawQuery) -> Response {
-    answer(&app.views, |state| {
-        Params::new(query).finish()?;
-        let arms = View::of(&app.views, state, "experiments")?.rows(None);
-        let ids: BTreeSet<&str> = arms.filter_map(|row| row.text("experiment_id")).collect();
-        Ok(ids.into_iter().map(|id| json!({ "experiment_id": id })).collect())
-    })
+/// An experiment with the posteriors of its arms.
+#[derive(JsonSchema, Serialize)]
+struct Posteriors {
+    experiment_id: String,
+    arms: Vec<ArmPosterior>,
 }
 
-/// One experiment with its arms, sorted.
-pub(crate) async fn one(State(app): State<App>, path: RawPath, query: RawQuery) -> Response {
-    answer(&app.views, |state| {
-        let mut params = Params::new(query);
-        let experiment = params.path("experiment_id", path);
-        params.finish()?;
-        let arms = View::of(&app.views, state, "experiments")?.rows(None);
-        let arms = arms.filter(|row| row.text("experiment_id") == Some(&experiment));
-        let arms: Vec<Map<String, Value>> = arms.map(|row| row.pick(&ARM)).collect();
-        if arms.is_empty() {
-            return Err(Fault::NotFound(format!("no experiment {experiment}")));
-        }
-        Ok(json!({ "experiment_id": experiment, "arms": arms }))
-    })
+/// The posterior of one arm.
+#[derive(JsonSchema, Serialize)]
+struct ArmPosterior {
+    experiment_id: String,
+    arm: String,
+    alpha_param: f64,
+    beta_param: f64,
+    updated_at: String,
+}
+
+fn list(at: &Reading<'_>, _: &Inputs) -> Result<Reply, Fault> {
+    let arms = at.table("experiments")?.rows(None);
+    let ids: BTreeSet<&str> = arms.filter_map(|row| row.text("experiment_id")).collect();
+    let row = |id: &str| Map::from_iter([("experiment_id".to_owned(), Value::from(id))]);
+    Ok(Reply::Rows { columns: vec!["experiment_id"], rows: ids.into_iter().map(row).collect() })
+}
+
+fn one(at: &Reading<'_>, inputs: &Inputs) -> Result<Reply, Fault> {
+    let experiment = inputs.word("experiment_id");
+    let arms: Vec<ArmPosterior> = at.arms(experiment)?.map(|row| posterior(&row)).collect();
+    if arms.is_empty() {
+        return Err(Fault::NotFound(format!("no experiment {experiment}")));
+    }
+    Ok(Reply::record(Posteriors { experiment_id: experiment.to_owned(), arms }))
+}
+
+fn posterior(row: &Row<'_>) -> ArmPosterior {
+    let text = |column| row.text(column).unwrap_or_default().to_owned();
+    ArmPosterior {
+        experiment_id: text("experiment_id"),
+        arm: text("arm"),
+        alpha_param: row.number("alpha_param").unwrap_or(1.0),
+        beta_param: row.number("beta_param").unwrap_or(1.0),
+        updated_at: row.entry.updated.as_event().canonical(),
+    }
 }

@@ -1,52 +1,61 @@
 //! `GET /views` and `GET /views/{view}`: every table, as it is described.
 
-use axum::extract::State;
-use axum::response::Response;
-use lsie_schemas::{Column, shape};
+use lsie_schemas::{Column, Table, shape};
 use serde_json::{Value, json};
 
-use crate::views::params::{Params, RawPath, RawQuery};
-use crate::views::reply::{Fault, Problem, answer};
-use crate::views::router::App;
-use crate::views::row::Row;
-use crate::views::table::View;
+use crate::views::inputs::Inputs;
+use crate::views::reading::Reading;
+use crate::views::reply::{Fault, Problem, Reply};
+use crate::views::route::{Input, Kind, Returns, Route, limit};
 
-/// The views with their columns and number of rows, sorted by name.
-pub(crate) async fn list(State(app): State<App>, query: RawQuery) -> Response {
-    answer(&app.views, |state| {
-        Params::new(query).finish()?;
-        let tables = app.views.catalog().tables().iter();
-        let views = tables.map(|table| {
-            Ok(json!({
-                "view": table.name,
-                "doc": shape::text(table.doc),
-                "key": table.key,
-                "columns": table.columns.iter().map(column).collect::<Value>(),
-                "rows": View::of(&app.views, state, table.name)?.len(),
-            }))
-        });
-        views.collect()
-    })
+pub(crate) const ROUTES: &[Route] = &[
+    Route::get(
+        "/views",
+        "Every view with its columns and its number of rows, sorted by name.",
+        &[],
+        Returns::Many(described),
+        list,
+    ),
+    Route::get(
+        "/views/{view}",
+        "Rows of a view in key order.",
+        &[
+            Input::path("view", Kind::Word, "The view."),
+            Input::query("session_id", Kind::Uuid, "Only rows of this session."),
+            limit(100, 10_000),
+        ],
+        Returns::AnyRows,
+        rows,
+    ),
+];
+
+fn list(at: &Reading<'_>, _: &Inputs) -> Result<Reply, Fault> {
+    let views = at.tables().iter().map(|table| {
+        Ok(json!({
+            "view": table.name,
+            "doc": shape::text(table.doc),
+            "key": table.key,
+            "columns": table.columns.iter().map(column).collect::<Value>(),
+            "rows": at.table(table.name)?.len(),
+        }))
+    });
+    views.collect::<Result<Value, Fault>>().map(Reply::Document)
 }
 
-/// Rows of a view in key order.
-pub(crate) async fn rows(State(app): State<App>, path: RawPath, query: RawQuery) -> Response {
-    answer(&app.views, |state| {
-        let mut params = Params::new(query);
-        let view = params.path("view", path);
-        let session = params.uuid("session_id");
-        let limit = params.limit(100, 10_000);
-        params.finish()?;
-        let view = View::of(&app.views, state, &view)?;
-        if session.is_some() {
-            has_session(view.table)?;
-        }
-        Ok(view.rows(session).take(limit).map(|row: Row<'_>| row.object()).collect())
-    })
+fn rows(at: &Reading<'_>, inputs: &Inputs) -> Result<Reply, Fault> {
+    let session = inputs.uuid("session_id");
+    let view = at.table(inputs.word("view"))?;
+    if session.is_some() {
+        has_session(view.table)?;
+    }
+    let columns = std::iter::once("id").chain(view.table.columns.iter().map(|column| column.name));
+    let columns = columns.chain(shape::derived_times(view.table).map(|(name, _)| name)).collect();
+    let rows = view.rows(session).take(inputs.limit()).map(|row| row.object()).collect();
+    Ok(Reply::Rows { columns, rows })
 }
 
 /// Refuses a filter by session where there is no such column.
-pub(crate) fn has_session(table: &lsie_schemas::Table) -> Result<(), Fault> {
+pub(crate) fn has_session(table: &Table) -> Result<(), Fault> {
     match table.position("session_id") {
         Some(_) => Ok(()),
         None => Err(Fault::Invalid(vec![Problem {
@@ -63,5 +72,26 @@ fn column(column: &Column) -> Value {
         "type": shape::type_name(column.ty),
         "nullable": column.nullable,
         "doc": shape::text(column.doc),
+    })
+}
+
+/// The schema of a line of the list.
+fn described() -> Value {
+    let text = json!({"type": "string"});
+    let column = json!({
+        "type": "object",
+        "required": ["name", "type", "nullable", "doc"],
+        "properties": {"name": text, "type": text, "nullable": {"type": "boolean"}, "doc": text},
+    });
+    json!({
+        "type": "object",
+        "required": ["view", "doc", "key", "columns", "rows"],
+        "properties": {
+            "view": text,
+            "doc": text,
+            "key": {"type": "array", "items": text},
+            "columns": {"type": "array", "items": column},
+            "rows": {"type": "integer", "minimum": 0},
+        },
     })
 }

@@ -1,15 +1,39 @@
-//! Answers of the API: the epoch header, and errors with the body `{"detail": …}`.
+//! Answers of the API: the epoch header, lists as JSON or CSV, and errors with the body `{"detail": …}`.
 
 use axum::Json;
-use axum::http::{HeaderName, HeaderValue, StatusCode};
+use axum::http::header::{ACCEPT, CONTENT_TYPE};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use lsie_schemas::LogTime;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
-use crate::views::state::{State, Views};
+use crate::views::csv;
+use crate::views::row::Row;
 
 /// The header with the log time, in ms, of the epoch that an answer is as of; 0 before the first.
 pub(crate) const EPOCH_HEADER: HeaderName = HeaderName::from_static("x-lsie-epoch");
+
+/// What a route that reads answers.
+#[derive(Debug)]
+pub(crate) enum Reply {
+    /// One document, or a list of records.
+    Document(Value),
+    /// Rows of a table, with these columns in order.
+    Rows { columns: Vec<&'static str>, rows: Vec<Map<String, Value>> },
+}
+
+impl Reply {
+    /// A record.
+    pub(crate) fn record(record: impl serde::Serialize) -> Reply {
+        // The records are plain structures with text keys: nothing that could fail.
+        Reply::Document(serde_json::to_value(record).unwrap_or_default())
+    }
+
+    /// These columns of rows.
+    pub(crate) fn rows<'a>(columns: &'static [&'static str], rows: impl Iterator<Item = Row<'a>>) -> Reply {
+        Reply::Rows { columns: columns.to_vec(), rows: rows.map(|row| row.pick(columns)).collect() }
+    }
+}
 
 /// One thing that is wrong with a request.
 #[derive(Debug, serde::Serialize)]
@@ -25,34 +49,53 @@ pub(crate) struct Problem {
 #[derive(Debug)]
 pub(crate) enum Fault {
     NotFound(String),
+    Conflict(String),
     Invalid(Vec<Problem>),
+    TooLarge,
     Unavailable(&'static str),
+}
+
+impl Fault {
+    /// What is answered before the views are filled, and after their engine failed.
+    pub(crate) fn unavailable() -> Fault {
+        Fault::Unavailable("the views are not available; the engine is starting or has stopped")
+    }
 }
 
 impl IntoResponse for Fault {
     fn into_response(self) -> Response {
         let (status, detail) = match self {
             Fault::NotFound(what) => (StatusCode::NOT_FOUND, Value::from(what)),
+            Fault::Conflict(why) => (StatusCode::CONFLICT, Value::from(why)),
             Fault::Invalid(problems) => (StatusCode::UNPROCESSABLE_ENTITY, json!(problems)),
+            Fault::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, Value::from("the body is too large")),
             Fault::Unavailable(why) => (StatusCode::SERVICE_UNAVAILABLE, Value::from(why)),
         };
         (status, Json(json!({ "detail": detail }))).into_response()
     }
 }
 
-/// Answers from the state of one epoch, and names that epoch.
-pub(crate) fn answer(views: &Views, query: impl FnOnce(&State) -> Result<Value, Fault>) -> Response {
-    let state = views.read();
-    let epoch = state.epoch;
-    let result = if state.serving { query(&state) } else { Err(unavailable()) };
-    drop(state);
-    let response = result.map(Json).into_response();
-    with_epoch(response, epoch)
+impl Reply {
+    /// JSON, or CSV if it is rows and the request accepts that first.
+    pub(crate) fn into_response(self, wants_csv: bool) -> Response {
+        match self {
+            Reply::Document(value) => Json(value).into_response(),
+            Reply::Rows { columns, rows } if wants_csv => {
+                let kind =
+                    [(CONTENT_TYPE, HeaderValue::from_static("text/csv; charset=utf-8; header=present"))];
+                (kind, csv::write(&columns, &rows)).into_response()
+            }
+            Reply::Rows { rows, .. } => Json(rows).into_response(),
+        }
+    }
 }
 
-/// What is answered before the views are filled, and after their engine failed.
-pub(crate) fn unavailable() -> Fault {
-    Fault::Unavailable("the views are not available; the engine is starting or has stopped")
+/// Whether the first kind of answer that a request accepts, and that there is, is CSV.
+pub(crate) fn wants_csv(headers: &HeaderMap) -> bool {
+    let accepted = headers.get(ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let mut kinds = accepted.split(',').map(|kind| kind.split(';').next().unwrap_or_default().trim());
+    let known = kinds.find(|kind| matches!(*kind, "text/csv" | "application/json" | "*/*"));
+    known == Some("text/csv")
 }
 
 /// Adds the epoch header.

@@ -1,16 +1,16 @@
-//! The newest epochs' changes, bounded, so that a stream of changes can be resumed.
+//! The newest epochs' changes, bounded, so that a stream of changes can be resumed and a past epoch be answered.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
-use lsie_schemas::LogTime;
+use lsie_schemas::{Cell, LogTime, Table};
 
 use crate::views::state::{Edit, Entry};
 
-/// At most this many changes are kept.
-const MAX_CHANGES: usize = 65_536;
-/// At most this many epochs with changes are kept.
-const MAX_EPOCHS: usize = 8_192;
+/// At most this many changes are kept, however short the time they cover.
+const MAX_CHANGES: usize = 1 << 20;
+/// Log time that is covered, ms.
+const WINDOW_MS: u64 = 600_000;
 
 /// The changes that one epoch made.
 #[derive(Clone, Debug)]
@@ -59,13 +59,43 @@ pub(crate) struct Ring {
 impl Ring {
     /// Adds the newest epoch; lets the oldest go where there are too many.
     pub(crate) fn push(&mut self, epoch: Arc<EpochChanges>) {
+        let newest = epoch.epoch;
         self.changes += epoch.len();
         self.epochs.push_back(epoch);
-        while self.changes > MAX_CHANGES || self.epochs.len() > MAX_EPOCHS {
+        self.forget(|ring, oldest| ring.changes > MAX_CHANGES || oldest.epoch.plus_ms(WINDOW_MS) < newest);
+    }
+
+    /// Lets the oldest epochs go while `is_over`.
+    fn forget(&mut self, is_over: impl Fn(&Ring, &EpochChanges) -> bool) {
+        while self.epochs.front().is_some_and(|oldest| is_over(self, oldest)) {
             let Some(oldest) = self.epochs.pop_front() else { break };
             self.changes -= oldest.len();
             self.forgotten = Some(oldest.epoch);
         }
+    }
+
+    /// The oldest epoch that can be answered for.
+    pub(crate) fn oldest(&self) -> LogTime {
+        self.forgotten.unwrap_or_default()
+    }
+
+    /// What a table's keys had after an epoch and have no more: the row, or none. Asked for an epoch not older than
+    /// [`oldest`](Self::oldest).
+    pub(crate) fn undone(
+        &self,
+        epoch: LogTime,
+        position: usize,
+        table: &Table,
+    ) -> BTreeMap<Vec<Cell>, Option<&Entry>> {
+        let mut undone = BTreeMap::new();
+        let from = self.epochs.partition_point(|changes| changes.epoch <= epoch);
+        for changes in self.epochs.range(from..).rev() {
+            // Of each key, the row that went comes before the one that came; backwards it is met last.
+            for (entry, diff) in changes.of_table(position).iter().rev() {
+                undone.insert(table.key_of(&entry.row), (*diff < 0).then_some(entry));
+            }
+        }
+        undone
     }
 
     /// All changes after an epoch, or `None` if some of them were let go.
@@ -107,5 +137,15 @@ mod tests {
         ring.push(epoch(50, MAX_CHANGES + 1));
         assert_eq!(after(&ring, 49), None);
         assert_eq!(after(&ring, 50), Some(vec![]));
+    }
+
+    #[test]
+    fn covers_its_window_of_log_time() {
+        let mut ring = Ring::default();
+        for at in [10, WINDOW_MS + 10, WINDOW_MS + 11] {
+            ring.push(epoch(at, 1));
+        }
+        assert_eq!((after(&ring, 9), ring.oldest()), (None, LogTime(10)));
+        assert_eq!(after(&ring, 10), Some(vec![WINDOW_MS + 10, WINDOW_MS + 11]));
     }
 }

@@ -1,52 +1,139 @@
-//! The routes of the API. Shapes: console specification §1, §2.
+//! The API: every route in one list, each with the function that answers it. Shapes: console specification §1 to §6.
 
 use std::sync::Arc;
 
-use axum::extract::{Request, State};
+use axum::body::to_bytes;
+use axum::extract::{FromRequestParts, Query, RawPathParams, Request, State as Extract};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{MethodFilter, get, on};
 use axum::{Json, Router};
+use lsie_schemas::log::AppendRecord;
 use serde_json::json;
 use tokio::sync::Semaphore;
 
-use crate::views::reply::{EPOCH_HEADER, Fault, with_epoch};
-use crate::views::{Shutdown, Views, changes, encounters, experiments, generic, page, segments, sessions};
+use crate::views::act::Actions;
+use crate::views::inputs::{Inputs, Raw};
+use crate::views::reading::Reading;
+use crate::views::reply::{EPOCH_HEADER, Fault, wants_csv, with_epoch};
+use crate::views::route::{Answer, Route};
+use crate::views::{
+    Shutdown, Views, alerts, changes, encounters, experiment_actions, experiments, generic, openapi, page,
+    segments, session_actions, sessions, stimulus,
+};
 
 /// At most this many streams of changes at a time; one more is answered with 503.
 const MAX_STREAMS: usize = 1_024;
+/// Largest body of a request, in bytes.
+const MAX_BODY: usize = 64 * 1024;
+
+/// Every route under `/api/v1`.
+pub(crate) const ROUTES: &[&[Route]] = &[
+    alerts::ROUTES,
+    changes::ROUTES,
+    encounters::ROUTES,
+    experiment_actions::ROUTES,
+    experiments::ROUTES,
+    generic::ROUTES,
+    openapi::ROUTES,
+    segments::ROUTES,
+    session_actions::ROUTES,
+    sessions::ROUTES,
+    stimulus::ROUTES,
+];
+
+/// What the API is made of.
+#[derive(Clone)]
+pub struct Api {
+    views: Views,
+    log: Option<Arc<dyn AppendRecord>>,
+}
+
+impl Api {
+    /// An API that reads views, and refuses actions.
+    pub fn new(views: &Views) -> Api {
+        Api { views: views.clone(), log: None }
+    }
+
+    /// Actions become records in this log.
+    pub fn with_log(self, log: Arc<dyn AppendRecord>) -> Api {
+        Api { log: Some(log), ..self }
+    }
+
+    /// The router. Its streams of changes end when `shutdown` does.
+    pub fn router(self, shutdown: Shutdown) -> Router {
+        let Api { views, log } = self;
+        let streams = Arc::new(Semaphore::new(MAX_STREAMS));
+        let app = App { views: views.clone(), actions: Actions::new(log), shutdown, streams };
+        let mut api = Router::new();
+        for route in ROUTES.iter().copied().flatten() {
+            // The table's methods are those that filters know.
+            let Ok(method) = MethodFilter::try_from(route.method.clone()) else { continue };
+            let handler =
+                async move |Extract(app): Extract<App>, request: Request| answer(app, route, request).await;
+            api = api.route(route.path, on(method, handler));
+        }
+        Router::new()
+            .route("/", get(page::index))
+            .route("/health", get(health))
+            .nest("/api/v1", api)
+            .fallback(async || Fault::NotFound("no such route".into()))
+            .method_not_allowed_fallback(method_not_allowed)
+            .with_state(app)
+            .layer(from_fn_with_state(views, name_epoch))
+    }
+}
 
 /// What the handlers share.
 #[derive(Clone)]
 pub(crate) struct App {
     pub(crate) views: Views,
+    pub(crate) actions: Actions,
     /// Ends the streams, which would otherwise keep a server from stopping.
     pub(crate) shutdown: Shutdown,
     pub(crate) streams: Arc<Semaphore>,
 }
 
-/// The API over views. Its streams of changes end when `shutdown` does.
-pub fn router(views: Views, shutdown: Shutdown) -> Router {
-    let app = App { views: views.clone(), shutdown, streams: Arc::new(Semaphore::new(MAX_STREAMS)) };
-    let api = Router::new()
-        .route("/sessions", get(sessions::list))
-        .route("/sessions/{session_id}", get(sessions::one))
-        .route("/encounters", get(encounters::list))
-        .route("/encounters/{experiment_id}/summary", get(encounters::summary))
-        .route("/experiments", get(experiments::list))
-        .route("/experiments/{experiment_id}", get(experiments::one))
-        .route("/segments", get(segments::list))
-        .route("/views", get(generic::list))
-        .route("/views/{view}", get(generic::rows))
-        .route("/views/{view}/changes", get(changes::stream));
-    Router::new()
-        .route("/", get(page::index))
-        .route("/health", get(health))
-        .nest("/api/v1", api)
-        .fallback(async || Fault::NotFound("no such route".into()))
-        .method_not_allowed_fallback(method_not_allowed)
-        .with_state(app)
-        .layer(from_fn_with_state(views, name_epoch))
+/// Reads the request as its route describes it, and answers it.
+async fn answer(app: App, route: &'static Route, request: Request) -> Response {
+    let epoch = app.views.read().epoch();
+    let wants_csv = wants_csv(request.headers());
+    let inputs = match raw(request).await.and_then(|raw| Inputs::read(route, &raw)) {
+        Ok(inputs) => inputs,
+        Err(fault) => return with_epoch(fault.into_response(), epoch),
+    };
+    match route.answer {
+        Answer::Read(read) => {
+            let state = app.views.read();
+            let reading = Reading::new(&app.views, &state, inputs.as_of());
+            let epoch = reading.as_ref().ok().map(Reading::epoch).or(epoch);
+            let result = reading.and_then(|reading| read(&reading, &inputs));
+            drop(state);
+            let response = match result {
+                Ok(reply) => reply.into_response(wants_csv),
+                Err(fault) => fault.into_response(),
+            };
+            with_epoch(response, epoch)
+        }
+        Answer::Stream => changes::stream(&app, &inputs),
+        Answer::Act(decide) => app.actions.answer(&app, route, decide, inputs, "local").await,
+    }
+}
+
+/// The parts of a request that inputs may stand in.
+async fn raw(request: Request) -> Result<Raw, Fault> {
+    let (mut parts, body) = request.into_parts();
+    let path = RawPathParams::from_request_parts(&mut parts, &()).await;
+    let path =
+        path.map(|path| path.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect());
+    let query = Query::<Vec<(String, String)>>::try_from_uri(&parts.uri);
+    let body = to_bytes(body, MAX_BODY).await.map_err(|_| Fault::TooLarge)?;
+    Ok(Raw {
+        path: path.map_err(|error| error.body_text()),
+        query: query.map(|Query(pairs)| pairs).map_err(|error| error.body_text()),
+        headers: parts.headers,
+        body: body.to_vec(),
+    })
 }
 
 /// Whether the process lives; says nothing about the views.
@@ -59,7 +146,7 @@ async fn method_not_allowed() -> impl IntoResponse {
 }
 
 /// Adds the newest epoch to answers that are not as of a particular one.
-async fn name_epoch(State(views): State<Views>, request: Request, next: Next) -> Response {
+async fn name_epoch(Extract(views): Extract<Views>, request: Request, next: Next) -> Response {
     let response = next.run(request).await;
     match response.headers().contains_key(EPOCH_HEADER) {
         true => response,

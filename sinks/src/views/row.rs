@@ -1,6 +1,6 @@
 //! A served row by column name, and as the JSON object that the API shows.
 
-use lsie_schemas::{Cell, LogTime, Table, Uuid, shape};
+use lsie_schemas::{Cell, EventTime, LogTime, Table, Uuid, shape};
 use serde_json::{Map, Value};
 
 use crate::views::state::Entry;
@@ -33,6 +33,27 @@ impl<'a> Row<'a> {
         match self.cell(column) {
             Cell::Real(real) => Some(real.0),
             Cell::Int(int) => Some(*int as f64),
+            _ => None,
+        }
+    }
+
+    /// The instant of a column in canonical form.
+    pub(crate) fn time(&self, column: &str) -> Option<String> {
+        self.instant(column).map(EventTime::canonical)
+    }
+
+    /// The instant of a column.
+    pub(crate) fn instant(&self, column: &str) -> Option<EventTime> {
+        match self.cell(column) {
+            Cell::Time(at) => Some(*at),
+            _ => None,
+        }
+    }
+
+    /// The truth value of a column.
+    pub(crate) fn flag(&self, column: &str) -> Option<bool> {
+        match self.cell(column) {
+            Cell::Bool(flag) => Some(*flag),
             _ => None,
         }
     }

@@ -2,24 +2,42 @@
 
 use std::cmp::Reverse;
 
-use axum::extract::State;
-use axum::response::Response;
-
-use crate::views::params::{Params, RawQuery};
-use crate::views::reply::answer;
-use crate::views::router::App;
+use crate::views::inputs::Inputs;
+use crate::views::reading::Reading;
+use crate::views::reply::{Fault, Reply};
+use crate::views::route::{Input, Kind, Returns, Route, limit};
 use crate::views::row::Row;
-use crate::views::table::View;
 
-/// Segments of one session or of all, newest window first.
-pub(crate) async fn list(State(app): State<App>, query: RawQuery) -> Response {
-    answer(&app.views, |state| {
-        let mut params = Params::new(query);
-        let session = params.uuid("session_id");
-        let limit = params.limit(100, 1_000);
-        params.finish()?;
-        let mut rows: Vec<Row<'_>> = View::of(&app.views, state, "segments")?.rows(session).collect();
-        rows.sort_by_key(|row| Reverse(row.cell("window_start_utc")));
-        Ok(rows.iter().take(limit).map(Row::object).collect())
-    })
+pub(crate) const ROUTES: &[Route] = &[Route::get(
+    "/segments",
+    "Closed segments of one session or of all, newest window first.",
+    &[Input::query("session_id", Kind::Uuid, "The session."), limit(100, 1_000)],
+    Returns::Rows("segments", SEGMENT),
+    list,
+)];
+
+const SEGMENT: &[&str] = &[
+    "id",
+    "session_id",
+    "ordinal",
+    "segment_id",
+    "window_start_utc",
+    "window_end_utc",
+    "closed_by",
+    "closed_at",
+    "evidence_stream",
+    "evidence_offset",
+    "evidence_event_time",
+    "audio_samples",
+    "audio_sha256",
+    "video_frames",
+    "face_frames",
+    "created_at",
+    "updated_at",
+];
+
+fn list(at: &Reading<'_>, inputs: &Inputs) -> Result<Reply, Fault> {
+    let mut rows: Vec<Row<'_>> = at.table("segments")?.rows(inputs.uuid("session_id")).collect();
+    rows.sort_by_key(|row| Reverse(row.cell("window_start_utc")));
+    Ok(Reply::rows(SEGMENT, rows.into_iter().take(inputs.limit())))
 }

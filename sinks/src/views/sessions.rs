@@ -3,72 +3,103 @@
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
-use axum::extract::State;
-use axum::response::Response;
 use lsie_schemas::{Cell, Uuid};
-use serde_json::{Map, Value, json};
+use schemars::JsonSchema;
+use serde::Serialize;
 
-use crate::views::params::{Params, RawPath, RawQuery};
-use crate::views::reply::{Fault, answer};
-use crate::views::router::App;
+use crate::views::inputs::Inputs;
+use crate::views::reading::{Reading, mean};
+use crate::views::record::schema;
+use crate::views::reply::{Fault, Reply};
+use crate::views::route::{Returns, Route, SESSION};
 use crate::views::row::Row;
-use crate::views::table::{View, mean};
 
-const SESSION: [&str; 4] = ["session_id", "stream_url", "started_at", "ended_at"];
+pub(crate) const ROUTES: &[Route] = &[
+    Route::get(
+        "/sessions",
+        "All sessions, newest first.",
+        &[],
+        Returns::Rows("sessions", SESSION_COLUMNS),
+        list,
+    ),
+    Route::get(
+        "/sessions/{session_id}",
+        "One session with a summary of its segments and metrics.",
+        &[SESSION],
+        Returns::One(schema::<SessionWithSummary>),
+        one,
+    ),
+];
 
-/// All sessions, newest first.
-pub(crate) async fn list(State(app): State<App>, query: RawQuery) -> Response {
-    answer(&app.views, |state| {
-        Params::new(query).finish()?;
-        let mut counts: BTreeMap<Uuid, u64> = BTreeMap::new();
-        for metrics in View::of(&app.views, state, "metrics")?.rows(None) {
-            if let Some(session) = metrics.uuid("session_id") {
-                *counts.entry(session).or_default() += 1;
-            }
-        }
-        let mut sessions: Vec<Row<'_>> = View::of(&app.views, state, "sessions")?.rows(None).collect();
-        sessions.sort_by_key(|row| (Reverse(row.cell("started_at")), row.cell("session_id")));
-        let objects = sessions.iter().map(|row| {
-            let mut object = row.pick(&SESSION);
-            let count = row.uuid("session_id").and_then(|id| counts.get(&id)).copied().unwrap_or(0);
-            object.insert("metric_count".into(), count.into());
-            object
-        });
-        Ok(objects.collect())
-    })
-}
+const SESSION_COLUMNS: &[&str] = &["session_id", "stream_url", "started_at", "ended_at", "metric_count"];
 
-/// One session with a summary of its segments and metrics.
-pub(crate) async fn one(State(app): State<App>, path: RawPath, query: RawQuery) -> Response {
-    answer(&app.views, |state| {
-        let mut params = Params::new(query);
-        let id = params.path_uuid("session_id", path);
-        params.finish()?;
-        let session = View::of(&app.views, state, "sessions")?.rows(Some(id)).next();
-        let session = session.ok_or_else(|| Fault::NotFound(format!("no session {id}")))?;
-        let segments = View::of(&app.views, state, "segments")?.rows(Some(id)).collect::<Vec<_>>();
-        let metrics = View::of(&app.views, state, "metrics")?.rows(Some(id)).collect::<Vec<_>>();
-        let mut object = session.pick(&SESSION);
-        object.insert("summary".into(), summary(&segments, &metrics).into());
-        Ok(Value::Object(object))
-    })
+/// A session with what its segments and metrics come to.
+#[derive(Serialize, JsonSchema)]
+struct SessionWithSummary {
+    session_id: String,
+    stream_url: String,
+    started_at: String,
+    ended_at: Option<String>,
+    summary: Summary,
 }
 
 /// Segments are counted where they are closed; means are over the metrics that have the value.
-fn summary(segments: &[Row<'_>], metrics: &[Row<'_>]) -> Map<String, Value> {
-    let ends = || segments.iter().map(|row| row.cell("window_end_utc"));
-    let at = |cell: Option<&Cell>| cell.map_or(Value::Null, Cell::to_json);
-    let mut object = Map::new();
-    object.insert("total_segments".into(), segments.len().into());
-    for (name, column) in [
-        ("avg_au12", "au12_intensity"),
-        ("avg_pitch_f0", "pitch_f0"),
-        ("avg_jitter", "jitter"),
-        ("avg_shimmer", "shimmer"),
-    ] {
-        object.insert(name.into(), json!(mean(metrics.iter().filter_map(|row| row.number(column)))));
+#[derive(Serialize, JsonSchema)]
+struct Summary {
+    total_segments: u64,
+    avg_au12: Option<f64>,
+    avg_pitch_f0: Option<f64>,
+    avg_jitter: Option<f64>,
+    avg_shimmer: Option<f64>,
+    first_segment_at: Option<String>,
+    last_segment_at: Option<String>,
+}
+
+fn list(at: &Reading<'_>, _: &Inputs) -> Result<Reply, Fault> {
+    let mut counts: BTreeMap<Uuid, u64> = BTreeMap::new();
+    for metrics in at.table("metrics")?.rows(None) {
+        if let Some(session) = metrics.uuid("session_id") {
+            *counts.entry(session).or_default() += 1;
+        }
     }
-    object.insert("first_segment_at".into(), at(ends().min()));
-    object.insert("last_segment_at".into(), at(ends().max()));
-    object
+    let mut sessions: Vec<Row<'_>> = at.table("sessions")?.rows(None).collect();
+    sessions.sort_by_key(|row| (Reverse(row.cell("started_at")), row.cell("session_id")));
+    let rows = sessions.iter().map(|row| {
+        let mut object = row.pick(SESSION_COLUMNS);
+        let count = row.uuid("session_id").and_then(|id| counts.get(&id)).copied().unwrap_or(0);
+        object.insert("metric_count".into(), count.into());
+        object
+    });
+    Ok(Reply::Rows { columns: SESSION_COLUMNS.to_vec(), rows: rows.collect() })
+}
+
+fn one(at: &Reading<'_>, inputs: &Inputs) -> Result<Reply, Fault> {
+    let id = inputs.session();
+    let session = at.session(id)?;
+    let segments = at.table("segments")?.rows(Some(id)).collect::<Vec<_>>();
+    let metrics = at.table("metrics")?.rows(Some(id)).collect::<Vec<_>>();
+    let ends = || segments.iter().map(|row| row.cell("window_end_utc"));
+    let average = |column| mean(metrics.iter().filter_map(|row| row.number(column)));
+    Ok(Reply::record(SessionWithSummary {
+        session_id: id.to_string(),
+        stream_url: session.text("stream_url").unwrap_or_default().to_owned(),
+        started_at: session.time("started_at").unwrap_or_default(),
+        ended_at: session.time("ended_at"),
+        summary: Summary {
+            total_segments: segments.len() as u64,
+            avg_au12: average("au12_intensity"),
+            avg_pitch_f0: average("pitch_f0"),
+            avg_jitter: average("jitter"),
+            avg_shimmer: average("shimmer"),
+            first_segment_at: ends().min().and_then(instant),
+            last_segment_at: ends().max().and_then(instant),
+        },
+    }))
+}
+
+fn instant(cell: &Cell) -> Option<String> {
+    match cell {
+        Cell::Time(at) => Some(at.canonical()),
+        _ => None,
+    }
 }

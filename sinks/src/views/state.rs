@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-use lsie_schemas::{Cell, LogTime, Table, Uuid};
+use lsie_schemas::{Cell, LogTime};
 use tokio::sync::watch;
 
 use crate::Catalog;
@@ -151,27 +151,5 @@ impl TableState {
     /// The row of a natural key.
     pub fn get(&self, key: &[Cell]) -> Option<&Entry> {
         self.rows.get(key)
-    }
-
-    /// The rows of a session in key order: a range where the key starts with it, else a scan.
-    pub fn of_session<'a>(
-        &'a self,
-        table: &Table,
-        session: Uuid,
-    ) -> Box<dyn DoubleEndedIterator<Item = &'a Entry> + 'a> {
-        let cell = Cell::Uuid(session);
-        let at = table.position("session_id");
-        if table.key.first() != Some(&"session_id") {
-            return Box::new(self.entries().filter(move |e| at.and_then(|at| e.row.get(at)) == Some(&cell)));
-        }
-        let first = vec![cell];
-        match session.as_u128().checked_add(1) {
-            Some(next) => {
-                let end = vec![Cell::Uuid(Uuid::from_u128(next))];
-                Box::new(self.rows.range(first..end).map(|(_, entry)| entry))
-            }
-            // The greatest identifier: everything from it on.
-            None => Box::new(self.rows.range(first..).map(|(_, entry)| entry)),
-        }
     }
 }

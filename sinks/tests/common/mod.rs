@@ -109,6 +109,15 @@ pub struct Made {
     row: Vec<Cell>,
 }
 
+impl Made {
+    /// Another text in a column.
+    pub fn set(&mut self, column: &str, value: &str) {
+        let columns = lsie_schemas::row::table(self.table).expect("a table of the product").columns;
+        let at = columns.iter().position(|known| known.name == column).expect("a column of the table");
+        self.row[at] = text(value);
+    }
+}
+
 /// A row with these values; other columns are null, or empty where null is not allowed.
 fn made(table: &'static str, values: &[(&str, Cell)]) -> Made {
     let columns = lsie_schemas::row::table(table).expect("a table of the product").columns;
@@ -222,6 +231,29 @@ pub fn arm(experiment: &str, arm: &str, alpha: f64) -> Made {
             ("alpha_param", real(alpha)),
             ("beta_param", real(1.0)),
             ("enabled", Cell::Bool(true)),
+        ],
+    )
+}
+
+pub fn stimulus(n: u128, at_s: i64) -> Made {
+    made(
+        "stimuli",
+        &[
+            ("session_id", Cell::Uuid(session_id(n))),
+            ("client_action_id", Cell::Uuid(Uuid::from_u128(at_s as u128))),
+            ("stimulus_utc", Cell::Time(at(at_s))),
+        ],
+    )
+}
+
+pub fn action(id: Uuid, action: &str, session: Option<u128>) -> Made {
+    made(
+        "actions",
+        &[
+            ("action_id", Cell::Uuid(id)),
+            ("action", text(action)),
+            ("at", Cell::Time(at(0))),
+            ("session_id", session.map_or(Cell::Null, |n| Cell::Uuid(session_id(n)))),
         ],
     )
 }

@@ -21,11 +21,23 @@ pub(super) fn arms(records: &[LogRecord], encounters: &[EncounterRow]) -> Vec<Ar
                 let label = of_experiment.find_map(|row| row.label.clone()).unwrap_or(experiment_id.clone());
                 set(&mut arms, &experiment_id, &arm, &greeting_text, &label);
             }
-            ExperimentRecord::DisableArm { experiment_id, arm } => {
+            ExperimentRecord::DisableArm { experiment_id, arm, greeting_text } => {
                 let named = |row: &&mut ArmRow| row.experiment_id == experiment_id && row.arm == arm;
-                if let Some(row) = arms.iter_mut().find(named).filter(|row| row.enabled) {
+                if let Some(row) = arms.iter_mut().find(named) {
+                    row.greeting_text = greeting_text.or(row.greeting_text.take());
+                    if row.enabled {
+                        row.enabled = false;
+                        row.end_dated_at = Some(EventTime(raw.log_time.0 as i64 * 1_000));
+                    }
+                }
+            }
+            ExperimentRecord::DeleteArm { experiment_id, arm } => {
+                let of_arm = |id: &str, name: &str| id == experiment_id && name == arm;
+                if !encounters.iter().any(|e| of_arm(&e.experiment_id, &e.arm)) {
+                    arms.retain(|row| !of_arm(&row.experiment_id, &row.arm));
+                } else if let Some(row) = arms.iter_mut().find(|row| of_arm(&row.experiment_id, &row.arm)) {
                     row.enabled = false;
-                    row.end_dated_at = Some(EventTime(raw.log_time.0 as i64 * 1_000));
+                    row.end_dated_at.get_or_insert(EventTime(raw.log_time.0 as i64 * 1_000));
                 }
             }
         }

@@ -90,7 +90,7 @@ impl Desk {
 
 fn views(more: &[common::Made]) -> Views {
     let views = Views::new(Catalog::all());
-    let mut rows = vec![
+    let mut rows = [
         session(1, 0, None),
         session(2, 60, None),
         session(3, 120, Some(150)),

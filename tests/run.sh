@@ -2,7 +2,7 @@
 # Everything that must hold, the cheapest first; the same at a desk and in CI. Installs what is missing and
 # says what.
 #
-#   run.sh                  formatting, lints, build, all tests against a real Kafka and a real PostgreSQL, docs
+#   run.sh                  formatting, lints, deployment files, build, all tests against a real Kafka and a real PostgreSQL, docs
 #   run.sh check            formatting and lints only
 #   run.sh with COMMAND...  one command while the servers are up, for example
 #                           tests/run.sh with cargo test --release --workspace --test log_conformance
@@ -49,6 +49,11 @@ install() {
 check_lints() {
   step "lints"
   cargo clippy "${all[@]}" --all-targets -- -D warnings
+}
+
+check_deployment() {
+  step "deployment files"
+  docker/lint.sh
 }
 
 start_servers() {
@@ -113,6 +118,7 @@ everything() {
   check_format
   install
   check_lints
+  check_deployment
   step "build"
   cargo build "${all[@]}" --all-targets
   start_servers

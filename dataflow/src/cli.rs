@@ -1,6 +1,7 @@
 //! The command line: one file per command.
 
 mod capture;
+mod config;
 mod demo;
 mod doctor;
 mod feed;
@@ -8,6 +9,7 @@ mod recordings;
 mod replay;
 mod run;
 mod running;
+mod shell;
 mod summary;
 mod topics;
 mod verify;
@@ -44,12 +46,18 @@ pub struct Cli {
 enum Command {
     /// Capture sound and pictures of a phone, or of any two programs, to the topics.
     Capture(capture::Capture),
+    /// Print completions for a shell.
+    Completions(shell::Completions),
+    /// Check or show the settings as they hold.
+    Config(config::Settings),
     /// The whole product on one machine: a made session, the embedded log, tables and views.
     Demo(demo::Demo),
     /// Check log, topics, models, disk and configuration: one line each, with the mend.
     Doctor(doctor::Doctor),
     /// Publish recorded session directories to the topics.
     Feed(feed::Feed),
+    /// Print the manual page.
+    Man(shell::Man),
     /// Run a recorded range of the topics through the same graph into a fresh directory.
     Replay(replay::Replay),
     /// Run live against the topics.
@@ -63,16 +71,20 @@ enum Command {
 impl Cli {
     /// Runs the command.
     pub fn run(self) -> anyhow::Result<ExitCode> {
-        let mut config = Config::load(self.config.as_deref())?;
+        let file = self.config;
+        let mut config = Config::load(file.as_deref())?;
         config.log.address = self.log.unwrap_or(config.log.address);
         config.log.prefix = self.prefix.unwrap_or(config.log.prefix);
         config.engine.workers = self.workers.unwrap_or(config.engine.workers);
         config.check()?;
         match self.command {
             Command::Capture(command) => command.run(config),
+            Command::Completions(command) => command.run(),
+            Command::Config(command) => command.run(file.as_deref()),
             Command::Demo(command) => command.run(config),
             Command::Doctor(command) => command.run(config),
             Command::Feed(command) => command.run(config),
+            Command::Man(command) => command.run(),
             Command::Replay(command) => command.run(config),
             Command::Run(command) => command.run(config),
             Command::Topics(command) => command.run(config),

@@ -1,4 +1,8 @@
 //! The configuration: one struct, every default in one commented file, checked before anything starts.
+//!
+//! Four layers, the later one wins: the defaults, a file, the environment (`LSIE_<SECTION>_<KEY>`), flags.
+
+mod layers;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -129,26 +133,34 @@ pub struct CaptureConfig {
 }
 
 impl Config {
-    /// The defaults, overlaid by a file if one is named or `lsie.toml` is here. Checked.
+    /// The defaults, overlaid by a file if one is named or `lsie.toml` is here, and by the environment. Checked.
     pub fn load(file: Option<&Path>) -> anyhow::Result<Config> {
-        let here = Path::new("lsie.toml");
-        let file = file.or_else(|| here.exists().then_some(here));
-        let text = match file {
+        Config::of(Config::settings(file)?).with_context(|| origin(file))
+    }
+
+    /// The settings as they hold, with every key that there is.
+    pub fn settings(file: Option<&Path>) -> anyhow::Result<toml::Table> {
+        let text = match named(file) {
             Some(path) => {
                 std::fs::read_to_string(path).with_context(|| format!("configuration {}", path.display()))?
             }
             None => String::new(),
         };
-        Config::parse(&text).with_context(|| match file {
-            Some(path) => format!("configuration {}", path.display()),
-            None => "built-in configuration".to_string(),
-        })
+        let mut settings: toml::Table = DEFAULTS.parse().context("the built-in defaults")?;
+        let over = text.parse().with_context(|| origin(file))?;
+        layers::overlay(&mut settings, over, "").with_context(|| origin(file))?;
+        layers::environment(&mut settings, variables()).context("the environment")?;
+        Ok(settings)
     }
 
     /// The defaults, overlaid by this text.
     pub fn parse(text: &str) -> anyhow::Result<Config> {
         let mut settings: toml::Table = DEFAULTS.parse().context("the built-in defaults")?;
-        overlay(&mut settings, text.parse()?, "")?;
+        layers::overlay(&mut settings, text.parse()?, "")?;
+        Config::of(settings)
+    }
+
+    fn of(settings: toml::Table) -> anyhow::Result<Config> {
         let config: Config = settings.try_into()?;
         config.check()?;
         Ok(config)
@@ -226,24 +238,20 @@ fn cache_folder() -> PathBuf {
         .unwrap_or_else(|| PathBuf::from(".cache/lsie"))
 }
 
-/// Lays `over` on `base`, table by table; refuses keys that `base` does not know.
-fn overlay(base: &mut toml::Table, over: toml::Table, path: &str) -> anyhow::Result<()> {
-    for (key, value) in over {
-        let name = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
-        let free = path == "log.properties";
-        match (base.get_mut(&key), value) {
-            (Some(toml::Value::Table(base)), toml::Value::Table(over)) => overlay(base, over, &name)?,
-            (Some(known), value) if known.type_str() == value.type_str() => *known = value,
-            (Some(known), value) => {
-                bail!("{name} is a {}, wanted is a {}", value.type_str(), known.type_str())
-            }
-            (None, value) if free => {
-                base.insert(key, value);
-            }
-            (None, _) => bail!("{name} is not a setting; `dataflow/lsie.toml` lists all"),
-        }
-    }
-    Ok(())
+/// The configuration file that is taken: the one named, else `lsie.toml` of the current folder.
+fn named(file: Option<&Path>) -> Option<&Path> {
+    let here = Path::new("lsie.toml");
+    file.or_else(|| here.exists().then_some(here))
+}
+
+fn origin(file: Option<&Path>) -> String {
+    named(file).map_or("built-in configuration".into(), |path| format!("configuration {}", path.display()))
+}
+
+/// The variables of the environment that are text.
+#[allow(clippy::disallowed_methods, reason = "the environment is a layer of the configuration")]
+fn variables() -> impl Iterator<Item = (String, String)> {
+    std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
 }
 
 #[cfg(test)]

@@ -251,7 +251,8 @@ fn origin(file: Option<&Path>) -> String {
 /// The variables of the environment that are text.
 #[allow(clippy::disallowed_methods, reason = "the environment is a layer of the configuration")]
 fn variables() -> impl Iterator<Item = (String, String)> {
-    std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+    std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
 }
 
 #[cfg(test)]

@@ -34,6 +34,8 @@ pub struct Config {
     pub models: ModelsConfig,
     /// The result tables.
     pub parquet: ParquetConfig,
+    /// The database.
+    pub postgres: PostgresConfig,
     /// The served views.
     pub api: ApiConfig,
     /// The capture.
@@ -98,6 +100,43 @@ pub struct ParquetConfig {
     pub flush_ms: u64,
     /// Most files of a table.
     pub max_files: usize,
+}
+
+/// Section `[postgres]`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PostgresConfig {
+    /// URL of the database; empty: none, or the one of `url_file`.
+    pub url: Secret,
+    /// File that holds the URL; empty: none.
+    pub url_file: PathBuf,
+    /// Megabytes of rows that wait for the database in memory.
+    pub queue_mib: usize,
+    /// How long the end of a live run waits for the database, ms.
+    pub end_wait_ms: u64,
+}
+
+impl PostgresConfig {
+    /// The URL, if a database is configured.
+    pub fn url(&self) -> anyhow::Result<Option<Secret>> {
+        if self.url_file.as_os_str().is_empty() {
+            return Ok(Some(self.url.clone()).filter(|url| !url.0.is_empty()));
+        }
+        let url = std::fs::read_to_string(&self.url_file)
+            .with_context(|| format!("postgres.url_file {}", self.url_file.display()))?;
+        Ok(Some(Secret(url.trim().to_string())))
+    }
+}
+
+/// A setting that is never shown.
+#[derive(Clone, Deserialize)]
+#[serde(transparent)]
+pub struct Secret(pub String);
+
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(if self.0.is_empty() { "\"\"" } else { "…" })
+    }
 }
 
 /// Section `[api]`.
@@ -182,6 +221,11 @@ impl Config {
         positive("parquet.max_files", self.parquet.max_files as u64)?;
         // Below it a single large record would never find room.
         ensure!(self.capture.buffer_mib >= 17, "capture.buffer_mib must be 17 or more");
+        positive("postgres.queue_mib", self.postgres.queue_mib as u64)?;
+        ensure!(
+            self.postgres.url.0.is_empty() || self.postgres.url_file.as_os_str().is_empty(),
+            "postgres.url and postgres.url_file are both set; one is enough"
+        );
         let (session, epoch_ms) = (&self.session, self.epochs.epoch_ms);
         let below = |low: (&str, u64), high: (&str, u64)| {
             ensure!(low.1 < high.1, "{} ({}) must be less than {} ({})", low.0, low.1, high.0, high.1);
@@ -275,6 +319,14 @@ mod tests {
             Config::parse("[engine]\nworkers = 4\n[log.properties]\n\"a.b\" = \"c\"").expect("valid");
         assert_eq!((config.engine.workers, config.engine.budget_mib), (4, 64));
         assert_eq!(config.log.properties["a.b"], "c");
+    }
+
+    #[test]
+    fn a_secret_is_not_shown() {
+        let config = Config::parse("[postgres]\nurl = \"postgresql://me:secret@host/db\"").expect("valid");
+        assert!(!format!("{config:?}").contains("secret"));
+        assert!(config.postgres.url().expect("a URL").is_some_and(|url| url.0.contains("secret")));
+        assert!(Config::parse("").expect("the defaults").postgres.url().expect("none").is_none());
     }
 
     #[test]

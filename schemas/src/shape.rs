@@ -47,9 +47,36 @@ pub fn arrow_text_item() -> Field {
     Field::new("element", DataType::Utf8, false)
 }
 
-/// The statements that create a table in Postgres 15: the table, then its indexes.
+/// Columns that name a row of another table by its key of the same name, wherever they are never null.
+const REFERENCES: [(&str, &str); 3] =
+    [("session_id", "sessions"), ("event_id", "attribution_event"), ("outcome_id", "outcome_event")];
+
+/// The columns of a table that name rows of another table, with that table's name.
+pub fn references(table: &Table) -> impl Iterator<Item = (&'static str, &'static str)> + '_ {
+    let named = |(column, other): &(&'static str, &'static str)| {
+        table.name != *other && table.columns.iter().any(|c| c.name == *column && !c.nullable)
+    };
+    REFERENCES.into_iter().filter(named)
+}
+
+/// The statement that holds a reference of a table to another one, checked when a transaction ends.
+pub fn reference_sql(table: &Table, column: &str, other: &str) -> String {
+    format!(
+        "ALTER TABLE \"{}\" ADD FOREIGN KEY (\"{column}\") REFERENCES \"{other}\" (\"{column}\") \
+         DEFERRABLE INITIALLY DEFERRED;\n",
+        table.name
+    )
+}
+
+/// The statements that create a table in Postgres 15: the table, then its indexes. A UUID that is the whole
+/// natural key is the primary key, otherwise `id` is.
 pub fn create_table_sql(table: &Table) -> String {
-    let mut lines = vec!["\"id\" BIGINT PRIMARY KEY".to_owned()];
+    let is_uuid = |key: &str| table.columns.iter().any(|c| c.name == key && c.ty == ColumnType::Uuid);
+    let uuid_key = matches!(table.key, [key] if is_uuid(key));
+    let mut lines = vec![match uuid_key {
+        true => "\"id\" BIGINT NOT NULL UNIQUE".to_owned(),
+        false => "\"id\" BIGINT PRIMARY KEY".to_owned(),
+    }];
     for column in table.columns {
         let null = if column.nullable { "" } else { " NOT NULL" };
         lines.push(format!("\"{}\" {}{null}", column.name, sql_type(column.ty)));
@@ -59,7 +86,8 @@ pub fn create_table_sql(table: &Table) -> String {
     }
     let nullable_key = table.columns.iter().any(|c| c.nullable && table.key.contains(&c.name));
     let nulls = if nullable_key { "NULLS NOT DISTINCT " } else { "" };
-    lines.push(format!("UNIQUE {nulls}({})", quoted(table.key.iter().copied())));
+    let unique = if uuid_key { "PRIMARY KEY ".to_owned() } else { format!("UNIQUE {nulls}") };
+    lines.push(format!("{unique}({})", quoted(table.key.iter().copied())));
     lines.extend(table.constraints.iter().map(|&c| c.to_owned()));
 
     let mut sql =

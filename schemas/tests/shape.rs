@@ -7,7 +7,7 @@
 use std::fmt::Write as _;
 use std::path::Path;
 
-use lsie_schemas::shape::{arrow_schema, create_table_sql, json_schema};
+use lsie_schemas::shape::{arrow_schema, create_table_sql, json_schema, reference_sql, references};
 use lsie_schemas::{Column, ColumnType, Table, row};
 
 const fn column(name: &'static str, ty: ColumnType, nullable: bool) -> Column {
@@ -69,6 +69,8 @@ fn sample_shapes() {
 fn shapes_of_all_tables() {
     check("tables.arrow.txt", &row::tables().iter().map(arrow_text).collect::<Vec<_>>().join("\n"));
     check("tables.sql", &row::tables().iter().map(create_table_sql).collect::<Vec<_>>().join("\n"));
+    let references = |table| references(table).map(|(column, other)| reference_sql(table, column, other));
+    check("references.sql", &row::tables().iter().flat_map(references).collect::<String>());
 }
 
 #[test]

@@ -26,6 +26,11 @@ impl Catalog {
         Catalog::new(lsie_schemas::row::tables())
     }
 
+    /// The catalog of what goes into a database: the permanent tables but those that grow with every frame.
+    pub fn database() -> Catalog {
+        Catalog::all().without(&["au12", "faces"])
+    }
+
     /// The catalog of what is served: the permanent tables and the transient ones, but not `faces`, which says
     /// of every frame what `au12` says of the frames that count.
     pub fn served() -> Catalog {

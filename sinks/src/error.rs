@@ -36,6 +36,12 @@ pub enum Error {
     /// The log does not take what is appended; its own variants say who must act.
     #[error(transparent)]
     Log(#[from] lsie_schemas::log::LogError),
+    /// A server is away, or does not answer in time; what it lacks is sent again when it is back.
+    #[error("{0}")]
+    Unavailable(String),
+    /// A database refuses: rights, its own tables, or a constraint; someone must look at it.
+    #[error("PostgreSQL: {0}")]
+    Database(String),
     /// The server could not start or stop.
     #[error("server: {0}")]
     Serve(std::io::Error),

@@ -1,5 +1,5 @@
-//! Everything that carries rows out: Parquet changelogs, the served views, the dead letters, and their
-//! verification.
+//! Everything that carries rows out: Parquet changelogs, PostgreSQL, the served views, the dead letters, and
+//! their verification.
 //!
 //! A sink sees [`Change`]s: a derived row, the epoch at which it came or went, and how many copies. It does
 //! not know timely, Kafka, or how a row was computed. Raw media cannot get here: no [`Cell`] holds bytes.
@@ -9,10 +9,13 @@
 pub mod catalog;
 pub mod dead_letters;
 pub mod error;
+pub mod follower;
 pub mod memory;
 mod order;
 pub mod parquet;
+pub mod postgres;
 pub mod selected;
+mod size;
 pub mod testing;
 pub mod verify;
 pub mod views;
@@ -20,8 +23,10 @@ pub mod views;
 pub use catalog::Catalog;
 pub use dead_letters::DeadLetters;
 pub use error::Error;
+pub use follower::Follower;
 pub use memory::MemoryStore;
 pub use parquet::ParquetSink;
+pub use postgres::PostgresSink;
 pub use selected::Selected;
 pub use views::Views;
 

@@ -9,6 +9,7 @@
 //! What the manifest does not name does not exist: it is ignored by readers and removed at the next open.
 
 mod codec;
+mod epochs;
 mod file;
 mod manifest;
 mod merge;
@@ -17,12 +18,13 @@ pub mod read;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
-use lsie_schemas::{Cell, Change, LogTime};
+use lsie_schemas::{Change, LogTime};
 
 pub use manifest::Run;
 pub use read::Reader;
 
 use crate::order::Order;
+use crate::size::size;
 use crate::{Catalog, Error, Sink};
 use manifest::Manifest;
 
@@ -185,18 +187,4 @@ impl Sink for ParquetSink {
         self.flush()?;
         file::remove(&std::mem::take(&mut self.obsolete))
     }
-}
-
-/// About how much memory a change takes.
-fn size(change: &Change) -> usize {
-    let texts: usize = change
-        .row
-        .iter()
-        .map(|cell| match cell {
-            Cell::Text(text) | Cell::Json(text) => text.len(),
-            Cell::Texts(texts) => texts.iter().map(|text| text.len() + size_of::<String>()).sum(),
-            _ => 0,
-        })
-        .sum();
-    size_of::<Change>() + change.row.len() * size_of::<Cell>() + texts
 }

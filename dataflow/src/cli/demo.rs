@@ -17,7 +17,10 @@ use lsie_schemas::{Cell, TableRow};
 use lsie_sinks::Views;
 use lsie_sinks::views::Api;
 
-use super::running::{end_on_signal, engine, parquet, run_with_progress, serve, served, views_sink};
+use super::running::{
+    add_postgres, end_on_signal, engine, parquet, report_postgres, run_with_progress, serve, served,
+    views_sink,
+};
 use super::{recordings, summary, topics};
 use crate::config::Config;
 use crate::engine::{Range, Run};
@@ -66,7 +69,9 @@ impl Demo {
         topics::create(&*log, PARTITIONS, self.speed == Speed::Max)?;
 
         let views = served();
-        let sinks = vec![parquet(&config, &self.out.join("tables"))?, views_sink(&views)];
+        let tables = self.out.join("tables");
+        let mut sinks = vec![parquet(&config, &tables)?, views_sink(&views)];
+        let watch = add_postgres(&mut sinks, &config, &tables, false)?;
         let mut listen = config.api.listen;
         listen.set_port(self.port);
         // Only an engine that runs live takes actions.
@@ -89,7 +94,8 @@ impl Demo {
             }
         }
         summary::print(&views);
-        println!("\ntables in {}; `lsie verify {0}` gives their hashes", self.out.join("tables").display());
+        println!("\ntables in {}; `lsie verify {0}` gives their hashes", tables.display());
+        report_postgres(watch.as_ref());
         if !self.exit_when_done && !ending.load(Ordering::SeqCst) {
             println!("serving the views; Ctrl-C ends the demo");
             end_on_signal(ending.clone())?;

@@ -4,12 +4,13 @@ use std::process::ExitCode;
 
 use clap::Args;
 use lsie_operators::face::FaceModels;
+use lsie_sinks::postgres::Reader;
 
-use super::running::open_log;
+use super::running::{database, open_log};
 use super::topics;
 use crate::config::Config;
 
-/// Check configuration, log, topics, models and disk. Exit code 1: something needs mending.
+/// Check configuration, log, topics, models, disk and database. Exit code 1: something needs mending.
 #[derive(Debug, Args)]
 pub(super) struct Doctor {}
 
@@ -21,6 +22,7 @@ impl Doctor {
             ("topics", topics_as_they_should(&config)),
             ("models", models(&config)),
             ("disk", disk(&config)),
+            ("postgres", postgres(&config)),
         ];
         let mut failed = false;
         for (name, result) in checks {
@@ -63,4 +65,16 @@ fn disk(config: &Config) -> anyhow::Result<String> {
         .and_then(|()| std::fs::remove_file(&probe))
         .map_err(|why| anyhow::anyhow!("{}: {why}; choose another parquet.dir", parent.display()))?;
     Ok(format!("{} can be written to", parent.display()))
+}
+
+/// The database answers, and how far it is.
+fn postgres(config: &Config) -> anyhow::Result<String> {
+    let Some(database) = database(config)? else {
+        return Ok("none; postgres.url or postgres.url_file would name one".into());
+    };
+    let held = Reader::open(&database)?.committed();
+    let held = held.map_or("holds nothing yet".into(), |epoch| {
+        format!("holds everything up to {}", epoch.as_event().canonical())
+    });
+    Ok(format!("{} {held}", database.place()))
 }

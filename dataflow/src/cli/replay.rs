@@ -7,7 +7,7 @@ use anyhow::ensure;
 use clap::Args;
 use lsie_schemas::LogTime;
 
-use super::running::{engine, open_log, parquet, run_with_progress};
+use super::running::{add_postgres, engine, open_log, parquet, report_postgres, run_with_progress};
 use crate::config::Config;
 use crate::engine::{Range, Run};
 
@@ -33,7 +33,8 @@ impl Replay {
         let empty = !self.out.exists() || std::fs::read_dir(&self.out)?.next().is_none();
         ensure!(empty, "{} is not empty; a replay goes into a fresh directory", self.out.display());
         let log = open_log(&config)?;
-        let sinks = vec![parquet(&config, &self.out)?];
+        let mut sinks = vec![parquet(&config, &self.out)?];
+        let watch = add_postgres(&mut sinks, &config, &self.out, false)?;
         let tail_ms = config.session.max_wait_ms;
         let range = Range {
             from: self.from.map_or(Range::ALL.from, LogTime),
@@ -42,6 +43,6 @@ impl Replay {
         ensure!(range.from <= range.until, "--from is later than --until: the range holds nothing");
         run_with_progress(engine(&config, log, tail_ms), Run::Bounded(range), sinks)?;
         println!("tables in {}; `lsie verify` gives their hashes", self.out.display());
-        Ok(ExitCode::SUCCESS)
+        Ok(ExitCode::from(u8::from(!report_postgres(watch.as_ref()))))
     }
 }

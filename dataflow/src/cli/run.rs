@@ -7,18 +7,19 @@ use std::sync::atomic::AtomicBool;
 
 use anyhow::bail;
 use clap::Args;
-use lsie_sinks::DeadLetters;
 use lsie_sinks::views::Api;
+use lsie_sinks::{DeadLetters, Sink};
 
 use super::running::{
-    end_on_signal, engine, open_log, parquet, run_with_progress, serve, served, views_sink,
+    add_postgres, end_on_signal, engine, open_log, parquet, report_postgres, run_with_progress, serve,
+    served, views_sink,
 };
 use super::topics;
 use crate::config::Config;
 use crate::engine::Run;
 
-/// Run live until a signal: epochs of the table first, then new ones. Tables go to Parquet, views to HTTP, dead
-/// letters to their topic too.
+/// Run live until a signal: epochs of the table first, then new ones. Tables go to Parquet and to
+/// PostgreSQL if one is configured, views to HTTP, dead letters to their topic too.
 #[derive(Debug, Args)]
 pub(super) struct RunLive {
     /// Directory of the result tables.
@@ -41,13 +42,16 @@ impl RunLive {
         listen.set_port(self.port.unwrap_or(listen.port()));
         let dir = self.out.unwrap_or_else(|| config.parquet.dir.clone());
         let letters = Box::new(DeadLetters::open(&*log)?);
-        let sinks = vec![parquet(&config, &dir)?, letters, views_sink(&views)];
+        let mut sinks = vec![parquet(&config, &dir)?];
+        let watch = add_postgres(&mut sinks, &config, &dir, true)?;
+        sinks.extend([letters as Box<dyn Sink>, views_sink(&views)]);
         let server = serve(Api::new(&views).with_log(log.clone()), listen)?;
         views.serve();
         println!("tables in {}", dir.display());
         let ending = Arc::new(AtomicBool::new(false));
         end_on_signal(ending.clone())?;
         run_with_progress(engine(&config, log, 0), Run::Live(ending), sinks)?;
+        report_postgres(watch.as_ref());
         server.stop()?;
         Ok(ExitCode::SUCCESS)
     }

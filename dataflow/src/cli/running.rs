@@ -6,12 +6,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use anyhow::Context;
+use anyhow::{Context, ensure};
 use indicatif::{ProgressBar, ProgressStyle};
 use lsie_schemas::log::Log;
+use lsie_sinks::follower::{self, Watch};
 use lsie_sinks::parquet::{Options, Run as Writer};
+use lsie_sinks::postgres::{self, Database};
 use lsie_sinks::views::{Api, Server};
-use lsie_sinks::{Catalog, ParquetSink, Selected, Sink, Views};
+use lsie_sinks::{Catalog, Follower, ParquetSink, PostgresSink, Selected, Sink, Views};
 
 use crate::config::Config;
 use crate::engine::{Engine, Run};
@@ -49,6 +51,59 @@ pub(super) fn parquet(config: &Config, dir: &Path) -> anyhow::Result<Box<dyn Sin
     };
     let sink = ParquetSink::open(dir, Catalog::all(), options).context("the result tables")?;
     Ok(Box::new(sink))
+}
+
+/// How long a bounded run waits for its database at the end.
+const BOUNDED_WAIT: Duration = Duration::from_secs(3_600);
+
+/// The configured database, if there is one.
+pub(super) fn database(config: &Config) -> anyhow::Result<Option<Database>> {
+    let url = config.postgres.url()?;
+    url.map(|url| Database::new(&url.0)).transpose().context("postgres.url")
+}
+
+/// Adds the configured database to the sinks, behind the Parquet tables in `dir`. A live run goes on where the
+/// database is, and does not wait for it; a bounded one wants it there, and empty.
+pub(super) fn add_postgres(
+    sinks: &mut Vec<Box<dyn Sink>>,
+    config: &Config,
+    dir: &Path,
+    live: bool,
+) -> anyhow::Result<Option<Watch>> {
+    let Some(database) = database(config)? else { return Ok(None) };
+    if !live {
+        let held = postgres::Reader::open(&database)?.committed();
+        ensure!(held.is_none(), "the database {} holds results already; name an empty one", database.place());
+    }
+    let catalog = Catalog::database();
+    let patience = if live { Duration::from_millis(config.postgres.end_wait_ms) } else { BOUNDED_WAIT };
+    let options = follower::Options { queue_bytes: config.postgres.queue_mib << 20, patience };
+    let connect = {
+        let catalog = catalog.clone();
+        move || Ok(Box::new(PostgresSink::open(&database, catalog.clone())?) as Box<dyn Sink>)
+    };
+    let follower = Follower::start("postgres", catalog.clone(), dir, options, Box::new(connect))?;
+    let watch = follower.watch();
+    sinks.push(Box::new(Selected::new(follower, catalog)));
+    Ok(Some(watch))
+}
+
+/// Says how far the database is at the end of a run; whether it holds everything.
+pub(super) fn report_postgres(watch: Option<&Watch>) -> bool {
+    let Some(status) = watch.map(Watch::status) else { return true };
+    let held = status
+        .reached
+        .map_or("nothing yet".into(), |at| format!("everything up to {}", at.as_event().canonical()));
+    if status.lag_ms() == 0 {
+        println!("PostgreSQL holds {held}");
+        return true;
+    }
+    let why = status.away.as_ref().map_or(String::new(), |why| format!(" ({why})"));
+    println!(
+        "PostgreSQL holds {held}, {:.1} s behind{why}; a live run catches up",
+        status.lag_ms() as f64 / 1e3
+    );
+    false
 }
 
 /// The tables that are served: all but the frame-sized ones, which would fill the memory; these are in

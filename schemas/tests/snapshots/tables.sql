@@ -36,7 +36,7 @@ CREATE TABLE IF NOT EXISTS "arm_summaries" (
 );
 
 CREATE TABLE IF NOT EXISTS "attribution_event" (
-    "id" BIGINT PRIMARY KEY,
+    "id" BIGINT NOT NULL UNIQUE,
     "event_id" UUID NOT NULL,
     "session_id" UUID NOT NULL,
     "segment_id" TEXT NOT NULL,
@@ -56,7 +56,7 @@ CREATE TABLE IF NOT EXISTS "attribution_event" (
     "schema_version" TEXT NOT NULL,
     "created_at" TIMESTAMPTZ NOT NULL,
     "updated_at" TIMESTAMPTZ NOT NULL,
-    UNIQUE ("event_id"),
+    PRIMARY KEY ("event_id"),
     CHECK (segment_id ~ '^[0-9a-f]{64}$'),
     CHECK (expected_rule_text_hash ~ '^[0-9a-f]{64}$'),
     CHECK (event_type IN ('greeting_interaction')),
@@ -70,7 +70,7 @@ CREATE INDEX IF NOT EXISTS "attribution_event_event_time_utc_idx" ON "attributio
 CREATE INDEX IF NOT EXISTS "attribution_event_finality_idx" ON "attribution_event" ("finality");
 
 CREATE TABLE IF NOT EXISTS "attribution_score" (
-    "id" BIGINT PRIMARY KEY,
+    "id" BIGINT NOT NULL UNIQUE,
     "score_id" UUID NOT NULL,
     "event_id" UUID NOT NULL,
     "outcome_id" UUID,
@@ -84,7 +84,7 @@ CREATE TABLE IF NOT EXISTS "attribution_score" (
     "schema_version" TEXT NOT NULL,
     "created_at" TIMESTAMPTZ NOT NULL,
     "updated_at" TIMESTAMPTZ NOT NULL,
-    UNIQUE ("score_id"),
+    PRIMARY KEY ("score_id"),
     CHECK (finality IN ('online_provisional', 'offline_final')),
     UNIQUE NULLS NOT DISTINCT (event_id, outcome_id, attribution_method, method_version)
 );
@@ -151,7 +151,7 @@ CREATE TABLE IF NOT EXISTS "dead_letters" (
 CREATE INDEX IF NOT EXISTS "dead_letters_session_id_reason_idx" ON "dead_letters" ("session_id", "reason");
 
 CREATE TABLE IF NOT EXISTS "decisions" (
-    "id" BIGINT PRIMARY KEY,
+    "id" BIGINT NOT NULL UNIQUE,
     "session_id" UUID NOT NULL,
     "experiment_id" TEXT NOT NULL,
     "selection_method" TEXT NOT NULL,
@@ -166,7 +166,7 @@ CREATE TABLE IF NOT EXISTS "decisions" (
     "random_seed" TEXT NOT NULL,
     "created_at" TIMESTAMPTZ NOT NULL,
     "updated_at" TIMESTAMPTZ NOT NULL,
-    UNIQUE ("session_id")
+    PRIMARY KEY ("session_id")
 );
 
 CREATE TABLE IF NOT EXISTS "encounter_log" (
@@ -236,7 +236,7 @@ CREATE TABLE IF NOT EXISTS "evaluations" (
 CREATE INDEX IF NOT EXISTS "evaluations_session_id_timestamp_utc_idx" ON "evaluations" ("session_id", "timestamp_utc");
 
 CREATE TABLE IF NOT EXISTS "event_outcome_link" (
-    "id" BIGINT PRIMARY KEY,
+    "id" BIGINT NOT NULL UNIQUE,
     "link_id" UUID NOT NULL,
     "event_id" UUID NOT NULL,
     "outcome_id" UUID NOT NULL,
@@ -248,7 +248,7 @@ CREATE TABLE IF NOT EXISTS "event_outcome_link" (
     "schema_version" TEXT NOT NULL,
     "created_at" TIMESTAMPTZ NOT NULL,
     "updated_at" TIMESTAMPTZ NOT NULL,
-    UNIQUE ("link_id"),
+    PRIMARY KEY ("link_id"),
     CHECK (lag_s >= 0),
     CHECK (horizon_s > 0),
     CHECK (lag_s <= horizon_s),
@@ -351,7 +351,7 @@ CREATE TABLE IF NOT EXISTS "metrics" (
 CREATE INDEX IF NOT EXISTS "metrics_session_id_timestamp_utc_idx" ON "metrics" ("session_id", "timestamp_utc");
 
 CREATE TABLE IF NOT EXISTS "outcome_event" (
-    "id" BIGINT PRIMARY KEY,
+    "id" BIGINT NOT NULL UNIQUE,
     "outcome_id" UUID NOT NULL,
     "session_id" UUID NOT NULL,
     "outcome_type" TEXT NOT NULL,
@@ -364,7 +364,7 @@ CREATE TABLE IF NOT EXISTS "outcome_event" (
     "schema_version" TEXT NOT NULL,
     "created_at" TIMESTAMPTZ NOT NULL,
     "updated_at" TIMESTAMPTZ NOT NULL,
-    UNIQUE ("outcome_id"),
+    PRIMARY KEY ("outcome_id"),
     CHECK (confidence BETWEEN 0 AND 1),
     CHECK (finality IN ('online_provisional', 'offline_final')),
     UNIQUE NULLS NOT DISTINCT (session_id, outcome_type, outcome_time_utc, source_system, source_event_ref)
@@ -467,7 +467,7 @@ CREATE TABLE IF NOT EXISTS "segments" (
 CREATE INDEX IF NOT EXISTS "segments_session_id_window_start_utc_idx" ON "segments" ("session_id", "window_start_utc");
 
 CREATE TABLE IF NOT EXISTS "session_summaries" (
-    "id" BIGINT PRIMARY KEY,
+    "id" BIGINT NOT NULL UNIQUE,
     "session_id" UUID NOT NULL,
     "stream_url" TEXT NOT NULL,
     "started_at" TIMESTAMPTZ NOT NULL,
@@ -486,12 +486,12 @@ CREATE TABLE IF NOT EXISTS "session_summaries" (
     "calibration_frames_required" BIGINT NOT NULL,
     "created_at" TIMESTAMPTZ NOT NULL,
     "updated_at" TIMESTAMPTZ NOT NULL,
-    UNIQUE ("session_id")
+    PRIMARY KEY ("session_id")
 );
 CREATE INDEX IF NOT EXISTS "session_summaries_started_at_idx" ON "session_summaries" ("started_at");
 
 CREATE TABLE IF NOT EXISTS "sessions" (
-    "id" BIGINT PRIMARY KEY,
+    "id" BIGINT NOT NULL UNIQUE,
     "session_id" UUID NOT NULL,
     "stream_url" TEXT NOT NULL,
     "started_at" TIMESTAMPTZ NOT NULL,
@@ -502,7 +502,7 @@ CREATE TABLE IF NOT EXISTS "sessions" (
     "expected_greeting" TEXT,
     "created_at" TIMESTAMPTZ NOT NULL,
     "updated_at" TIMESTAMPTZ NOT NULL,
-    UNIQUE ("session_id")
+    PRIMARY KEY ("session_id")
 );
 CREATE INDEX IF NOT EXISTS "sessions_started_at_idx" ON "sessions" ("started_at");
 

@@ -56,7 +56,17 @@ impl Reader {
 
     /// All changes of a table, epochs ascending, in batches as they lie in the files.
     pub fn batches<'a>(&'a self, table: &'a Table) -> impl Iterator<Item = Result<Vec<Change>, Error>> + 'a {
-        self.manifest.files(table).iter().flat_map(move |file| {
+        self.batches_after(table, None)
+    }
+
+    /// The same without the files that hold nothing later than `after`.
+    fn batches_after<'a>(
+        &'a self,
+        table: &'a Table,
+        after: Option<LogTime>,
+    ) -> impl Iterator<Item = Result<Vec<Change>, Error>> + 'a {
+        let files = self.manifest.files(table).iter();
+        files.filter(move |file| Some(LogTime(file.last_epoch_ms)) > after).flat_map(move |file| {
             let path = self.dir.join(&file.name);
             let mut rows = 0;
             batches(&self.dir, file).map(move |batch| {
@@ -74,8 +84,20 @@ impl Reader {
 
     /// All changes of a table, epochs ascending.
     pub fn changes<'a>(&'a self, table: &'a Table) -> impl Iterator<Item = Result<Change, Error>> + 'a {
-        self.batches(table).flat_map(|batch| match batch {
-            Ok(changes) => changes.into_iter().map(Ok).collect::<Vec<_>>(),
+        self.changes_after(table, None)
+    }
+
+    /// The changes of a table after an epoch, epochs ascending.
+    pub(crate) fn changes_after<'a>(
+        &'a self,
+        table: &'a Table,
+        after: Option<LogTime>,
+    ) -> impl Iterator<Item = Result<Change, Error>> + 'a {
+        self.batches_after(table, after).flat_map(move |batch| match batch {
+            Ok(changes) => {
+                let later = changes.into_iter().filter(|change| Some(change.epoch) > after);
+                later.map(Ok).collect::<Vec<_>>()
+            }
             Err(error) => vec![Err(error)],
         })
     }

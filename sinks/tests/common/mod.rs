@@ -1,6 +1,8 @@
 //! What several tests of the sinks need: the places under test, and rows of the product's tables.
 #![allow(dead_code, unreachable_pub)]
 
+pub mod server;
+
 use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 

@@ -1,0 +1,209 @@
+//! The queue between the engine and a target, and what is known of the target.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use lsie_schemas::{Change, LogTime};
+
+use crate::Error;
+use crate::size::size;
+
+/// Rows that are handed out at once.
+const MOST_ROWS: usize = 50_000;
+
+/// A complete epoch.
+#[derive(Debug)]
+pub(super) struct Entry {
+    pub(super) epoch: LogTime,
+    pub(super) changes: Vec<Change>,
+    bytes: usize,
+}
+
+/// What the target is to get next.
+pub(super) enum Next {
+    /// These epochs.
+    Epochs(Vec<Arc<Entry>>),
+    /// What the changelog holds beyond it.
+    CatchUp,
+    /// Nothing more: all is there.
+    End,
+    /// Nothing more, whatever is missing.
+    Stop,
+}
+
+/// How far a target is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Status {
+    /// The newest epoch that it holds, as far as known.
+    pub reached: Option<LogTime>,
+    /// The newest epoch of the run.
+    pub newest: Option<LogTime>,
+    /// Why it is away; none if it is there.
+    pub away: Option<String>,
+    /// About how many bytes wait for it in memory.
+    pub waiting_bytes: usize,
+}
+
+impl Status {
+    /// How far it is behind the run, ms of log time.
+    pub fn lag_ms(&self) -> u64 {
+        self.newest.unwrap_or_default().0.saturating_sub(self.reached.unwrap_or_default().0)
+    }
+}
+
+#[derive(Debug)]
+pub(super) struct Queue {
+    bound: usize,
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    entries: VecDeque<Arc<Entry>>,
+    /// Every epoch after this one is in the queue.
+    floor: Option<LogTime>,
+    status: Status,
+    /// Whether it was away since it was last there.
+    was_away: bool,
+    is_ending: bool,
+    is_stopped: bool,
+    failure: Option<Error>,
+}
+
+impl Queue {
+    /// An empty queue of a run whose changelog holds all up to `floor`.
+    pub(super) fn new(bound: usize, floor: Option<LogTime>) -> Queue {
+        let status = Status { newest: floor, away: Some("not reached yet".into()), ..Status::default() };
+        let state = State { floor, status, ..State::default() };
+        Queue { bound, state: Mutex::new(state), changed: Condvar::new() }
+    }
+
+    /// Adds an epoch; past the bound, lets all of them go.
+    pub(super) fn push(&self, epoch: LogTime, changes: Vec<Change>) {
+        let bytes = size_of::<Entry>() + changes.iter().map(size).sum::<usize>();
+        let mut state = self.lock();
+        state.status.newest = state.status.newest.max(Some(epoch));
+        state.status.waiting_bytes += bytes;
+        state.entries.push_back(Arc::new(Entry { epoch, changes, bytes }));
+        if state.status.waiting_bytes > self.bound {
+            state.floor = Some(epoch);
+            state.entries.clear();
+            state.status.waiting_bytes = 0;
+        }
+        drop(state);
+        self.changed.notify_all();
+    }
+
+    /// What a target that holds everything up to `reached` gets next; waits for it.
+    pub(super) fn next(&self, reached: Option<LogTime>) -> Next {
+        self.reached(reached);
+        let mut state = self.lock();
+        loop {
+            if state.is_stopped {
+                return Next::Stop;
+            }
+            if reached < state.floor {
+                return Next::CatchUp;
+            }
+            if !state.entries.is_empty() {
+                let mut rows = 0;
+                let few = state.entries.iter().take_while(|entry| {
+                    let fits = rows < MOST_ROWS;
+                    rows += entry.changes.len();
+                    fits
+                });
+                return Next::Epochs(few.cloned().collect());
+            }
+            if state.is_ending {
+                return Next::End;
+            }
+            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    /// The target holds everything up to here; true if it shall get nothing more.
+    pub(super) fn reached(&self, reached: Option<LogTime>) -> bool {
+        let mut state = self.lock();
+        state.status.reached = reached;
+        while state.entries.front().is_some_and(|entry| Some(entry.epoch) <= reached) {
+            let bytes = state.entries.pop_front().map_or(0, |entry| entry.bytes);
+            state.status.waiting_bytes = state.status.waiting_bytes.saturating_sub(bytes);
+        }
+        let is_stopped = state.is_stopped;
+        drop(state);
+        self.changed.notify_all();
+        is_stopped
+    }
+
+    /// The target is there; true if it had been away.
+    pub(super) fn arrived(&self, reached: Option<LogTime>) -> bool {
+        let mut state = self.lock();
+        state.status.away = None;
+        let was_away = std::mem::take(&mut state.was_away);
+        drop(state);
+        self.reached(reached);
+        was_away
+    }
+
+    /// The target is away.
+    pub(super) fn away(&self, why: String) {
+        let mut state = self.lock();
+        state.status.away = Some(why);
+        state.was_away = true;
+    }
+
+    /// The target refuses for good.
+    pub(super) fn fail(&self, error: Error) {
+        let mut state = self.lock();
+        state.status.away = Some(error.to_string());
+        state.failure = Some(error);
+        state.is_stopped = true;
+        drop(state);
+        self.changed.notify_all();
+    }
+
+    /// The failure, once.
+    pub(super) fn failure(&self) -> Result<(), Error> {
+        self.lock().failure.take().map_or(Ok(()), Err)
+    }
+
+    /// No epoch will be added.
+    pub(super) fn end(&self) {
+        self.lock().is_ending = true;
+        self.changed.notify_all();
+    }
+
+    /// Nothing more is to be done.
+    pub(super) fn stop(&self) {
+        self.lock().is_stopped = true;
+        self.changed.notify_all();
+    }
+
+    /// Waits, unless stopped; whether it is.
+    pub(super) fn wait_stopped(&self, wait: Duration) -> bool {
+        let waited = self.changed.wait_timeout_while(self.lock(), wait, |state| !state.is_stopped);
+        waited.unwrap_or_else(PoisonError::into_inner).0.is_stopped
+    }
+
+    /// Waits until the target is there and holds all; whether it does.
+    pub(super) fn wait_caught_up(&self, within: Duration) -> bool {
+        let is_behind = |state: &mut State| {
+            let status = &state.status;
+            !state.is_stopped && (status.away.is_some() || status.reached < status.newest)
+        };
+        let waited = self.changed.wait_timeout_while(self.lock(), within, is_behind);
+        let state = waited.unwrap_or_else(PoisonError::into_inner).0;
+        !state.is_stopped && state.status.away.is_none() && state.status.reached >= state.status.newest
+    }
+
+    pub(super) fn status(&self) -> Status {
+        self.lock().status.clone()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // Nothing under the lock can panic.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

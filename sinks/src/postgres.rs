@@ -1,0 +1,227 @@
+//! The PostgreSQL target: the current rows of every table, moved on by one transaction for each run of epochs.
+//!
+//! The transaction holds the rows and the marker, so they are always of the same epoch. A row keeps its `id`
+//! (63 bits of the hash of its natural key), `created_at` is the log time of the epoch at which its key came,
+//! `updated_at` that of its last change (DESIGN §5). A writer holds an advisory lock for as long as it is
+//! connected; a second one is turned away, and could not move the marker either.
+
+mod codec;
+mod connection;
+mod merge;
+mod migrate;
+pub(crate) mod net;
+mod read;
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use lsie_schemas::{Change, LogTime, Table};
+use tokio_postgres::{Client, Config};
+
+pub use codec::stored;
+pub use read::Reader;
+
+use crate::order::Order;
+use crate::size::size;
+use crate::{Catalog, Error, Sink};
+use connection::{Connection, away, classified};
+use merge::Merge;
+use net::Net;
+
+/// Rows, and about how many bytes of them, that one transaction takes at most.
+const MOST_ROWS: usize = 100_000;
+const MOST_BYTES: usize = 32 << 20;
+/// How often, and how many times, the lock is asked for: a predecessor's session may still be ending.
+const LOCK_EVERY: Duration = Duration::from_millis(100);
+const LOCK_TRIES: usize = 50;
+
+/// A database, by its URL; the URL may hold a password and is never shown.
+#[derive(Clone)]
+pub struct Database {
+    config: Config,
+}
+
+impl Database {
+    /// The database of a URL. Refused if it is none.
+    pub fn new(url: &str) -> Result<Database, Error> {
+        Ok(Database { config: connection::configuration(url)? })
+    }
+
+    /// Hosts and name of the database, without user and password.
+    pub fn place(&self) -> String {
+        let hosts: Vec<String> = self
+            .config
+            .get_hosts()
+            .iter()
+            .map(|host| match host {
+                tokio_postgres::config::Host::Tcp(host) => host.clone(),
+                tokio_postgres::config::Host::Unix(path) => path.display().to_string(),
+            })
+            .collect();
+        format!("{}/{}", hosts.join(","), self.config.get_dbname().unwrap_or_default())
+    }
+}
+
+impl std::fmt::Debug for Database {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Database({})", self.place())
+    }
+}
+
+/// A sink into a database.
+pub struct PostgresSink {
+    catalog: Catalog,
+    order: Order,
+    /// The epoch that the database holds.
+    marker: Option<LogTime>,
+    /// Changes per table of the epochs not yet in the database; those of the last one may be incomplete.
+    buffered: Vec<Vec<Change>>,
+    rows: usize,
+    bytes: usize,
+    merges: BTreeMap<usize, Merge>,
+    connection: Connection,
+}
+
+impl PostgresSink {
+    /// Connects, takes the lock, makes or migrates the tables, and reads the marker.
+    pub fn open(database: &Database, catalog: Catalog) -> Result<PostgresSink, Error> {
+        let mut connection = Connection::open(&database.config)?;
+        let marker = connection.run(async |client| {
+            lock(client).await?;
+            migrate::migrate(client, &catalog).await?;
+            marker(client).await.map_err(|error| classified(&error))
+        })?;
+        Ok(PostgresSink {
+            order: Order::after(marker),
+            marker,
+            buffered: vec![Vec::new(); catalog.tables().len()],
+            rows: 0,
+            bytes: 0,
+            merges: BTreeMap::new(),
+            catalog,
+            connection,
+        })
+    }
+}
+
+impl Sink for PostgresSink {
+    fn write(&mut self, epoch: LogTime, changes: &[Change]) -> Result<(), Error> {
+        if !self.order.write(epoch)? {
+            return Ok(());
+        }
+        for change in changes {
+            let at = self.catalog.check(epoch, change)?;
+            self.rows += 1;
+            self.bytes += size(change);
+            self.buffered[at].push(change.clone());
+        }
+        Ok(())
+    }
+
+    fn commit(&mut self, epoch: LogTime) -> Result<(), Error> {
+        if !self.order.commit(epoch)? {
+            return Ok(());
+        }
+        if self.rows >= MOST_ROWS || self.bytes >= MOST_BYTES { self.flush() } else { Ok(()) }
+    }
+
+    fn flush(&mut self) -> Result<(), Error> {
+        let committed = self.order.committed();
+        if committed == self.marker {
+            return Ok(());
+        }
+        let mut nets = Vec::new();
+        for (at, (table, changes)) in self.catalog.tables().iter().zip(&mut self.buffered).enumerate() {
+            // Rows of an epoch that is still being written stay.
+            let open = changes.partition_point(|change| Some(change.epoch) <= committed);
+            let rest = changes.split_off(open);
+            let net = net::net(table, std::mem::replace(changes, rest))?;
+            if !net.is_empty() {
+                nets.push((at, table, net));
+            }
+        }
+        let left = self.buffered.iter().flatten();
+        (self.rows, self.bytes) = left.fold((0, 0), |(rows, bytes), change| (rows + 1, bytes + size(change)));
+        let (merges, from) = (&mut self.merges, self.marker);
+        self.connection
+            .run(async |client| transact(client, merges, &nets, from, committed).await)
+            .map_err(|error| within(error, from, committed))?;
+        self.marker = committed;
+        Ok(())
+    }
+
+    fn committed(&self) -> Option<LogTime> {
+        self.marker
+    }
+}
+
+/// One transaction: the rows of a run of epochs and the marker.
+async fn transact(
+    client: &mut Client,
+    merges: &mut BTreeMap<usize, Merge>,
+    nets: &[(usize, &Table, Net)],
+    from: Option<LogTime>,
+    to: Option<LogTime>,
+) -> Result<(), Error> {
+    let transaction = client.transaction().await.map_err(|error| classified(&error))?;
+    for (at, table, net) in nets {
+        if !merges.contains_key(at) {
+            let merge = Merge::prepare(&transaction, table).await.map_err(|error| classified(&error))?;
+            merges.insert(*at, merge);
+        }
+        if let Some(merge) = merges.get(at) {
+            merge.apply(&transaction, table, net).await?;
+        }
+    }
+    let moved = transaction
+        .execute(
+            "UPDATE lsie_sink SET epoch_ms = $2 WHERE epoch_ms IS NOT DISTINCT FROM $1",
+            &[&milliseconds(from), &milliseconds(to)],
+        )
+        .await
+        .map_err(|error| classified(&error))?;
+    if moved != 1 {
+        return Err(Error::Database("another engine has written to this database; one at a time".into()));
+    }
+    transaction.commit().await.map_err(|error| classified(&error))
+}
+
+/// Takes the lock of writers for the life of the connection.
+async fn lock(client: &Client) -> Result<(), Error> {
+    for _ in 0..LOCK_TRIES {
+        let taken = "SELECT pg_try_advisory_lock(hashtext('lsie'), hashtext(current_schema()))";
+        let taken = client.query_one(taken, &[]).await.and_then(|row| row.try_get(0));
+        if taken.map_err(|error| classified(&error))? {
+            return Ok(());
+        }
+        tokio::time::sleep(LOCK_EVERY).await;
+    }
+    Err(away("another engine writes to this database"))
+}
+
+async fn marker(client: &Client) -> Result<Option<LogTime>, tokio_postgres::Error> {
+    let row = client.query_one("SELECT epoch_ms FROM lsie_sink", &[]).await?;
+    let epoch: Option<i64> = row.try_get(0)?;
+    Ok(epoch.and_then(|ms| u64::try_from(ms).ok()).map(LogTime))
+}
+
+fn milliseconds(epoch: Option<LogTime>) -> Option<i64> {
+    epoch.map(|epoch| i64::try_from(epoch.0).unwrap_or(i64::MAX))
+}
+
+/// Adds to a refusal the epochs that were being written.
+fn within(error: Error, from: Option<LogTime>, to: Option<LogTime>) -> Error {
+    match error {
+        Error::Database(why) => {
+            let (from, to) = (from.map_or(0, |epoch| epoch.0), to.map_or(0, |epoch| epoch.0));
+            Error::Database(format!("{why}, in the epochs after {from} up to {to}"))
+        }
+        other => other,
+    }
+}
+
+impl std::fmt::Debug for PostgresSink {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("PostgresSink").field("marker", &self.marker).finish_non_exhaustive()
+    }
+}

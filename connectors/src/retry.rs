@@ -18,6 +18,9 @@ pub struct Backoff {
 }
 
 impl Backoff {
+    /// Connections to a live platform (behaviour §1, §7): 1 s, doubling, at most 30 s, ten failures in a row.
+    pub const CONNECTION: Backoff =
+        Backoff { first: Duration::from_secs(1), longest: Duration::from_secs(30), give_up_after: Some(10) };
     /// Appends to a log that is away: what was taken in must not be lost, so there is no end to it.
     pub const LOG: Backoff =
         Backoff { first: Duration::from_millis(100), longest: Duration::from_secs(5), give_up_after: None };
@@ -79,12 +82,7 @@ mod tests {
 
     #[test]
     fn waits_double_up_to_the_longest_and_end() {
-        let backoff = Backoff {
-            first: Duration::from_secs(1),
-            longest: Duration::from_secs(30),
-            give_up_after: Some(10),
-        };
-        let waits: Vec<_> = (0..12).map(|n| backoff.wait(n).map(|wait| wait.as_secs())).collect();
+        let waits: Vec<_> = (0..12).map(|n| Backoff::CONNECTION.wait(n).map(|wait| wait.as_secs())).collect();
         let expected = [0, 1, 2, 4, 8, 16, 30, 30, 30, 30].map(Some);
         assert_eq!(waits, [&expected[..], &[None, None]].concat());
         assert_eq!(Backoff::LOG.wait(u32::MAX), Some(Backoff::LOG.longest));

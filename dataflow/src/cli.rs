@@ -5,6 +5,7 @@ mod config;
 mod demo;
 mod doctor;
 mod feed;
+mod ingest;
 mod recordings;
 mod replay;
 mod run;
@@ -56,6 +57,8 @@ enum Command {
     Doctor(doctor::Doctor),
     /// Publish recorded session directories to the topics.
     Feed(feed::Feed),
+    /// Take telemetry and notifications over HTTP to the topics.
+    Ingest(ingest::Ingest),
     /// Print the manual page.
     Man(shell::Man),
     /// Run a recorded range of the topics through the same graph into a fresh directory.
@@ -84,6 +87,7 @@ impl Cli {
             Command::Demo(command) => command.run(config),
             Command::Doctor(command) => command.run(config),
             Command::Feed(command) => command.run(config),
+            Command::Ingest(command) => command.run(config),
             Command::Man(command) => command.run(),
             Command::Replay(command) => command.run(config),
             Command::Run(command) => command.run(config),

@@ -40,6 +40,8 @@ pub struct Config {
     pub api: ApiConfig,
     /// The capture.
     pub capture: CaptureConfig,
+    /// Ingest over HTTP.
+    pub ingest: IngestConfig,
 }
 
 /// Section `[log]`.
@@ -169,6 +171,18 @@ pub struct CaptureConfig {
     pub buffer_mib: usize,
     /// Silence that a producer may keep, s; 0: any.
     pub silence_s: u64,
+}
+
+/// Section `[ingest]`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct IngestConfig {
+    /// Address of `lsie ingest`.
+    pub listen: SocketAddr,
+    /// File of the bearer token; empty: none is wanted.
+    pub token_file: PathBuf,
+    /// File of the provider's webhook secret; empty: no notification is let in.
+    pub oura_secret_file: PathBuf,
 }
 
 impl Config {

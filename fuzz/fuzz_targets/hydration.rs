@@ -3,7 +3,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use lsie_operators::hydrate::{HydrationRequest, hydrate};
+use lsie_connectors::oura::{HydrationRequest, hydrate};
 use lsie_schemas::EventTime;
 use lsie_schemas::record::{SourceKind, SubjectRole};
 

@@ -3,7 +3,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use lsie_operators::oura_webhook::{Answer, Intake, Notification, Unavailable, notification, receive};
+use lsie_connectors::oura::{Answer, Intake, Notification, Unavailable, notification, receive};
 
 struct Store(u8);
 

@@ -8,6 +8,7 @@ mod event;
 mod experiment;
 mod outcome;
 mod physio;
+mod request;
 mod video;
 
 use serde::{Deserialize, Serialize};
@@ -27,6 +28,7 @@ pub use physio::{
     ChunkPayload, DerivationMethod, HEART_RATE_BPM, PhysioRecord, PhysiologicalChunk, Provider, SourceKind,
     SubjectRole,
 };
+pub use request::{HydrateRequest, Request};
 pub use video::VideoUnit;
 
 /// Header: schema version of a media record.

@@ -8,8 +8,8 @@ use lsie_schemas::codec::{self, VERSION};
 use lsie_schemas::log::{LogRecord, TopicPartition};
 use lsie_schemas::record::{
     ArmText, AudioChunk, CREATOR_FOLLOW, ClockPoll, Control, EndSession, EpochRange, EpochRecord,
-    ExperimentRecord, Gap, LiveEvent, Outcome, Record, StartSession, Stimulus, Stream, Subjects, Transcript,
-    VideoUnit,
+    ExperimentRecord, Gap, HydrateRequest, LiveEvent, Outcome, Record, Request, StartSession, Stimulus,
+    Stream, Subjects, Transcript, VideoUnit,
 };
 use lsie_schemas::table::Json;
 use lsie_schemas::{EventTime, LogTime, Real, Topic};
@@ -71,6 +71,16 @@ proptest! {
     fn control_records_round_trip(control in control()) {
         let decoded = codec::decode(&logged(control.encode(None)));
         prop_assert_eq!(decoded, Ok(Record::Control(control)));
+    }
+
+    #[test]
+    fn requests_round_trip(unique_id: u128, texts: [String; 5], attempt: u32) {
+        let [subject_role, event_type, data_type, start_datetime, end_datetime] = texts;
+        let unique_id = Uuid::from_u128(unique_id);
+        let request = Request::Hydrate(HydrateRequest {
+            unique_id, subject_role, event_type, data_type, start_datetime, end_datetime, attempt,
+        });
+        prop_assert_eq!(Request::decode(&logged(request.encode(None))), Ok(request));
     }
 
     #[test]

@@ -12,11 +12,8 @@ use lsie_schemas::codec;
 use lsie_schemas::record::{StartSession, Stream, Subjects};
 use uuid::Uuid;
 
-use super::running::{on_signal, open_log};
+use super::running::{on_signal, open_log, print_health};
 use crate::config::Config;
-
-/// How often the health report is printed.
-const REPORT: Duration = Duration::from_secs(30);
 
 /// Capture a phone, or whatever writes WAV and Matroska into two pipes, until a signal. One line of health as
 /// JSON every 30 s.
@@ -58,16 +55,11 @@ impl Capture {
         let over = Stop::default();
         let reporter = std::thread::Builder::new().name("health".into()).spawn({
             let (health, over) = (health.clone(), over.clone());
-            move || {
-                while !over.wait(REPORT) {
-                    print(&health);
-                }
-            }
+            move || print_health(&health, &over)
         })?;
         let result = capture(&*log, &settings, &health, &stop);
         over.stop();
         let _ = reporter.join();
-        print(&health);
         result?;
         Ok(ExitCode::SUCCESS)
     }
@@ -105,10 +97,6 @@ impl Capture {
             timing: Timing { silence, ..Timing::default() },
         })
     }
-}
-
-fn print(health: &Health) {
-    println!("{}", serde_json::to_string(&health.report()).unwrap_or_default());
 }
 
 fn session_id(text: &str) -> Result<Uuid, String> {

@@ -1,6 +1,7 @@
 //! What every command that runs the engine shares: opening the log, the sinks, progress, and the end.
 
 use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -8,6 +9,7 @@ use std::time::Duration;
 
 use anyhow::{Context, ensure};
 use indicatif::{ProgressBar, ProgressStyle};
+use lsie_connectors::{Health, Stop};
 use lsie_schemas::log::Log;
 use lsie_sinks::follower::{self, Watch};
 use lsie_sinks::parquet::{Options, Run as Writer};
@@ -192,4 +194,30 @@ pub(super) fn on_signal(what: &'static str, act: impl FnOnce() + Send + 'static)
         act();
     })?;
     Ok(())
+}
+
+/// How often a connector's health is printed.
+const HEALTH: Duration = Duration::from_secs(30);
+
+/// Prints a connector's health, a line of JSON every 30 s and one at the end, until it shall stop.
+pub(super) fn print_health(health: &Health, stop: &Stop) {
+    let print = || println!("{}", serde_json::to_string(&health.report()).unwrap_or_default());
+    while !stop.wait(HEALTH) {
+        print();
+    }
+    print();
+}
+
+/// A secret in a file that only its owner may read; none when no file is named.
+pub(super) fn secret(file: &Path) -> anyhow::Result<Option<String>> {
+    if file.as_os_str().is_empty() {
+        return Ok(None);
+    }
+    let name = file.display();
+    let mode = std::fs::metadata(file).with_context(|| format!("{name}"))?.permissions().mode() & 0o777;
+    anyhow::ensure!(mode == 0o600, "{name} has mode {mode:03o}: `chmod 600 {name}`");
+    let text = std::fs::read_to_string(file).with_context(|| format!("{name}"))?;
+    let text = text.trim();
+    anyhow::ensure!(!text.is_empty(), "{name} is empty");
+    Ok(Some(text.to_owned()))
 }

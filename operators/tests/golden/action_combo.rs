@@ -1,11 +1,10 @@
-//! Groups of live events, follows as outcomes, and the waits between connections.
+//! Groups of live events, and follows as outcomes.
 
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use lsie_operators::action_combo::{ActionCombos, ComboOutput, ComboRecord, Member};
 use lsie_operators::logic::Logic;
-use lsie_operators::reconnect::backoff;
 use lsie_schemas::canonical::parse;
 use lsie_schemas::log::{LogRecord, TopicPartition};
 use lsie_schemas::record::{LiveEvent, Record};
@@ -156,25 +155,4 @@ fn golden_action_combo_creator_follow() {
         assert_eq!(outcome.confidence.0, expected["confidence"], "{name}");
     }
     assert_committed(refused > 0, "payloads that are no objects");
-}
-
-#[test]
-fn golden_action_combo_reconnect_backoff() {
-    for case in of_kind("action_combo", 94, "reconnect_backoff", 8) {
-        let attempts: Vec<String> = serde_json::from_value(case.input["attempts"].clone()).expect("attempts");
-        let (mut connects, mut sleeps, mut failures) = (0, Vec::new(), 0);
-        // After the list the next connection succeeds and the loop is told to stop.
-        for attempt in attempts.iter().map(String::as_str).chain(["ok"]) {
-            connects += 1;
-            if attempt == "ok" {
-                failures = 0;
-                continue;
-            }
-            failures += 1;
-            let Some(wait) = backoff(failures) else { break };
-            sleeps.push(wait.as_secs_f64());
-        }
-        assert_eq!(json!(connects), case.expected["connect_attempts"], "{}", case.name);
-        assert_eq!(json!(sleeps), case.expected["sleeps_s"], "{}", case.name);
-    }
 }

@@ -10,8 +10,6 @@ mod attribution;
 mod au12;
 mod comodulation;
 mod drift;
-mod hydration;
-mod oura_signature;
 mod payload_validation;
 mod physiology;
 mod posterior;

@@ -1,6 +1,6 @@
 //! Provider responses to normalised chunk events.
 
-use lsie_operators::hydrate::{HydrationRequest, hydrate};
+use lsie_connectors::oura::{HydrationRequest, hydrate};
 use lsie_schemas::EventTime;
 use lsie_schemas::canonical::parse;
 use lsie_schemas::record::PhysiologicalChunk;

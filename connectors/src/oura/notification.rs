@@ -10,8 +10,6 @@ use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
-use crate::segment_id::hex;
-
 /// Header that carries the signature.
 pub const SIGNATURE_HEADER: &str = "x-oura-signature";
 /// How long a claimed key is kept, in s.
@@ -182,6 +180,11 @@ fn id_text(value: &Value) -> Option<String> {
         Value::Number(number) => Some(number.to_string()),
         _ => None,
     }
+}
+
+/// Bytes as lowercase hex.
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Bytes of a lowercase hex text; `None` for anything else.

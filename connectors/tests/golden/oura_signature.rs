@@ -3,9 +3,7 @@
 use std::collections::BTreeSet;
 
 use base64::Engine as _;
-use lsie_operators::oura_webhook::{
-    Answer, CLAIM_TTL_S, Intake, Notification, Unavailable, is_signed, receive,
-};
+use lsie_connectors::oura::{Answer, CLAIM_TTL_S, Intake, Notification, Unavailable, is_signed, receive};
 use serde_json::Value;
 
 use crate::read::cases;
@@ -104,7 +102,7 @@ fn golden_oura_signature_names_the_field() {
         let Some(rest) = detail.strip_prefix("Invalid or missing ") else { continue };
         let input: Input = case.input();
         let body = base64::prelude::BASE64_STANDARD.decode(&input.body_b64).expect("base64");
-        let error = lsie_operators::oura_webhook::notification(&body).expect_err("a refusal").to_string();
+        let error = lsie_connectors::oura::notification(&body).expect_err("a refusal").to_string();
         let field = rest.split(':').next().unwrap_or_default();
         assert_eq!(error, format!("invalid or missing {field}"), "{}", case.name);
     }

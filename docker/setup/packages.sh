@@ -3,11 +3,7 @@
 #
 #   packages.sh build   what compiling and setting up the models needs (the default)
 #   packages.sh demo    the same: the demo runs without a broker and a database
-<<<<<<< HEAD
-#   packages.sh test    build, and what the tests need: PostgreSQL 15, Java 17 or newer, Maven, ffmpeg
-=======
-#   packages.sh test    build, and what the tests need: PostgreSQL 15, Java 17 or newer, Maven, Node
->>>>>>> 11e3534 (Settings from the environment, lsie config, completions and the manual page; image, compose file and Kubernetes manifests, checked by schema and linter)
+#   packages.sh test    build, and what the tests need: PostgreSQL 15, Java 17 or newer, Maven, ffmpeg, Node
 #   packages.sh sessions  build, and what making the recorded sessions anew needs: ffmpeg, espeak-ng
 #
 # Rust comes from rustup (Cargo.toml names the oldest version that will do), not from here.
@@ -27,11 +23,7 @@ build=(
   zlib1g-dev libssl-dev
   python3 python3-venv # the models' set-up
 )
-<<<<<<< HEAD
-test=(maven ffmpeg) # and Java and PostgreSQL, below
-=======
-test=(maven nodejs npm) # and Java and PostgreSQL, below
->>>>>>> 11e3534 (Settings from the environment, lsie config, completions and the manual page; image, compose file and Kubernetes manifests, checked by schema and linter)
+test=(maven ffmpeg nodejs npm) # and Java and PostgreSQL, below
 sessions=(ffmpeg espeak-ng)
 
 installed() { [[ $(dpkg-query -W -f '${db:Status-Abbrev}' "$1" 2>/dev/null) == ii* ]]; }

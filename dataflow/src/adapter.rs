@@ -1,48 +1,209 @@
-//! Any per-epoch logic as a timely operator: it is called once for each completed epoch that has input, in
-//! order, with everything of that epoch.
+//! Steps and logics as timely operators: called once for each completed epoch that has input, in order, with
+//! everything of that epoch.
 
 use std::collections::BTreeMap;
 
+use differential_dataflow::{AsCollection, VecCollection};
+use lsie_operators::logic::{Keyed, Logic};
 use lsie_schemas::LogTime;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use timely::communication::Pull;
 use timely::dataflow::StreamVec;
+use timely::dataflow::channels::Message;
 use timely::dataflow::channels::pact::{ParallelizationContract, Pipeline};
 use timely::dataflow::operators::Capability;
+use timely::dataflow::operators::generic::InputHandleCore;
 use timely::dataflow::operators::generic::Operator;
+use timely::progress::frontier::MutableAntichain;
+
+use crate::checkpoint::state_file::{Added, Rows, StateError, encode};
+use crate::checkpoint::{Content, Station};
 
 /// The timestamp of the dataflow: an epoch's log time in ms.
 pub type Time = u64;
 
-/// Runs `logic` for each completed epoch. Inputs of one epoch come in the order in which each upstream
-/// worker sent them; between upstream workers or concatenated streams there is no order.
+/// Runs `step` for each completed epoch. Inputs of one epoch come in the order in which each upstream worker
+/// sent them; between upstream workers or concatenated streams there is no order. A step has no state: what
+/// has is a [`stateful`] logic, which checkpoints hold.
 pub fn per_epoch<'scope, I, O, P, L>(
     stream: StreamVec<'scope, Time, I>,
     pact: P,
     name: &str,
-    mut logic: L,
+    step: L,
 ) -> StreamVec<'scope, Time, O>
 where
     I: Clone + 'static,
     O: Clone + 'static,
     P: ParallelizationContract<Time, Vec<I>>,
-    L: FnMut(LogTime, Vec<I>, &mut Vec<O>) + 'static,
+    L: Fn(LogTime, Vec<I>, &mut Vec<O>) + 'static,
 {
     stream.unary_frontier(pact, name, move |_capability, _info| {
-        let mut open: BTreeMap<Time, (Capability<Time>, Vec<I>)> = BTreeMap::new();
+        let mut open = Open::default();
         let mut produced = Vec::new();
         move |(input, frontier), output| {
-            // Not `for_each_stamp`: it may swap the messages of one time, and their order counts.
-            input.for_each(|capability, batch| {
-                let Some(kept) = capability.retain_least(output.output_index()) else { return };
-                let (_, stash) = open.entry(*kept.time()).or_insert_with(|| (kept, Vec::new()));
-                stash.append(batch);
-            });
-            while let Some(entry) = open.first_entry().filter(|entry| !frontier.less_equal(entry.key())) {
-                let (capability, inputs) = entry.remove();
-                logic(LogTime(*capability.time()), inputs, &mut produced);
+            open.take(input, output.output_index());
+            while let Some((capability, inputs)) = open.next(frontier) {
+                step(LogTime(*capability.time()), inputs, &mut produced);
                 output.session(&capability).give_iterator(produced.drain(..));
             }
         }
     })
+}
+
+/// Runs a logic for each completed epoch that has input, and keeps its state in checkpoints under the name of
+/// its station. `owner` says to which worker, modulo their number, the state of a key belongs: the one that
+/// gets the key's inputs.
+pub fn stateful<'scope, L, P>(
+    stream: StreamVec<'scope, Time, L::Record>,
+    pact: P,
+    mut station: Station,
+    mut logic: L,
+    owner: impl Fn(&<L::Snapshot as Keyed>::Key) -> u64,
+) -> StreamVec<'scope, Time, L::Output>
+where
+    L: Logic + 'static,
+    L::Record: Clone + 'static,
+    L::Output: Clone + 'static,
+    L::Snapshot: Keyed + Send + 'static,
+    P: ParallelizationContract<Time, Vec<L::Record>>,
+{
+    if let Some(snapshot) = station.restored(owner) {
+        logic.restore(snapshot);
+    }
+    let resumed = station.keep().resumed;
+    let hand_over = |station: &mut Station, logic: &L, passed: &dyn Fn(Time) -> bool| {
+        while let Some(epoch) = station.due(passed) {
+            let rewind = logic.rewind().map(|rewind| rewind.0);
+            station.hand_over(epoch, rewind, Some(0), station.pieces(logic.snapshot()));
+        }
+    };
+    stream.unary_frontier(pact, station.name(), move |_capability, _info| {
+        let mut open = Open::default();
+        let mut produced = Vec::new();
+        move |(input, frontier), output| {
+            open.take(input, output.output_index());
+            while let Some((capability, inputs)) = open.next(frontier) {
+                let epoch = *capability.time();
+                hand_over(&mut station, &logic, &|chosen| chosen < epoch);
+                if epoch <= resumed {
+                    logic.rebuild(LogTime(epoch), inputs, &mut produced);
+                } else {
+                    logic.on_epoch(LogTime(epoch), inputs, &mut produced);
+                }
+                output.session(&capability).give_iterator(produced.drain(..));
+            }
+            hand_over(&mut station, &logic, &|chosen| !frontier.less_equal(&chosen));
+        }
+    })
+}
+
+/// A stream of facts as a collection: each is there from its epoch on. What views are made of is kept in
+/// checkpoints, and is there again at once after a restart.
+pub fn kept<'scope, D>(
+    stream: StreamVec<'scope, Time, D>,
+    mut station: Station,
+) -> VecCollection<'scope, Time, D, isize>
+where
+    D: Clone + Ord + Serialize + DeserializeOwned + Send + 'static,
+{
+    let mut restored = station.restored_rows::<D>();
+    let resumed = station.keep().resumed;
+    let updates = stream.unary_frontier(Pipeline, station.name(), move |capability, _info| {
+        let mut open = Open::default();
+        let mut first = Some(capability);
+        let mut since = Since::default();
+        move |(input, frontier), output| {
+            if let (Some(capability), Some([before, last])) = (first.take(), restored.take()) {
+                // What is there before the checkpoint's epoch counts from the millisecond before it.
+                for (rows, time) in [(before, resumed.saturating_sub(1)), (last, resumed)] {
+                    let capability = capability.delayed(&time);
+                    let rows = rows.into_iter().map(|(row, copies)| (row, time, copies as isize));
+                    output.session(&capability).give_iterator(rows);
+                }
+            }
+            open.take(input, output.output_index());
+            while let Some((capability, facts)) = open.next(frontier) {
+                let epoch = *capability.time();
+                since.hand_over(&mut station, &|chosen| chosen < epoch);
+                if station.keep().is_on() {
+                    since.add(&facts, station.keep().gate.is_chosen(epoch));
+                }
+                output.session(&capability).give_iterator(facts.into_iter().map(|fact| (fact, epoch, 1)));
+            }
+            since.hand_over(&mut station, &|chosen| !frontier.less_equal(&chosen));
+        }
+    });
+    updates.as_collection()
+}
+
+/// The facts since the last checkpoint, with the number of each.
+struct Since<D> {
+    before: BTreeMap<D, i64>,
+    last: BTreeMap<D, i64>,
+}
+
+impl<D> Default for Since<D> {
+    fn default() -> Since<D> {
+        Since { before: BTreeMap::new(), last: BTreeMap::new() }
+    }
+}
+
+impl<D: Clone + Ord + Serialize + Send + 'static> Since<D> {
+    fn add(&mut self, facts: &[D], is_chosen: bool) {
+        let to = if is_chosen { &mut self.last } else { &mut self.before };
+        for fact in facts {
+            match to.get_mut(fact) {
+                Some(copies) => *copies += 1,
+                None => drop(to.insert(fact.clone(), 1)),
+            }
+        }
+    }
+
+    fn hand_over(&mut self, station: &mut Station, passed: &dyn Fn(Time) -> bool) {
+        while let Some(epoch) = station.due(passed) {
+            let Since { before, last } = std::mem::take(self);
+            let content =
+                Content::Rows(Box::new(move || Ok(Added { before: rows(before)?, last: rows(last)? })));
+            station.hand_over(epoch, None, Some(0), content);
+        }
+    }
+}
+
+fn rows<D: Serialize>(facts: BTreeMap<D, i64>) -> Result<Rows, StateError> {
+    facts.into_iter().map(|(fact, copies)| Ok((encode(&fact)?, copies))).collect()
+}
+
+/// Inputs of epochs that are not complete.
+struct Open<I> {
+    epochs: BTreeMap<Time, (Capability<Time>, Vec<I>)>,
+}
+
+impl<I> Default for Open<I> {
+    fn default() -> Open<I> {
+        Open { epochs: BTreeMap::new() }
+    }
+}
+
+impl<I: 'static> Open<I> {
+    fn take<P: Pull<Message<Time, Vec<I>>>>(
+        &mut self,
+        input: &mut InputHandleCore<Time, Vec<I>, P>,
+        output: usize,
+    ) {
+        // Not `for_each_stamp`: it may swap the messages of one time, and their order counts.
+        input.for_each(|capability, batch| {
+            let Some(kept) = capability.retain_least(output) else { return };
+            let (_, stash) = self.epochs.entry(*kept.time()).or_insert_with(|| (kept, Vec::new()));
+            stash.append(batch);
+        });
+    }
+
+    /// The next complete epoch.
+    fn next(&mut self, frontier: &MutableAntichain<Time>) -> Option<(Capability<Time>, Vec<I>)> {
+        let entry = self.epochs.first_entry().filter(|entry| !frontier.less_equal(entry.key()))?;
+        Some(entry.remove())
+    }
 }
 
 /// The updates of a collection as messages at their own times.

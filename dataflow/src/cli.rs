@@ -39,6 +39,9 @@ pub struct Cli {
     /// Timely workers.
     #[arg(long, global = true)]
     workers: Option<usize>,
+    /// Have the process die at a named place, the N-th time it comes by (NAME[:N]); for the tests of recovery.
+    #[arg(long, global = true, hide = true, value_name = "PLACE")]
+    die_at: Option<String>,
     #[command(subcommand)]
     command: Command,
 }
@@ -74,6 +77,9 @@ enum Command {
 impl Cli {
     /// Runs the command.
     pub fn run(self) -> anyhow::Result<ExitCode> {
+        if let Some(place) = &self.die_at {
+            crate::fault::arm(place)?;
+        }
         let file = self.config;
         let mut config = Config::load(file.as_deref())?;
         config.log.address = self.log.unwrap_or(config.log.address);

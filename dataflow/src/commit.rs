@@ -16,6 +16,10 @@ use timely::dataflow::channels::pact::Exchange;
 use timely::dataflow::operators::generic::Operator;
 
 use crate::adapter::Time;
+use crate::checkpoint::Part;
+use crate::checkpoint::gate::Gate;
+use crate::checkpoint::writer::Writer;
+use crate::fault;
 use crate::ingest::{Inbox, Shared};
 
 /// What reaches the committing writer.
@@ -36,8 +40,16 @@ pub struct Epoch {
     pub changes: Vec<Change>,
 }
 
+/// What reaches the commit thread.
+pub enum Message {
+    /// A complete epoch.
+    Epoch(Epoch),
+    /// State for a checkpoint.
+    Part(Part),
+}
+
 /// Gathers complete epochs on worker 0 and sends them on.
-pub fn gather(written: StreamVec<'_, Time, Written>, epochs: Sender<Epoch>) {
+pub fn gather(written: StreamVec<'_, Time, Written>, epochs: Sender<Message>) {
     let mut open: BTreeMap<Time, Vec<Change>> = BTreeMap::new();
     let pact = Exchange::new(|_: &Written| 0);
     written.sink(pact, "commit", move |(input, frontier)| {
@@ -54,7 +66,8 @@ pub fn gather(written: StreamVec<'_, Time, Written>, epochs: Sender<Epoch>) {
         while let Some(entry) = open.first_entry().filter(|entry| !frontier.less_equal(entry.key())) {
             let (time, changes) = entry.remove_entry();
             // The writer is gone only when it failed, and then it has stopped the run.
-            let _ = epochs.send(Epoch { log_time: LogTime(time), changes: consolidate(changes) });
+            let epoch = Epoch { log_time: LogTime(time), changes: consolidate(changes) };
+            let _ = epochs.send(Message::Epoch(epoch));
         }
     });
 }
@@ -73,31 +86,80 @@ fn consolidate(mut changes: Vec<Change>) -> Vec<Change> {
     kept
 }
 
-/// Drives the sinks until the epochs end. Runs on a thread of its own.
-pub fn write(
-    epochs: &Receiver<Epoch>,
-    sinks: &mut [Box<dyn Sink>],
-    inboxes: &[Arc<Inbox>],
-    shared: &Shared,
-) -> Result<(), lsie_sinks::Error> {
-    for epoch in epochs {
-        for sink in sinks.iter_mut() {
-            // After a restart the log is read again from its beginning; what a sink holds it does not get
-            // twice.
+/// Drives the sinks, and the writer of checkpoints behind them, until the epochs end. Runs on a thread of its
+/// own.
+pub struct Committer {
+    /// Where epochs go.
+    pub sinks: Vec<Box<dyn Sink>>,
+    /// Which epochs are checkpoints.
+    pub gate: Arc<Gate>,
+    /// Writes them, if there are any.
+    pub checkpoints: Option<Writer>,
+    /// The checkpoint that the run resumed from: epochs up to it are seen again and known to every sink.
+    pub resumed: LogTime,
+}
+
+impl Committer {
+    /// Takes messages until their senders are gone.
+    pub fn run(
+        mut self,
+        messages: &Receiver<Message>,
+        inboxes: &[Arc<Inbox>],
+        shared: &Shared,
+    ) -> anyhow::Result<()> {
+        for message in messages {
+            match message {
+                Message::Epoch(epoch) if epoch.log_time <= self.resumed => {}
+                Message::Epoch(epoch) => {
+                    self.commit(&epoch)?;
+                    shared.committed.store(epoch.log_time.0, Ordering::SeqCst);
+                    for inbox in inboxes {
+                        inbox.wake();
+                    }
+                }
+                Message::Part(part) => {
+                    if let Some(checkpoints) = &mut self.checkpoints {
+                        checkpoints.take(part)?;
+                    }
+                }
+            }
+            self.checkpoint();
+        }
+        for sink in &mut self.sinks {
+            sink.finish()?;
+        }
+        Ok(())
+    }
+
+    fn commit(&mut self, epoch: &Epoch) -> Result<(), lsie_sinks::Error> {
+        for sink in &mut self.sinks {
+            // What a sink holds it does not get twice.
             if sink.committed().is_none_or(|committed| committed < epoch.log_time) {
                 sink.write(epoch.log_time, &epoch.changes)?;
+                fault::point("commit.written");
                 sink.commit(epoch.log_time)?;
             }
         }
-        shared.committed.store(epoch.log_time.0, Ordering::SeqCst);
-        for inbox in inboxes {
-            inbox.wake();
+        if self.gate.is_chosen(epoch.log_time.0) {
+            for sink in &mut self.sinks {
+                sink.flush()?;
+                fault::point("commit.flushed");
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes the next checkpoint once all of its state is there and every sink holds its epoch. Without it
+    /// the run is as right as before, only its next start takes longer.
+    fn checkpoint(&mut self) {
+        let Some(checkpoints) = &mut self.checkpoints else { return };
+        let held = self.sinks.iter().map(|sink| sink.resumable_after()).min().flatten();
+        while checkpoints.ready().is_some_and(|epoch| held >= Some(epoch)) {
+            if let Err(why) = checkpoints.write() {
+                tracing::warn!(%why, "a checkpoint could not be written; the next one will be tried");
+            }
         }
     }
-    for sink in sinks {
-        sink.finish()?;
-    }
-    Ok(())
 }
 
 #[cfg(test)]

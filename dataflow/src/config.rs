@@ -13,6 +13,7 @@ use lsie_operators::align::Limits;
 use lsie_schemas::log::Fetch;
 use serde::Deserialize;
 
+use crate::checkpoint::state_file::sha256;
 use crate::epochs::Cut;
 
 /// The commented file of all defaults.
@@ -36,6 +37,8 @@ pub struct Config {
     pub parquet: ParquetConfig,
     /// The database.
     pub postgres: PostgresConfig,
+    /// The checkpoints.
+    pub checkpoint: CheckpointConfig,
     /// The served views.
     pub api: ApiConfig,
     /// The capture.
@@ -141,6 +144,22 @@ impl std::fmt::Debug for Secret {
     }
 }
 
+/// Section `[checkpoint]`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CheckpointConfig {
+    /// Folder; empty: beside the tables.
+    pub folder: String,
+    /// Log time between checkpoints, ms; 0: none.
+    pub interval_ms: u64,
+    /// Records between checkpoints, MiB.
+    pub every_mib: u64,
+    /// How many are kept.
+    pub keep: usize,
+    /// Longest orderly stop, ms.
+    pub stop_timeout_ms: u64,
+}
+
 /// Section `[api]`.
 #[derive(Clone, Copy, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -240,6 +259,9 @@ impl Config {
             self.postgres.url.0.is_empty() || self.postgres.url_file.as_os_str().is_empty(),
             "postgres.url and postgres.url_file are both set; one is enough"
         );
+        positive("checkpoint.every_mib", self.checkpoint.every_mib)?;
+        positive("checkpoint.keep", self.checkpoint.keep as u64)?;
+        positive("checkpoint.stop_timeout_ms", self.checkpoint.stop_timeout_ms)?;
         let (session, epoch_ms) = (&self.session, self.epochs.epoch_ms);
         let below = |low: (&str, u64), high: (&str, u64)| {
             ensure!(low.1 < high.1, "{} ({}) must be less than {} ({})", low.0, low.1, high.0, high.1);
@@ -266,6 +288,31 @@ impl Config {
     /// How readers prefetch.
     pub fn fetch(&self) -> Fetch {
         Fetch { prefetch_bytes: self.engine.budget_mib << 20, poll_bytes: self.engine.fetch_kib << 10 }
+    }
+
+    /// SHA-256 over every setting that a result depends on, lowercase hex. Models have hashes of their own in
+    /// their results; the folder says which they are.
+    pub fn results_hash(&self) -> String {
+        let Limits { start_wait_ms, allowed_lateness_ms, stall_timeout_ms, max_wait_ms, future_guard_ms } =
+            self.session;
+        let text = format!(
+            "session {start_wait_ms} {allowed_lateness_ms} {stall_timeout_ms} {max_wait_ms} {future_guard_ms}\n\
+             models {} {}\n",
+            self.models_folder().file_name().unwrap_or_default().display(),
+            self.models.max_pixels
+        );
+        sha256(text.as_bytes())
+    }
+
+    /// The folder of the checkpoints that belong to the tables in a directory; none if there are to be none.
+    pub fn checkpoints_of(&self, tables: &Path) -> Option<PathBuf> {
+        let CheckpointConfig { folder, interval_ms, .. } = &self.checkpoint;
+        let beside = || {
+            let mut name = tables.file_name().unwrap_or_default().to_os_string();
+            name.push("-checkpoints");
+            tables.with_file_name(name)
+        };
+        (*interval_ms > 0).then(|| if folder.is_empty() { beside() } else { PathBuf::from(folder) })
     }
 
     /// Inference threads: those asked for, or what the workers leave of the cores.

@@ -10,6 +10,7 @@ use lsie_schemas::LogTime;
 use lsie_schemas::log::{AppendRecord, LogError, TopicPartition};
 use lsie_schemas::record::{EpochRange, EpochRecord};
 
+use crate::checkpoint::gate::Gate;
 use crate::epochs::Positions;
 use crate::ingest::{Inbox, Shared};
 
@@ -74,9 +75,16 @@ pub fn run(
     mut at: Positions,
     last: LogTime,
     epoch_ms: u64,
+    gate: &Gate,
     (ending, shared): (&AtomicBool, &Shared),
 ) -> Result<(), LogError> {
     while inboxes.iter().any(|inbox| !inbox.has_released_all()) && !shared.stopped() {
+        if ending.load(Ordering::SeqCst) {
+            // What is left of the table is for the next run.
+            gate.close();
+            inboxes.iter().for_each(|inbox| inbox.finish());
+            return Ok(());
+        }
         std::thread::sleep(Duration::from_millis(10));
     }
     let mut clock = LogClock::anchored(last);
@@ -87,6 +95,9 @@ pub fn run(
         let fetched = inboxes.iter().flat_map(|inbox| inbox.fetched()).collect();
         let epoch = close(&mut at, fetched, clock.next(limit));
         append(table, &epoch, ending, shared)?;
+        if end {
+            gate.end_at(epoch.log_time.0);
+        }
         for inbox in inboxes {
             inbox.release(epoch.clone());
         }

@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -14,12 +14,19 @@ use lsie_schemas::record::EpochRecord;
 use lsie_schemas::{LogTime, Topic};
 use lsie_sinks::Sink;
 
-use crate::commit;
+use crate::checkpoint::gate::{Gate, Rule};
+use crate::checkpoint::manifest::Manifest;
+use crate::checkpoint::store::Store;
+use crate::checkpoint::writer::{Identity, Writer};
+use crate::checkpoint::{Keep, Restored};
+use crate::commit::{Committer, Message};
 use crate::coordinator;
 use crate::epochs::{self, Cut, Positions};
+use crate::fault;
 use crate::graph::{self, Parts};
 use crate::ingest::{Inbox, Shared, owns};
 use crate::pool::{MeasurerFactory, Pool};
+use crate::recovery::{self, Facts, Plan};
 
 /// Name under which coordinators fence each other.
 const COORDINATOR: &str = "lsie-coordinator";
@@ -44,6 +51,20 @@ pub struct Engine {
     pub budget_bytes: usize,
     /// How epochs are cut.
     pub cut: Cut,
+    /// Where checkpoints go, and when; without them a restart replays the log.
+    pub checkpoints: Option<Checkpoints>,
+}
+
+/// How a run keeps its state.
+pub struct Checkpoints {
+    /// Where checkpoints lie.
+    pub store: Store,
+    /// Which epochs are checkpoints.
+    pub rule: Rule,
+    /// How many are kept.
+    pub keep: usize,
+    /// The hash of every setting that a result depends on.
+    pub config: String,
 }
 
 /// Which epochs a run takes.
@@ -72,7 +93,7 @@ impl Range {
 
 impl Engine {
     /// Runs to the end. The sinks hold every epoch when this returns without an error.
-    pub fn run(self, run: Run, sinks: Vec<Box<dyn Sink>>, shared: Arc<Shared>) -> anyhow::Result<()> {
+    pub fn run(mut self, run: Run, sinks: Vec<Box<dyn Sink>>, shared: Arc<Shared>) -> anyhow::Result<()> {
         let mut from = epochs::input_partitions(&*self.log)?;
         // Earlier coordinators are fenced before the table is read: it cannot grow behind our back.
         let coordinating = match &run {
@@ -80,17 +101,53 @@ impl Engine {
             Run::Bounded(_) => None,
         };
         let (mut table, at) = self.table(&run, &from)?;
+        let last = table.last().map_or(LogTime(0), |epoch| epoch.log_time);
         let mut left_out = BTreeSet::new();
-        if let Run::Bounded(range) = run {
-            table.retain(|epoch| epoch.log_time <= range.until);
-            let skipped = epochs::skip(&mut table, range.from);
-            from.iter_mut().for_each(|(at, from)| *from = skipped.get(at).copied().unwrap_or(*from));
-            left_out = epochs::begun_before(&*self.log, &skipped)?;
-            for session in &left_out {
-                tracing::warn!(%session, "left out: it began before the range");
+        let mut resumed = None;
+        match run {
+            Run::Bounded(range) if range.from > LogTime(0) => {
+                self.checkpoints = None;
+                table.retain(|epoch| epoch.log_time <= range.until);
+                let skipped = epochs::skip(&mut table, range.from);
+                from.iter_mut().for_each(|(at, from)| *from = skipped.get(at).copied().unwrap_or(*from));
+                left_out = epochs::begun_before(&*self.log, &skipped)?;
+                for session in &left_out {
+                    tracing::warn!(%session, "left out: it began before the range");
+                }
+                recovery::refuse_gaps(&table, &from)?;
+            }
+            _ => {
+                (table, resumed) = self.resume(table, &mut from, &sinks)?;
+                if let Run::Bounded(range) = run {
+                    table.retain(|epoch| epoch.log_time <= range.until);
+                }
             }
         }
-        still_there(&table, &from)?;
+        let partitions = self.partition_counts()?;
+        let gate =
+            Arc::new(Gate::new(self.checkpoints.as_ref().map(|c| c.rule), from.iter().copied().collect()));
+        let stations = Arc::new(AtomicUsize::new(0));
+        let identity = |checkpoints: &Checkpoints| Identity {
+            engine: format!("lsie {}", env!("CARGO_PKG_VERSION")),
+            config: checkpoints.config.clone(),
+            partitions: partitions.clone(),
+            workers: self.workers,
+        };
+        let mut writer = self.checkpoints.take().map(|checkpoints| {
+            let identity = identity(&checkpoints);
+            Writer::new(checkpoints.store, gate.clone(), stations.clone(), identity, checkpoints.keep)
+        });
+        let (mut resumed_at, mut restored) = (LogTime(0), None);
+        if let Some((manifest, state)) = resumed {
+            gate.resume(manifest.epoch.0, &manifest.positions);
+            shared.committed.store(manifest.epoch.0, Ordering::SeqCst);
+            writer = writer.map(|writer| writer.after(&manifest, &state));
+            resumed_at = manifest.epoch;
+            restored = Some(Arc::new(state));
+        }
+        if let (Run::Bounded(_), Some(last)) = (&run, table.last()) {
+            gate.end_at(last.log_time.0);
+        }
         let budget = self.budget_bytes;
         // A live run that starts behind catches up before its log time follows the clock.
         let mut ends = Positions::new();
@@ -100,23 +157,32 @@ impl Engine {
         let inboxes: Vec<Arc<Inbox>> = (0..self.workers)
             .map(|worker| {
                 let owned = from.iter().filter(|(at, _)| owns(worker, self.workers, *at)).copied().collect();
-                Arc::new(Inbox::new(owned, budget, &ends).without(left_out.clone()))
+                let inbox = Inbox::new(owned, budget, &ends).without(left_out.clone());
+                Arc::new(inbox.behind_gate(gate.clone()))
             })
             .collect();
         let pool = Pool::start(self.pool_threads, self.measurer.clone(), &shared)?;
 
         let mut threads = Threads { shared: shared.clone(), handles: Vec::new() };
         let (epochs, complete) = crossbeam_channel::unbounded();
-        let (committing, mut sinks) = (inboxes.clone(), sinks);
-        let partitions = self.partition_counts()?;
-        threads
-            .spawn("commit", move |shared| Ok(commit::write(&complete, &mut sinks, &committing, shared)?))?;
+        let keep = Keep {
+            worker: 0,
+            workers: self.workers,
+            gate: gate.clone(),
+            stations,
+            parts: writer.is_some().then(|| epochs.clone()),
+            resumed: resumed_at.0,
+            restored: Arc::new(Mutex::new(restored)),
+            shared: shared.clone(),
+        };
+        let committing = inboxes.clone();
+        let committer = Committer { sinks, gate: gate.clone(), checkpoints: writer, resumed: resumed_at };
+        threads.spawn("commit", move |shared| committer.run(&complete, &committing, shared))?;
         for (worker, inbox) in inboxes.iter().enumerate() {
             let (inbox, log, fetch) = (inbox.clone(), self.log.clone(), self.fetch);
             threads
                 .spawn(&format!("fetch-{worker}"), move |shared| Ok(inbox.fetch(&*log, fetch, shared)?))?;
         }
-        let last = table.last().map_or(LogTime(0), |epoch| epoch.log_time);
         shared.span.0.store(table.first().map_or(0, |epoch| epoch.log_time.0), Ordering::SeqCst);
         shared.span.1.store(last.0, Ordering::SeqCst);
         for epoch in table {
@@ -126,14 +192,59 @@ impl Engine {
             (Run::Live(ending), Some(table)) => {
                 let (inboxes, epoch_ms) = (inboxes.clone(), self.cut.epoch_ms);
                 threads.spawn("coordinator", move |shared| {
-                    Ok(coordinator::run(&*table, &inboxes, at, last, epoch_ms, (&ending, shared))?)
+                    Ok(coordinator::run(&*table, &inboxes, at, last, epoch_ms, &gate, (&ending, shared))?)
                 })?;
             }
             _ => inboxes.iter().for_each(|inbox| inbox.finish()),
         }
 
-        work(self.workers, inboxes, shared.clone(), pool, (self.limits, partitions), epochs)?;
+        work(inboxes, pool, (self.limits, partitions), epochs, keep)?;
         threads.join()
+    }
+
+    /// Decides how the run begins, and prepares that: the epochs to take and the positions to read from.
+    fn resume(
+        &self,
+        table: Vec<EpochRecord>,
+        from: &mut [(TopicPartition, i64)],
+        sinks: &[Box<dyn Sink>],
+    ) -> anyhow::Result<(Vec<EpochRecord>, Option<(Manifest, Restored)>)> {
+        let Some(checkpoints) = &self.checkpoints else {
+            recovery::refuse_gaps(&table, from)?;
+            return Ok((table, None));
+        };
+        let mut facts = Facts {
+            sinks: sinks.iter().map(|sink| sink.resumable_after()).min().flatten(),
+            partitions: self.partition_counts()?,
+            config: checkpoints.config.clone(),
+            table,
+            ..Facts::default()
+        };
+        for (at, _) in from.iter() {
+            facts.bounds.insert(*at, self.log.bounds(*at)?);
+        }
+        let found = recovery::facts::gather(&checkpoints.store, &*self.log, &mut facts)?;
+        fault::point("recovery.facts");
+        match recovery::plan(&facts) {
+            Plan::Fresh => Ok((facts.table, None)),
+            Plan::ReplayFromStart { passed_over } => {
+                for why in passed_over {
+                    tracing::warn!(%why, "this checkpoint cannot be used; the log is replayed from its beginning");
+                }
+                Ok((facts.table, None))
+            }
+            Plan::Resume { manifest, passed_over } => {
+                for why in passed_over {
+                    tracing::warn!(%why, "this checkpoint cannot be used; an older one is");
+                }
+                let state = found.state(&manifest)?;
+                tracing::info!(epoch = manifest.epoch.0, "resuming from a checkpoint");
+                let rewind: Positions = manifest.positions.iter().map(|p| (p.at, p.rewind)).collect();
+                from.iter_mut().for_each(|(at, from)| *from = rewind.get(at).copied().unwrap_or(*from));
+                Ok((recovery::epochs_from(&manifest, facts.table), Some((*manifest, state))))
+            }
+            Plan::Refuse { why, mend } => bail!("{why}; {mend}"),
+        }
     }
 
     fn partition_counts(&self) -> anyhow::Result<BTreeMap<Topic, i32>> {
@@ -165,32 +276,17 @@ impl Engine {
     }
 }
 
-/// Refuses a run some of whose records the log no longer holds.
-fn still_there(table: &[EpochRecord], from: &[(TopicPartition, i64)]) -> anyhow::Result<()> {
-    for (partition, start) in from {
-        let first = table.iter().flat_map(|epoch| &epoch.ranges).find(|range| range.at == *partition);
-        if let Some(range) = first.filter(|range| range.from < *start) {
-            bail!(
-                "{partition} no longer holds the offsets {} to {start}, which belong to epochs of the table; \
-                 without them the results cannot be computed again. Replay a later range (--from), or start a \
-                 new topic set (--prefix) and a new target directory",
-                range.from
-            );
-        }
-    }
-    Ok(())
-}
-
 /// Runs the workers until their inputs end.
 fn work(
-    workers: usize,
     inboxes: Vec<Arc<Inbox>>,
-    shared: Arc<Shared>,
     pool: Pool,
     (limits, partitions): (Limits, BTreeMap<Topic, i32>),
-    epochs: crossbeam_channel::Sender<commit::Epoch>,
+    epochs: crossbeam_channel::Sender<Message>,
+    keep: Keep,
 ) -> anyhow::Result<()> {
-    let guards = timely::execute(timely::Config::process(workers), move |worker| {
+    let built = AtomicUsize::new(0);
+    let guards = timely::execute(timely::Config::process(keep.workers), move |worker| {
+        let shared = keep.shared.clone();
         let parts = Parts {
             inbox: inboxes[worker.index()].clone(),
             shared: shared.clone(),
@@ -198,9 +294,14 @@ fn work(
             limits,
             partitions: partitions.clone(),
             epochs: epochs.clone(),
+            keep: Keep { worker: worker.index(), ..keep.clone() },
         };
         let stepped = catch_unwind(AssertUnwindSafe(|| {
             worker.dataflow(|scope| graph::build(scope, parts));
+            if built.fetch_add(1, Ordering::SeqCst) + 1 == keep.workers {
+                fault::point("recovery.restored");
+                keep.forget_restored();
+            }
             while worker.has_dataflows() && !shared.stopped() {
                 worker.step_or_park(Some(PARK));
             }

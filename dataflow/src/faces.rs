@@ -1,7 +1,7 @@
 //! What an inference thread does: one face meter per session, the models shared by all; voices one at a time.
 
-use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, VecDeque};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -10,10 +10,11 @@ use lsie_operators::acoustics::Analyzer;
 use lsie_operators::align::{FrameJob, VoiceJob};
 use lsie_operators::face::FaceModels;
 use lsie_operators::measure::SegmentVoice;
-use lsie_operators::measure_face::{FaceMeter, Measured};
+use lsie_operators::measure_face::{FaceMeter, Measured, MeterState};
 use lsie_schemas::codec::Rejection;
 use lsie_schemas::row::FaceRow;
-use lsie_schemas::{EventTime, Real};
+use lsie_schemas::{EventTime, LogTime, Real};
+use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::pool::{Measurer, MeasurerFactory, Outcome, Task};
@@ -29,7 +30,10 @@ pub fn without_models() -> MeasurerFactory {
     Arc::new(|_thread| {
         let blind = |task: &Task| match task {
             Task::Frame(job) => Ok(Outcome { faces: vec![blind_row(job)], ..Outcome::default() }),
-            Task::Voice(_) | Task::End(_) => Ok(Outcome::default()),
+            // A session of which there is nothing to remember.
+            Task::Voice(_) | Task::End(_) | Task::Snapshot(_) | Task::Restore(..) | Task::Again(_) => {
+                Ok(Outcome::default())
+            }
         };
         Ok(Box::new(blind) as Measurer)
     })
@@ -50,10 +54,45 @@ fn blind_row(job: &FrameJob) -> FaceRow {
 /// One session on its thread.
 struct Session {
     meter: FaceMeter,
+    rest: Rest,
+}
+
+/// What of a session is not in its meter.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+struct Rest {
     /// Capture times of the units inside the decoder, by sequence number.
     inside: BTreeMap<i64, EventTime>,
     /// The sequence number that follows without a gap.
     next: Option<u64>,
+    /// The units that the decoder depends on.
+    fed: VecDeque<Fed>,
+}
+
+/// The record of a unit.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+struct Fed {
+    seq: i64,
+    epoch: LogTime,
+    offset: i64,
+}
+
+/// A session as a checkpoint holds it: no picture, but where those are that must be seen again.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct FaceState {
+    meter: MeterState,
+    rest: Rest,
+}
+
+impl FaceState {
+    /// The oldest epoch with a unit that must be taken again.
+    pub fn rewind(&self) -> Option<LogTime> {
+        self.rest.fed.iter().map(|unit| unit.epoch).min()
+    }
+
+    /// The offsets of the units that must be taken again.
+    pub fn wanted(&self) -> impl Iterator<Item = i64> {
+        self.rest.fed.iter().map(|unit| unit.offset)
+    }
 }
 
 fn measurer(folder: &Path, max_pixels: u32) -> anyhow::Result<Measurer> {
@@ -69,6 +108,23 @@ fn measurer(folder: &Path, max_pixels: u32) -> anyhow::Result<Measurer> {
             let Some(mut ended) = sessions.remove(session) else { return Ok(Outcome::default()) };
             let measured = ended.meter.finish(&mut models)?;
             Ok(Outcome { faces: ended.rows(*session, measured, &model), ..Outcome::default() })
+        }
+        Task::Snapshot(session) => {
+            let state =
+                |session: &Session| FaceState { meter: session.meter.state(), rest: session.rest.clone() };
+            Ok(Outcome { state: sessions.get(session).map(state), ..Outcome::default() })
+        }
+        Task::Restore(session, state) => {
+            let FaceState { meter, rest } = (**state).clone();
+            let meter = FaceMeter::resumed(max_pixels, meter)?;
+            sessions.insert(*session, Session { meter, rest });
+            Ok(Outcome::default())
+        }
+        Task::Again(job) => {
+            if let Some(session) = sessions.get_mut(&job.session) {
+                session.meter.feed_again(&job.raw.value, job.seq as i64)?;
+            }
+            Ok(Outcome::default())
         }
     }))
 }
@@ -91,36 +147,50 @@ fn frame(
         Entry::Occupied(entry) => entry.into_mut(),
         Entry::Vacant(entry) => {
             let meter = FaceMeter::new(max_pixels)?;
-            entry.insert(Session { meter, inside: BTreeMap::new(), next: None })
+            let rest = Rest { inside: BTreeMap::new(), next: None, fed: VecDeque::new() };
+            entry.insert(Session { meter, rest })
         }
     };
-    let mut measured = match session.next.replace(job.seq.saturating_add(1)) {
+    let mut measured = match session.rest.next.replace(job.seq.saturating_add(1)) {
         Some(expected) if expected != job.seq => session.meter.gap(models)?,
         _ => Vec::new(),
     };
     // The decoder hands this number back with the frame.
     let seq = job.seq as i64;
-    session.inside.insert(seq, job.capture);
+    session.rest.inside.insert(seq, job.capture);
     let pushed = session.meter.push(&job.raw.value, seq, job.key_frame, models)?;
     measured.extend(pushed.measured);
     if pushed.rejected.is_some() {
-        session.inside.remove(&seq);
+        session.rest.inside.remove(&seq);
     }
+    session.remember(job);
     Ok(Outcome {
         faces: session.rows(job.session, measured, model),
         rejected: pushed.rejected.map(|reason| Rejection::new(reason, "the access unit cannot be decoded")),
-        voice: None,
+        ..Outcome::default()
     })
 }
 
 impl Session {
+    /// Keeps in mind which units the decoder depends on, the last of which may be this job's.
+    fn remember(&mut self, job: &FrameJob) {
+        let Some((first, last)) = self.meter.fed() else { return self.rest.fed.clear() };
+        while self.rest.fed.front().is_some_and(|unit| unit.seq < first) {
+            self.rest.fed.pop_front();
+        }
+        let seq = job.seq as i64;
+        if last == seq {
+            self.rest.fed.push_back(Fed { seq, epoch: job.seen, offset: job.raw.offset });
+        }
+    }
+
     fn rows(&mut self, session: Uuid, measured: Vec<Measured>, model: &str) -> Vec<FaceRow> {
         let row = |face: Measured| {
             let seq = face.capture_us;
             Some(FaceRow {
                 session_id: session,
                 seq,
-                capture_utc: self.inside.remove(&seq)?,
+                capture_utc: self.rest.inside.remove(&seq)?,
                 ratio: face.ratio.and_then(Real::finite),
                 present: face.present,
                 reason: face.reason.map(str::to_string),

@@ -4,8 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crossbeam_channel::Sender;
-use differential_dataflow::AsCollection;
-use lsie_operators::align::{Align, Aligned, Arrived, Class, Classified, Limits, classified};
+use lsie_operators::align::{Align, AlignSnapshot, Aligned, Arrived, Class, Classified, Limits, classified};
 use lsie_operators::attribution::link::LedgerRow;
 use lsie_operators::logic::Logic;
 use lsie_operators::measure::{Fact, Input, Measure};
@@ -21,9 +20,11 @@ use timely::dataflow::channels::pact::{Exchange, Pipeline};
 use timely::dataflow::operators::vec::Map;
 use timely::dataflow::operators::{Concat, ConnectLoop, Feedback};
 use timely::dataflow::{Scope, StreamVec};
+use uuid::Uuid;
 
-use crate::adapter::{Time, at_their_time, per_epoch};
-use crate::commit::{self, Epoch, Written};
+use crate::adapter::{Time, at_their_time, kept, per_epoch, stateful};
+use crate::checkpoint::Keep;
+use crate::commit::{self, Message, Written};
 use crate::ingest::{self, Inbox, Ingested, Shared};
 use crate::ledger::{self, Ledger};
 use crate::pool::{Inferred, Pool, infer};
@@ -43,56 +44,56 @@ pub struct Parts {
     /// How many partitions each input topic has.
     pub partitions: BTreeMap<Topic, i32>,
     /// Where complete epochs go.
-    pub epochs: Sender<Epoch>,
+    pub epochs: Sender<Message>,
+    /// State across restarts.
+    pub keep: Keep,
 }
 
 /// Builds the dataflow of one worker; the same on every worker.
 pub fn build(scope: Scope<'_, Time>, parts: Parts) {
-    let Parts { inbox, shared, pool, limits, partitions, epochs } = parts;
+    let Parts { inbox, shared, pool, limits, partitions, epochs, keep } = parts;
+    let resumed = keep.resumed;
+    let sessions = partitions.get(&Topic::Control).copied().unwrap_or(1);
+    let by_partition = move |session: &Uuid| partition_of(session.to_string().as_bytes(), sessions) as u64;
 
     // Topics, by session: a session's records are all on the worker of its partition.
-    let ingested = ingest::stream(scope, inbox, shared);
+    let ingested = ingest::stream(scope, inbox, shared, resumed);
     let ticks =
         per_epoch(ingested.clone(), Pipeline, "tick", |epoch, _, out| out.push(Written::Tick(epoch.0)));
     let decoded = per_epoch(ingested, Pipeline, "decode", move |_, records, out| {
         out.extend(records.into_iter().map(|item| decode(item, &partitions)));
     });
-    let mut align = Align::new(limits);
-    let aligned = per_epoch(decoded, Pipeline, "align", move |epoch, records, out| {
-        align_epoch(&mut align, epoch, records, out);
-    });
+    let align = Alignment(Align::new(limits));
+    let aligned = stateful(decoded, Pipeline, keep.station("align"), align, by_partition);
     let admin = aligned.clone().flat_map(admin);
-    let inferred = infer(aligned.clone(), pool);
+    let inferred = infer(aligned.clone(), pool, keep.station("infer"), by_partition);
     let reactions = aligned.clone().map(Input::Aligned).concat(inferred.clone().flat_map(measured_input));
-    let mut measure = Measure::default();
-    let facts = per_epoch(reactions, Pipeline, "measure", move |epoch, inputs, out| {
-        measure.on_epoch(epoch, inputs, out);
-    });
-    let mut telemetry = Telemetry::new(limits.max_wait_ms);
-    let told = per_epoch(aligned.clone(), Pipeline, "telemetry", move |epoch, words, out| {
-        telemetry.on_epoch(epoch, words, out);
-    });
+    let measure = Measure::default();
+    let facts = stateful(reactions, Pipeline, keep.station("measure"), measure, by_partition);
+    let telemetry = Telemetry::new(limits.max_wait_ms);
+    let told = stateful(aligned.clone(), Pipeline, keep.station("telemetry"), telemetry, by_partition);
 
     // Arms, by experiment: selection learns from earlier epochs through one feedback edge.
     let (handle, learned) = scope.feedback(1);
     let by_experiment = Exchange::new(|input: &select::Input| hash(input.experiment()));
-    let mut select = Select::default();
     let selecting = aligned.clone().flat_map(anchored).concat(learned);
-    let decisions = per_epoch(selecting, by_experiment, "select_arm", move |epoch, inputs, out| {
-        select.on_epoch(epoch, inputs, out);
-    });
+    let select = keep.station("select_arm");
+    let decisions = stateful(selecting, by_experiment, select, Select::default(), |id: &String| hash(id));
 
-    // Views: differential collections over facts.
-    let decisions = rows(decisions);
-    let evaluated = view::evaluated(rows(facts.clone().flat_map(said)), decisions.clone());
-    let measured = rows(facts.clone().flat_map(measured));
+    // Views: differential collections over facts, each of which is kept in checkpoints.
+    let decisions = kept(decisions, keep.station("decisions"));
+    let said = kept(facts.clone().flat_map(said), keep.station("said"));
+    let evaluated = view::evaluated(said, decisions.clone());
+    let measured = kept(facts.clone().flat_map(measured), keep.station("measured"));
     let encounters = view::encounters(measured.clone(), evaluated.clone());
     let rewards = view::rewards(encounters.clone());
     let rewarded = at_their_time(rewards.clone().inner).map(|((experiment, arm), (sum, n))| {
         select::Input::Reward { experiment, arm, sum: RewardSum { sum, n } }
     });
-    let administered = admin.clone().map(|(order, _, record)| select::Input::Admin { order, record });
-    rewarded.concat(administered).connect_loop(handle);
+    let administered = kept(admin, keep.station("administered"));
+    let ordered = at_their_time(administered.clone().inner)
+        .map(|((order, _, record), _)| select::Input::Admin { order, record });
+    rewarded.concat(ordered).connect_loop(handle);
 
     // The ledger, by session: what an encounter may be credited with comes days after it.
     let credited = view::ledger_events(measured, evaluated.clone(), decisions.clone());
@@ -100,25 +101,26 @@ pub fn build(scope: Scope<'_, Time>, parts: Parts) {
     let worker = scope.worker().index() as u64;
     let ledger_ticks = ticks.clone().map(move |_| ledger::Input::Tick(worker));
     let heard = credited.concat(told.clone().flat_map(outcome)).concat(ledger_ticks);
-    let mut ledger = Ledger::default();
-    let ledgered =
-        per_epoch(heard, Exchange::new(ledger::Input::route), "ledger", move |epoch, heard, out| {
-            ledger.on_epoch(epoch, heard, out);
-        });
+    let by_session = Exchange::new(ledger::Input::route);
+    let ledgered = stateful(heard, by_session, keep.station("ledger"), Ledger::default(), |id: &Uuid| {
+        id.as_u64_pair().0
+    });
 
-    let arms = view::arms(rows(admin).map(|change| (change.2.experiment().to_string(), change)), rewards);
-    let actions = view::actions(rows(aligned.clone().flat_map(asked)));
+    let administered = administered.map(|change| (change.2.experiment().to_string(), change));
+    let arms = view::arms(administered, rewards);
+    let actions = view::actions(kept(aligned.clone().flat_map(asked), keep.station("actions")));
     let decided = decisions
         .clone()
         .map(|row| (row.session_id, SessionFact::Decided(row.selected_arm_id, row.expected_greeting)));
-    let sessions = view::sessions(rows(aligned.clone().flat_map(session_fact)).concat(decided));
+    let session_facts = kept(aligned.clone().flat_map(session_fact), keep.station("session_facts"));
+    let sessions = view::sessions(session_facts.concat(decided));
     let classes = aligned
         .clone()
         .flat_map(aligned_class)
         .concat(inferred.clone().flat_map(inferred_class))
         .concat(told.clone().flat_map(told_class))
         .concat(ledgered.clone().flat_map(ledgered_class));
-    let classes = view::record_classes(rows(classes));
+    let classes = view::record_classes(kept(classes, keep.station("classes")));
     let dead = aligned
         .flat_map(aligned_dead)
         .concat(inferred.clone().flat_map(inferred_dead))
@@ -126,18 +128,18 @@ pub fn build(scope: Scope<'_, Time>, parts: Parts) {
         .concat(ledgered.clone().flat_map(ledgered_dead))
         .map(DeadLetterRow::from);
 
-    // Rows out: everything of an epoch to one committing writer.
+    // Rows out: everything of an epoch to one committing writer. What views say of a restored state is known.
     let written = ticks
-        .concat(changes(sessions))
-        .concat(changes(arms))
-        .concat(changes(actions))
-        .concat(changes(decisions))
-        .concat(changes(encounters))
-        .concat(changes(view::transcripts(evaluated.clone())))
-        .concat(changes(view::evaluations(evaluated)))
-        .concat(changes(classes))
-        .concat(changes(rows(dead)))
-        .concat(changes(rows(inferred.flat_map(face_row))))
+        .concat(changes(sessions, resumed))
+        .concat(changes(arms, resumed))
+        .concat(changes(actions, resumed))
+        .concat(changes(decisions, resumed))
+        .concat(changes(encounters, resumed))
+        .concat(changes(view::transcripts(evaluated.clone()), resumed))
+        .concat(changes(view::evaluations(evaluated), resumed))
+        .concat(changes(classes, resumed))
+        .concat(facts_out(dead))
+        .concat(facts_out(inferred.flat_map(face_row)))
         .concat(told_changes(told))
         .concat(ledger_changes(ledgered))
         .concat(fact_changes(facts));
@@ -190,24 +192,53 @@ fn admin(word: Aligned) -> Option<(AdminOrder, LogTime, ExperimentRecord)> {
     }
 }
 
-fn align_epoch(align: &mut Align, epoch: LogTime, decoded: Vec<Decoded>, out: &mut Vec<Aligned>) {
-    let mut records = Vec::with_capacity(decoded.len());
-    for item in decoded {
-        match item {
-            Decoded::Arrived(arrived) => {
-                let asked = view::asked(&arrived.raw, &arrived.record);
-                out.extend(asked.map(|row| Aligned::Asked(Box::new(row))));
-                records.push(*arrived);
+/// Alignment behind decoding: what could not be decoded has its class already.
+struct Alignment(Align);
+
+impl Logic for Alignment {
+    type Record = Decoded;
+    type Output = Aligned;
+    type Snapshot = AlignSnapshot;
+
+    fn on_epoch(&mut self, epoch: LogTime, decoded: Vec<Decoded>, out: &mut Vec<Aligned>) {
+        let mut records = Vec::with_capacity(decoded.len());
+        for item in decoded {
+            match item {
+                Decoded::Arrived(arrived) => {
+                    let asked = view::asked(&arrived.raw, &arrived.record);
+                    out.extend(asked.map(|row| Aligned::Asked(Box::new(row))));
+                    records.push(*arrived);
+                }
+                Decoded::Rejected(rejected) => {
+                    let (raw, why) = *rejected;
+                    out.push(Aligned::Classified(classified(&raw, Class::Filed, &why.reason)));
+                    out.push(Aligned::Dead(DeadLetter::new(&raw, why)));
+                }
+                Decoded::Tick => {}
             }
-            Decoded::Rejected(rejected) => {
-                let (raw, why) = *rejected;
-                out.push(Aligned::Classified(classified(&raw, Class::Filed, &why.reason)));
-                out.push(Aligned::Dead(DeadLetter::new(&raw, why)));
-            }
-            Decoded::Tick => {}
         }
+        self.0.on_epoch(epoch, records, out);
     }
-    align.on_epoch(epoch, records, out);
+
+    fn snapshot(&self) -> AlignSnapshot {
+        self.0.snapshot()
+    }
+
+    fn restore(&mut self, snapshot: AlignSnapshot) {
+        self.0.restore(snapshot);
+    }
+
+    fn rewind(&self) -> Option<LogTime> {
+        self.0.rewind()
+    }
+
+    fn rebuild(&mut self, epoch: LogTime, decoded: Vec<Decoded>, again: &mut Vec<Aligned>) {
+        let arrived = decoded.into_iter().filter_map(|item| match item {
+            Decoded::Arrived(arrived) => Some(*arrived),
+            Decoded::Rejected(_) | Decoded::Tick => None,
+        });
+        self.0.rebuild(epoch, arrived.collect(), again);
+    }
 }
 
 fn measured_input(inferred: Inferred) -> Option<Input> {
@@ -323,17 +354,23 @@ fn said(fact: Fact) -> Option<(view::StimulusKey, lsie_operators::measure::Said)
     }
 }
 
-/// A stream of facts as a collection: each is there from its epoch on.
-fn rows<'scope, D: Clone + 'static>(stream: StreamVec<'scope, Time, D>) -> Rows<'scope, D> {
-    per_epoch(stream, Pipeline, "rows", |epoch, facts, out| {
-        out.extend(facts.into_iter().map(|fact| (fact, epoch.0, 1)));
+/// A collection of rows as changes of its table, those after the checkpoint that the run resumed from.
+fn changes<'scope, R: TableRow + Clone + 'static>(
+    rows: Rows<'scope, R>,
+    resumed: Time,
+) -> StreamVec<'scope, Time, Written> {
+    rows.inner.flat_map(move |(row, epoch, diff)| {
+        (epoch > resumed).then(|| Written::Change(change(&row, LogTime(epoch), diff as i64)))
     })
-    .as_collection()
 }
 
-/// A collection of rows as changes of its table.
-fn changes<'scope, R: TableRow + Clone + 'static>(rows: Rows<'scope, R>) -> StreamVec<'scope, Time, Written> {
-    rows.inner.map(|(row, epoch, diff)| Written::Change(change(&row, LogTime(epoch), diff as i64)))
+/// Facts that are rows and go out as they are.
+fn facts_out<'scope, R: TableRow + Clone + 'static>(
+    rows: StreamVec<'scope, Time, R>,
+) -> StreamVec<'scope, Time, Written> {
+    per_epoch(rows, Pipeline, "rows", |epoch, rows, out| {
+        out.extend(rows.iter().map(|row| Written::Change(change(row, epoch, 1))));
+    })
 }
 
 fn told_changes<'scope>(told: StreamVec<'scope, Time, Told>) -> StreamVec<'scope, Time, Written> {

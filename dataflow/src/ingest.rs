@@ -18,6 +18,8 @@ use timely::scheduling::SyncActivator;
 use uuid::Uuid;
 
 use crate::adapter::Time;
+use crate::checkpoint::gate::Gate;
+use crate::checkpoint::manifest::Witness;
 
 /// The topics the engine has operators for.
 pub const INPUTS: [Topic; 7] = [
@@ -122,6 +124,7 @@ pub struct Inbox {
     owned: Vec<(TopicPartition, i64)>,
     budget: usize,
     left_out: BTreeSet<Uuid>,
+    gate: Arc<Gate>,
     state: Mutex<State>,
     /// Told when records leave, and when an epoch comes.
     moved: Condvar,
@@ -137,7 +140,14 @@ impl Inbox {
     ) -> Inbox {
         let ends = owned.iter().filter_map(|(at, _)| Some((*at, *ends.get(at)?))).collect();
         let state = State { fetched: owned.iter().copied().collect(), ends, ..State::default() };
-        Inbox { owned, budget, left_out: BTreeSet::new(), state: Mutex::new(state), moved: Condvar::new() }
+        let (left_out, gate) = (BTreeSet::new(), Arc::default());
+        Inbox { owned, budget, left_out, gate, state: Mutex::new(state), moved: Condvar::new() }
+    }
+
+    /// The same behind a gate, which is that of all workers.
+    pub fn behind_gate(mut self, gate: Arc<Gate>) -> Inbox {
+        self.gate = gate;
+        self
     }
 
     /// The same, without the records of these sessions.
@@ -310,19 +320,34 @@ impl Inbox {
         if !self.holds(&state, next) {
             return Taken::Nothing;
         }
+        if !self.gate.enter(next) {
+            state.epochs.clear();
+            state.finished = true;
+            return Taken::End;
+        }
         let Some(epoch) = state.epochs.pop_front() else { return Taken::Nothing };
         let mut records = Vec::new();
+        let mut last = Vec::new();
         // Ranges are in order of topic rank and partition: the canonical order.
         for range in &epoch.ranges {
             let Some(queue) = state.queues.get_mut(&range.at) else { continue };
             let upto = queue.partition_point(|record| record.offset < range.to);
+            last.extend(upto.checked_sub(1).and_then(|at| queue.get(at)).map(witness));
             records.extend(queue.drain(..upto));
         }
         let bytes: usize = records.iter().map(LogRecord::size).sum();
         state.bytes -= bytes;
+        let owned = self.owned.iter().map(|(at, _)| *at);
+        self.gate.took(epoch.log_time.0, bytes as u64, owned, last.into_iter());
         self.moved.notify_all();
         Taken::Epoch { log_time: epoch.log_time.0, records, bytes: bytes as u64 }
     }
+}
+
+/// What a checkpoint remembers of a record.
+fn witness(record: &LogRecord) -> (TopicPartition, Witness) {
+    let bytes = record.value.len() as u64;
+    (record.at, Witness { offset: record.offset, log_time: record.log_time, bytes })
 }
 
 enum Taken {
@@ -338,11 +363,13 @@ fn wake(state: &State) {
     }
 }
 
-/// The stream of a worker's records, epoch by epoch.
+/// The stream of a worker's records, epoch by epoch. Those up to the checkpoint that the run `resumed` from are
+/// seen again; they are committed, so that only one at a time is let in.
 pub fn stream<'scope>(
     scope: Scope<'scope, Time>,
     inbox: Arc<Inbox>,
     shared: Arc<Shared>,
+    resumed: Time,
 ) -> StreamVec<'scope, Time, Ingested> {
     source(scope, "ingest", |capability, info| {
         let activator = scope.worker().sync_activator_for(info.address.to_vec());
@@ -375,6 +402,10 @@ pub fn stream<'scope>(
                         held.downgrade(&(log_time + 1));
                         shared.in_flight.fetch_add(bytes, Ordering::SeqCst);
                         in_flight.push_back((log_time, bytes));
+                        if log_time <= resumed {
+                            inbox.wake();
+                            break;
+                        }
                     }
                 }
             }

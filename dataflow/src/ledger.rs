@@ -3,7 +3,7 @@
 
 use lsie_operators::align::{Class, Classified};
 use lsie_operators::attribution::ledger::{LedgerEvent, outcome_row};
-use lsie_operators::attribution::link::{Horizon, LedgerRow, LinkOutput, LinkRecord, Linker};
+use lsie_operators::attribution::link::{Horizon, LedgerRow, LinkOutput, LinkRecord, LinkSnapshot, Linker};
 use lsie_operators::logic::Logic;
 use lsie_schemas::record::{DeadLetter, Outcome};
 use lsie_schemas::{LogTime, Topic};
@@ -54,9 +54,12 @@ impl Default for Ledger {
     }
 }
 
-impl Ledger {
-    /// Takes all of a completed epoch.
-    pub fn on_epoch(&mut self, epoch: LogTime, inputs: Vec<Input>, out: &mut Vec<Output>) {
+impl Logic for Ledger {
+    type Record = Input;
+    type Output = Output;
+    type Snapshot = LinkSnapshot;
+
+    fn on_epoch(&mut self, epoch: LogTime, inputs: Vec<Input>, out: &mut Vec<Output>) {
         let mut records = Vec::new();
         let mut letters = Vec::new();
         for input in inputs {
@@ -101,5 +104,12 @@ impl Ledger {
                 out.push(Output::Dead(*letter));
             }
         }
+    }
+    fn snapshot(&self) -> LinkSnapshot {
+        self.linker.snapshot()
+    }
+
+    fn restore(&mut self, snapshot: LinkSnapshot) {
+        self.linker.restore(snapshot);
     }
 }

@@ -4,6 +4,7 @@
 //! by epoch, keeps the views, and hands complete epochs to sinks.
 
 pub mod adapter;
+pub mod checkpoint;
 pub mod cli;
 pub mod commit;
 pub mod config;
@@ -11,10 +12,12 @@ pub mod coordinator;
 pub mod engine;
 pub mod epochs;
 pub mod faces;
+pub mod fault;
 pub mod graph;
 pub mod ingest;
 pub mod ledger;
 pub mod pool;
+pub mod recovery;
 pub mod select;
 mod view;
 

@@ -5,17 +5,19 @@
 //! measured in order. Results leave the operator at the epoch of their frames, sorted by session and
 //! sequence number, however long the pool took.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded, unbounded};
 use lsie_operators::align::{Aligned, Class, Classified, FrameJob, VoiceJob, classified};
+use lsie_operators::logic::Keyed;
 use lsie_operators::measure::SegmentVoice;
 use lsie_schemas::codec::Rejection;
 use lsie_schemas::record::DeadLetter;
 use lsie_schemas::row::FaceRow;
+use serde::{Deserialize, Serialize};
 use timely::dataflow::StreamVec;
 use timely::dataflow::channels::pact::Pipeline;
 use timely::dataflow::operators::Capability;
@@ -24,6 +26,9 @@ use timely::scheduling::SyncActivator;
 use uuid::Uuid;
 
 use crate::adapter::Time;
+use crate::checkpoint::{Content, Part, Station, encoded};
+use crate::commit::Message;
+use crate::faces::FaceState;
 use crate::ingest::Shared;
 
 /// Jobs that may wait for one thread; what exceeds it waits in the operator.
@@ -40,6 +45,12 @@ pub enum Task {
     Voice(Arc<VoiceJob>),
     /// The session ended: hand out what is left and forget it.
     End(Uuid),
+    /// Say what a checkpoint may hold of the session.
+    Snapshot(Uuid),
+    /// Take the place of the thread that said this.
+    Restore(Uuid, Arc<FaceState>),
+    /// Take a frame again that was measured before a restart.
+    Again(Arc<FrameJob>),
 }
 
 impl Task {
@@ -47,7 +58,8 @@ impl Task {
         match self {
             Task::Frame(job) => job.session,
             Task::Voice(job) => job.session,
-            Task::End(session) => *session,
+            Task::Again(job) => job.session,
+            Task::End(session) | Task::Snapshot(session) | Task::Restore(session, _) => *session,
         }
     }
 }
@@ -61,6 +73,8 @@ pub struct Outcome {
     pub rejected: Option<Rejection>,
     /// The measured voice.
     pub voice: Option<SegmentVoice>,
+    /// What a checkpoint may hold of the session, if it was asked for.
+    pub state: Option<FaceState>,
 }
 
 /// Measures the frames and voices of the sessions of one pool thread. Made on that thread. An error means that a model
@@ -88,6 +102,9 @@ struct Job {
     tasks: Vec<Task>,
     reply: Sender<Reply>,
     activator: SyncActivator,
+    /// Where the state goes that the task asks for: to the writer of checkpoints, past the operator, which may
+    /// have gone by then.
+    state: Option<(Sender<Message>, &'static str)>,
 }
 
 struct Reply {
@@ -138,6 +155,11 @@ fn work(mut measure: Measurer, jobs: &Receiver<Job>) -> anyhow::Result<()> {
         let mut results = Vec::with_capacity(job.tasks.len() * 2);
         for task in &job.tasks {
             let outcome = measure(task)?;
+            if let (Task::Snapshot(session), Some((to, station))) = (task, &job.state) {
+                // The writer is gone only when it failed, and then it has stopped the run.
+                let _ = to.send(Message::Part(part(job.epoch, station, *session, outcome.state)));
+                continue;
+            }
             results.extend(outcome.faces.into_iter().map(Inferred::Face));
             results.extend(outcome.voice.map(|voice| Inferred::Voice(Box::new(voice))));
             let Task::Frame(frame) = task else { continue };
@@ -157,6 +179,35 @@ fn work(mut measure: Measurer, jobs: &Receiver<Job>) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// The state of one session for a checkpoint; none if nothing of it is remembered.
+fn part(epoch: Time, station: &'static str, session: Uuid, state: Option<FaceState>) -> Part {
+    let rewind = state.as_ref().and_then(FaceState::rewind).map(|epoch| epoch.0);
+    let content = Content::Pieces(Box::new(move || {
+        let snapshot = PoolSnapshot { sessions: state.map(|state| (session, state)).into_iter().collect() };
+        encoded(snapshot, 0)
+    }));
+    Part { epoch, station, rewind, further: None, content }
+}
+
+/// The sessions of the pool.
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct PoolSnapshot {
+    sessions: BTreeMap<Uuid, FaceState>,
+}
+
+impl Keyed for PoolSnapshot {
+    type Key = Uuid;
+
+    fn apart(self) -> Vec<(Option<Uuid>, PoolSnapshot)> {
+        let piece = |(id, state)| (Some(id), PoolSnapshot { sessions: BTreeMap::from([(id, state)]) });
+        self.sessions.into_iter().map(piece).collect()
+    }
+
+    fn join(&mut self, mut piece: PoolSnapshot) {
+        self.sessions.append(&mut piece.sessions);
+    }
+}
+
 /// Work of one open epoch.
 struct Open {
     capability: Capability<Time>,
@@ -164,18 +215,131 @@ struct Open {
     results: Vec<Inferred>,
 }
 
-/// Measures the frames and voices among the words of alignment.
+/// What one worker has the pool do.
+struct Desk {
+    pool: Pool,
+    station: Station,
+    /// Sessions of which a thread may remember something.
+    sessions: BTreeSet<Uuid>,
+    /// Offsets of frames that must be taken again, by session.
+    wanted: BTreeMap<Uuid, BTreeSet<i64>>,
+    /// What waits for room in the queue of each thread.
+    backlogs: Vec<VecDeque<(Time, Vec<Task>)>>,
+    reply: Sender<Reply>,
+    activator: SyncActivator,
+}
+
+impl Desk {
+    /// With what the threads are to remember from before a restart.
+    fn new(
+        pool: Pool,
+        mut station: Station,
+        owner: impl Fn(&Uuid) -> u64,
+        reply: Sender<Reply>,
+        activator: SyncActivator,
+    ) -> Desk {
+        let backlogs = vec![VecDeque::new(); pool.threads.len()];
+        let restored: PoolSnapshot = station.restored(owner).unwrap_or_default();
+        let (sessions, wanted) = (BTreeSet::new(), BTreeMap::new());
+        let mut desk = Desk { pool, station, sessions, wanted, backlogs, reply, activator };
+        let resumed = desk.station.keep().resumed;
+        for (session, state) in restored.sessions {
+            desk.sessions.insert(session);
+            desk.wanted.insert(session, state.wanted().collect());
+            desk.assign(resumed, session, vec![Task::Restore(session, Arc::new(state))]);
+        }
+        desk
+    }
+
+    fn assign(&mut self, epoch: Time, session: Uuid, tasks: Vec<Task>) {
+        self.backlogs[self.pool.thread_of(session)].push_back((epoch, tasks));
+    }
+
+    /// Takes the tasks of an epoch and says how many replies there will be.
+    fn take(&mut self, epoch: Time, tasks: Vec<Task>) -> usize {
+        let mut by_session: BTreeMap<Uuid, Vec<Task>> = BTreeMap::new();
+        for task in tasks {
+            match task {
+                Task::End(session) => drop(self.sessions.remove(&session)),
+                _ => drop(self.sessions.insert(task.session())),
+            }
+            by_session.entry(task.session()).or_default().push(task);
+        }
+        let replies = by_session.len();
+        by_session.into_iter().for_each(|(session, tasks)| self.assign(epoch, session, tasks));
+        replies
+    }
+
+    /// Takes the frames of an epoch before a restart again, as far as they are wanted.
+    fn take_again(&mut self, epoch: Time, tasks: Vec<Task>) {
+        for task in tasks {
+            let Task::Frame(job) = task else { continue };
+            let wanted = self.wanted.get_mut(&job.session);
+            if wanted.is_some_and(|wanted| wanted.remove(&job.raw.offset)) {
+                self.assign(epoch, job.session, vec![Task::Again(job)]);
+            }
+        }
+    }
+
+    /// Asks for the state of every session as of the chosen epochs that have passed: behind the tasks of
+    /// these epochs and before those of later ones.
+    fn hand_over(&mut self, passed: &dyn Fn(Time) -> bool) {
+        while let Some(epoch) = self.station.due(passed) {
+            let sessions: Vec<Uuid> = self.sessions.iter().copied().collect();
+            let none = self.station.pieces(PoolSnapshot::default());
+            self.station.hand_over(epoch, None, Some(sessions.len()), none);
+            for session in sessions {
+                self.assign(epoch, session, vec![Task::Snapshot(session)]);
+            }
+        }
+    }
+
+    /// Hands over what fits, in order; does not block the worker, except `at_end`, when nothing else is left to
+    /// do and the operator may not be called again. Whether anything is left.
+    fn submit(&mut self, at_end: bool) -> bool {
+        for (thread, backlog) in self.pool.threads.iter().zip(&mut self.backlogs) {
+            while let Some((epoch, tasks)) = backlog.pop_front() {
+                let state = match tasks.first() {
+                    Some(Task::Snapshot(_)) => self.station.sender(),
+                    _ => None,
+                };
+                let (reply, activator) = (self.reply.clone(), self.activator.clone());
+                let job = Job { epoch, tasks, reply, activator, state };
+                let sent = match at_end {
+                    true => thread.send(job).map_err(|failed| TrySendError::Disconnected(failed.0)),
+                    false => thread.try_send(job),
+                };
+                match sent {
+                    Ok(()) => {}
+                    Err(TrySendError::Full(job)) => {
+                        backlog.push_front((epoch, job.tasks));
+                        break;
+                    }
+                    // The thread has failed and said so: the run is about to end.
+                    Err(TrySendError::Disconnected(_)) => break,
+                }
+            }
+        }
+        self.backlogs.iter().any(|backlog| !backlog.is_empty())
+    }
+}
+
+/// Measures the frames and voices among the words of alignment. `owner` says to which worker, modulo their
+/// number, a session belongs.
 pub fn infer<'scope>(
     aligned: StreamVec<'scope, Time, Aligned>,
     pool: Pool,
+    station: Station,
+    owner: impl Fn(&Uuid) -> u64,
 ) -> StreamVec<'scope, Time, Inferred> {
     let scope = aligned.scope();
-    aligned.unary_frontier(Pipeline, "infer", move |_capability, info| {
+    let resumed = station.keep().resumed;
+    aligned.unary_frontier(Pipeline, station.name(), move |_capability, info| {
         let activator = scope.worker().sync_activator_for(info.address.to_vec());
         let again = scope.activator_for(info.address);
         let (reply, replies) = unbounded::<Reply>();
+        let mut desk = Desk::new(pool, station, owner, reply, activator);
         let mut open: BTreeMap<Time, Open> = BTreeMap::new();
-        let mut backlogs: Vec<VecDeque<(Time, Vec<Task>)>> = vec![VecDeque::new(); pool.threads.len()];
         move |(input, frontier), output| {
             // Not `for_each_stamp`: it may swap the messages of one time, and frames have an order.
             input.for_each(|capability, batch| {
@@ -185,28 +349,24 @@ pub fn infer<'scope>(
                 }
                 let Some(kept) = capability.retain_least(output.output_index()) else { return };
                 let epoch = *kept.time();
+                if epoch <= resumed {
+                    return desk.take_again(epoch, tasks);
+                }
+                desk.hand_over(&|chosen| chosen < epoch);
                 let entry = open.entry(epoch).or_insert_with(|| Open {
                     capability: kept,
                     outstanding: 0,
                     results: Vec::new(),
                 });
-                let mut by_session: BTreeMap<Uuid, Vec<Task>> = BTreeMap::new();
-                for task in tasks {
-                    by_session.entry(task.session()).or_default().push(task);
-                }
-                entry.outstanding += by_session.len();
-                for (session, tasks) in by_session {
-                    backlogs[pool.thread_of(session)].push_back((epoch, tasks));
-                }
+                entry.outstanding += desk.take(epoch, tasks);
             });
-            for (thread, backlog) in pool.threads.iter().zip(&mut backlogs) {
-                submit(thread, backlog, &reply, &activator);
-            }
-            if backlogs.iter().any(|backlog| !backlog.is_empty()) {
+            desk.hand_over(&|chosen| !frontier.less_equal(&chosen));
+            if desk.submit(frontier.is_empty()) {
                 // The queue may be full of other workers' jobs, whose replies do not wake this operator.
                 again.activate_after(RETRY);
             }
             for Reply { epoch, results } in replies.try_iter() {
+                // There is none for what was asked for by the way: states, and frames taken again.
                 if let Some(entry) = open.get_mut(&epoch) {
                     entry.outstanding -= 1;
                     entry.results.extend(results);
@@ -222,24 +382,6 @@ pub fn infer<'scope>(
             }
         }
     })
-}
-
-/// Hands over what fits, in order; never blocks the worker.
-fn submit(
-    thread: &Sender<Job>,
-    backlog: &mut VecDeque<(Time, Vec<Task>)>,
-    reply: &Sender<Reply>,
-    activator: &SyncActivator,
-) {
-    while let Some((epoch, tasks)) = backlog.pop_front() {
-        let job = Job { epoch, tasks, reply: reply.clone(), activator: activator.clone() };
-        match thread.try_send(job) {
-            Ok(()) => {}
-            Err(TrySendError::Full(job)) => return backlog.push_front((epoch, job.tasks)),
-            // The thread has failed and said so: the run is about to end.
-            Err(TrySendError::Disconnected(_)) => return,
-        }
-    }
 }
 
 fn task(word: Aligned) -> Option<Task> {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use lsie_operators::logic::{Keyed, Logic};
 use lsie_operators::posterior::{Posterior, RewardSum};
 use lsie_operators::select_arm::{Arm, Selection, decide};
 use lsie_schemas::record::ExperimentRecord;
@@ -67,7 +68,7 @@ impl Input {
     }
 }
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 struct ArmState {
     /// Set by the record that declares the arm; a reward alone declares nothing.
     declared: bool,
@@ -82,9 +83,33 @@ pub struct Select {
     experiments: BTreeMap<String, BTreeMap<String, ArmState>>,
 }
 
-impl Select {
-    /// Takes all inputs of one time, in any order.
-    pub fn on_epoch(&mut self, _epoch: LogTime, mut inputs: Vec<Input>, out: &mut Vec<DecisionRow>) {
+/// All arms of a worker, as a checkpoint holds them.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub struct SelectSnapshot {
+    experiments: BTreeMap<String, BTreeMap<String, ArmState>>,
+}
+
+impl Keyed for SelectSnapshot {
+    type Key = String;
+
+    fn apart(self) -> Vec<(Option<String>, SelectSnapshot)> {
+        let piece = |(id, arms): (String, _)| {
+            (Some(id.clone()), SelectSnapshot { experiments: BTreeMap::from([(id, arms)]) })
+        };
+        self.experiments.into_iter().map(piece).collect()
+    }
+
+    fn join(&mut self, mut piece: SelectSnapshot) {
+        self.experiments.append(&mut piece.experiments);
+    }
+}
+
+impl Logic for Select {
+    type Record = Input;
+    type Output = DecisionRow;
+    type Snapshot = SelectSnapshot;
+
+    fn on_epoch(&mut self, _epoch: LogTime, mut inputs: Vec<Input>, out: &mut Vec<DecisionRow>) {
         inputs.sort_by_key(Input::rank);
         for input in inputs {
             match input {
@@ -99,6 +124,16 @@ impl Select {
         }
     }
 
+    fn snapshot(&self) -> SelectSnapshot {
+        SelectSnapshot { experiments: self.experiments.clone() }
+    }
+
+    fn restore(&mut self, snapshot: SelectSnapshot) {
+        self.experiments = snapshot.experiments;
+    }
+}
+
+impl Select {
     fn administer(&mut self, record: ExperimentRecord) {
         match record {
             ExperimentRecord::Create { experiment_id, arms, .. } => {

@@ -19,7 +19,7 @@ use uuid::Uuid;
 pub use closing::{Evidence, Rule};
 use session::Session;
 
-use crate::logic::Logic;
+use crate::logic::{Keyed, Logic, apart};
 
 /// The limits of DESIGN §3, all in milliseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -110,6 +110,8 @@ pub struct FrameJob {
     pub capture: EventTime,
     /// Whether decoding can start here.
     pub key_frame: bool,
+    /// The epoch at which the record came.
+    pub seen: LogTime,
     /// The record, whose value is the access unit.
     pub raw: LogRecord,
 }
@@ -252,7 +254,7 @@ struct Wanted {
 }
 
 /// What of alignment a checkpoint may hold.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub struct AlignSnapshot {
     sessions: BTreeMap<Uuid, Session>,
     ended: BTreeMap<Uuid, LogTime>,
@@ -312,10 +314,11 @@ impl Logic for Align {
         audio.chain(self.wanted.since).min()
     }
 
-    fn rebuild(&mut self, epoch: LogTime, mut records: Vec<Arrived>) {
+    fn rebuild(&mut self, epoch: LogTime, mut records: Vec<Arrived>, again: &mut Vec<Aligned>) {
         records.sort_by_key(place);
         for arrived in records {
             let Some(id) = arrived.record.session() else { continue };
+            again.extend(said_again(epoch, id, &arrived));
             let wanted = self.wanted.records.remove(&place(&arrived));
             match (self.sessions.get_mut(&id), &arrived.record) {
                 (Some(session), _) if wanted => session.hold(epoch, arrived),
@@ -324,6 +327,43 @@ impl Logic for Align {
                 _ => {}
             }
         }
+    }
+}
+
+/// What decoders and physiology take again; they know by the offset what they had taken.
+fn said_again(epoch: LogTime, session: Uuid, arrived: &Arrived) -> Option<Aligned> {
+    match &arrived.record {
+        Record::Video(unit) => Some(Aligned::Frame(std::sync::Arc::new(FrameJob {
+            session,
+            seq: unit.seq,
+            capture: EventTime(unit.capture_us),
+            key_frame: unit.key_frame,
+            seen: epoch,
+            raw: arrived.raw.clone(),
+        }))),
+        Record::Physio(_) => Some(Aligned::Telemetry(std::sync::Arc::new(arrived.clone()))),
+        _ => None,
+    }
+}
+
+impl Keyed for AlignSnapshot {
+    type Key = Uuid;
+
+    fn apart(self) -> Vec<(Option<Uuid>, AlignSnapshot)> {
+        let AlignSnapshot { sessions, ended, wanted } = self;
+        let mut pieces = apart(sessions, |sessions| AlignSnapshot { sessions, ..AlignSnapshot::default() });
+        pieces.extend(apart(ended, |ended| AlignSnapshot { ended, ..AlignSnapshot::default() }));
+        // Which records are wanted is asked by their place, so a worker may know of others' too.
+        pieces.push((None, AlignSnapshot { wanted, ..AlignSnapshot::default() }));
+        pieces
+    }
+
+    fn join(&mut self, mut piece: AlignSnapshot) {
+        self.sessions.append(&mut piece.sessions);
+        self.ended.append(&mut piece.ended);
+        self.wanted.records.append(&mut piece.wanted.records);
+        let since = [self.wanted.since, piece.wanted.since];
+        self.wanted.since = since.into_iter().flatten().min();
     }
 }
 

@@ -2,7 +2,9 @@
 //!
 //! A frame is given only when every bit it depends on was there and decoded without complaint. After an
 //! error, or a gap that the caller reports, the decoder waits for the next key frame; until then units are
-//! refused with a reason. So what a key frame and its followers decode to depends on nothing before it.
+//! refused with a reason. Every key frame begins with a decoder as new: what it and its followers decode to,
+//! and which unit brings out which frame, depends on nothing before it. So a decoder can be built again from
+//! the units since its last key frame.
 
 mod annex_b;
 mod bits;
@@ -10,6 +12,7 @@ mod parameters;
 mod rgb;
 
 use ffmpeg_next as ffmpeg;
+use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use self::annex_b::{Inspector, UnitKind};
@@ -78,12 +81,20 @@ impl DecodeError {
     }
 }
 
+/// What of a decoder is no picture: a checkpoint may hold it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DecoderState {
+    inspector: Inspector,
+}
+
 /// Decodes one H.264 stream.
 pub struct H264Decoder {
     decoder: ffmpeg::decoder::Video,
     max_pixels: u32,
     inspector: Inspector,
     waiting: bool,
+    /// Capture times of the last key frame and of the last unit behind it, if one was taken.
+    fed: Option<(i64, i64)>,
     skipped: u64,
     /// Good frames that came out while handling an error; given with the next success.
     held: Vec<Frame>,
@@ -98,10 +109,37 @@ impl H264Decoder {
             max_pixels,
             inspector: Inspector::default(),
             waiting: true,
+            fed: None,
             skipped: 0,
             held: Vec::new(),
             spare: Vec::new(),
         })
+    }
+
+    /// What of the decoder is no picture.
+    pub fn state(&self) -> DecoderState {
+        DecoderState { inspector: self.inspector.clone() }
+    }
+
+    /// A decoder as it was when `state` was taken, once [`H264Decoder::feed_again`] has had the units that it
+    /// had taken of those that [`H264Decoder::fed`] spanned.
+    pub fn resumed(max_pixels: u32, state: DecoderState) -> Result<Self, DecodeError> {
+        Ok(H264Decoder { inspector: state.inspector, ..H264Decoder::new(max_pixels)? })
+    }
+
+    /// Capture times of the first unit that the decoder depends on, a key frame, and of the last it took.
+    pub fn fed(&self) -> Option<(i64, i64)> {
+        self.fed
+    }
+
+    /// Takes a unit again that it had taken before; the frames it brings out had come out then.
+    pub fn feed_again(&mut self, access_unit: &[u8], capture_us: i64) -> Result<(), DecodeError> {
+        self.waiting = false;
+        self.send(access_unit, capture_us)?;
+        for frame in std::mem::take(&mut self.held) {
+            self.recycle(frame);
+        }
+        Ok(())
     }
 
     /// Decodes one access unit (Annex B). Returns the frames that became ready, in display order: with
@@ -168,12 +206,22 @@ impl H264Decoder {
         if self.waiting && !(key_frame && kind == UnitKind::Start) {
             return Err(DecodeError::NoKeyFrame);
         }
-        self.waiting = false;
+        if key_frame && kind == UnitKind::Start {
+            self.wait_for_key_frame();
+            // One that went on would remember how far the frames before were reordered.
+            self.decoder = open(self.max_pixels)?;
+            self.waiting = false;
+        }
+        self.send(unit, capture_us)?;
+        Ok(std::mem::take(&mut self.held))
+    }
+
+    fn send(&mut self, unit: &[u8], capture_us: i64) -> Result<(), DecodeError> {
         let mut packet = ffmpeg::Packet::copy(unit);
         packet.set_pts(Some(capture_us));
+        self.fed = Some((self.fed.map_or(capture_us, |(first, _)| first), capture_us));
         self.decoder.send_packet(&packet).map_err(|_| DecodeError::Corrupt)?;
-        self.receive(capture_us)?;
-        Ok(std::mem::take(&mut self.held))
+        self.receive(capture_us)
     }
 
     /// Takes what the decoder has ready into `held`.
@@ -211,6 +259,7 @@ impl H264Decoder {
         }
         self.decoder.flush();
         self.waiting = true;
+        self.fed = None;
     }
 }
 

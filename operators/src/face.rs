@@ -14,6 +14,7 @@ mod self_test;
 
 use std::path::Path;
 
+use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 pub use self::image::RgbImage;
@@ -70,13 +71,13 @@ impl FaceModels {
 }
 
 /// Follows one face through the frames of one stream.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct FaceTracker {
     tracked: Option<Tracked>,
 }
 
 /// Where the face is expected, and in frames of which size.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 struct Tracked {
     region: Region,
     width: u32,

@@ -4,6 +4,8 @@
 //! records itself into its canonical order, and emits what they cause. Configuration is given to its
 //! constructor and is no part of a snapshot. `tests/laws` holds every logic to the laws that follow from this.
 
+use std::collections::BTreeMap;
+
 use lsie_schemas::LogTime;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -63,8 +65,32 @@ pub trait Logic {
         None
     }
 
-    /// Takes again the records of an epoch from [`Logic::rewind`] up to the snapshot. Emits nothing.
-    fn rebuild(&mut self, epoch: LogTime, records: Vec<Self::Record>) {
-        let _ = (epoch, records);
+    /// Takes again the records of an epoch from [`Logic::rewind`] up to the snapshot. Emits only what a logic
+    /// behind this one must take again, too.
+    fn rebuild(&mut self, epoch: LogTime, records: Vec<Self::Record>, again: &mut Vec<Self::Output>) {
+        let _ = (epoch, records, again);
     }
+}
+
+/// A snapshot that comes apart by key, so that any number of workers can take over what any other number left.
+pub trait Keyed: Default {
+    /// What decides on which worker a piece belongs.
+    type Key: Ord + Serialize + DeserializeOwned;
+
+    /// Its pieces, one for each key. One without a key belongs on every worker.
+    fn apart(self) -> Vec<(Option<Self::Key>, Self)>;
+
+    /// Takes in a piece of another key.
+    fn join(&mut self, piece: Self);
+}
+
+/// The pieces of a map by key, each of which is made a snapshot.
+pub(crate) fn apart<K: Clone, V, S>(
+    map: BTreeMap<K, V>,
+    piece: impl Fn(BTreeMap<K, V>) -> S,
+) -> Vec<(Option<K>, S)>
+where
+    K: Ord,
+{
+    map.into_iter().map(|(key, value)| (Some(key.clone()), piece(BTreeMap::from([(key, value)])))).collect()
 }

@@ -12,7 +12,7 @@ use crate::acoustics::Acoustics;
 use crate::align::{Aligned, ClosedSegment};
 use crate::attribution::scores::{Au12Metrics, au12_metrics};
 use crate::au12::{self, Calibration};
-use crate::logic::{Logic, pairs};
+use crate::logic::{Keyed, Logic, apart, pairs};
 use crate::reward::{MEASURE_S, reward};
 use crate::segment_id::{ordinal_at, segment_id, window};
 
@@ -121,7 +121,7 @@ pub struct Measure {
 }
 
 /// What of the reactions a checkpoint may hold: all of it, for frames are facts.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub struct MeasureSnapshot {
     sessions: BTreeMap<Uuid, Reaction>,
 }
@@ -158,6 +158,18 @@ impl Logic for Measure {
 
     fn restore(&mut self, snapshot: MeasureSnapshot) {
         self.sessions = snapshot.sessions;
+    }
+}
+
+impl Keyed for MeasureSnapshot {
+    type Key = Uuid;
+
+    fn apart(self) -> Vec<(Option<Uuid>, MeasureSnapshot)> {
+        apart(self.sessions, |sessions| MeasureSnapshot { sessions })
+    }
+
+    fn join(&mut self, mut piece: MeasureSnapshot) {
+        self.sessions.append(&mut piece.sessions);
     }
 }
 

@@ -1,7 +1,9 @@
 //! Video of one session → one mouth/eye ratio per frame (mathematics §5): decoder, tracker and ratio joined.
 
+use serde::{Deserialize, Serialize};
+
 use crate::au12::raw_ratio;
-use crate::decode::{DecodeError, Frame, H264Decoder};
+use crate::decode::{DecodeError, DecoderState, Frame, H264Decoder};
 use crate::face::{FaceModels, FaceTracker, RgbImage};
 use crate::runtime::ModelError;
 
@@ -39,10 +41,38 @@ pub struct FaceMeter {
     tracker: FaceTracker,
 }
 
+/// What of a meter a checkpoint may hold.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct MeterState {
+    decoder: DecoderState,
+    tracker: FaceTracker,
+}
+
 impl FaceMeter {
     /// A meter that refuses pictures of more than `max_pixels` coded pixels.
     pub fn new(max_pixels: u32) -> Result<Self, DecodeError> {
         Ok(FaceMeter { decoder: H264Decoder::new(max_pixels)?, tracker: FaceTracker::default() })
+    }
+
+    /// What a checkpoint may hold: where the face was, and nothing of a picture.
+    pub fn state(&self) -> MeterState {
+        MeterState { decoder: self.decoder.state(), tracker: self.tracker.clone() }
+    }
+
+    /// A meter as it was when `state` was taken, once [`FaceMeter::feed_again`] has had the units that it had
+    /// taken of those that [`FaceMeter::fed`] spanned.
+    pub fn resumed(max_pixels: u32, state: MeterState) -> Result<Self, DecodeError> {
+        Ok(FaceMeter { decoder: H264Decoder::resumed(max_pixels, state.decoder)?, tracker: state.tracker })
+    }
+
+    /// `capture_us` of the first unit that the meter depends on, a key frame, and of the last it took.
+    pub fn fed(&self) -> Option<(i64, i64)> {
+        self.decoder.fed()
+    }
+
+    /// Takes a unit again; the frames it brings out have been measured.
+    pub fn feed_again(&mut self, access_unit: &[u8], capture_us: i64) -> Result<(), DecodeError> {
+        self.decoder.feed_again(access_unit, capture_us)
     }
 
     /// Takes the next access unit (Annex B). `capture_us` comes back unchanged with the frame of this unit.

@@ -409,7 +409,12 @@ impl Logic for Physiology {
         held.chain(self.awaited.values().copied()).min()
     }
 
-    fn rebuild(&mut self, epoch: LogTime, records: Vec<PhysiologyRecord>) {
+    fn rebuild(
+        &mut self,
+        epoch: LogTime,
+        records: Vec<PhysiologyRecord>,
+        _again: &mut Vec<PhysiologyOutput>,
+    ) {
         for record in records {
             if let PhysiologyRecord::Chunk { offset, chunk } = record
                 && self.awaited.remove(&offset).is_some()

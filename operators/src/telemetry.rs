@@ -17,7 +17,7 @@ use uuid::Uuid;
 use crate::action_combo::{ActionCombos, ComboOutput, ComboRecord, ComboSnapshot};
 use crate::align::{Aligned, Arrived, Class, Classified, classified};
 use crate::comodulation::{ComodulationState, SessionComodulation};
-use crate::logic::Logic;
+use crate::logic::{Keyed, Logic, apart};
 use crate::physiology::{Physiology, PhysiologyOutput, PhysiologyRecord, PhysiologyState};
 use crate::segment_id::{segment_id, window};
 
@@ -57,7 +57,7 @@ struct Session {
 }
 
 /// What of telemetry a checkpoint may hold: no inter-beat intervals, no payloads.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub struct TelemetrySnapshot {
     sessions: BTreeMap<Uuid, SessionSnapshot>,
 }
@@ -69,6 +69,18 @@ struct SessionSnapshot {
     comodulation: ComodulationState,
     combos: ComboSnapshot,
     ended: Option<LogTime>,
+}
+
+impl Keyed for TelemetrySnapshot {
+    type Key = Uuid;
+
+    fn apart(self) -> Vec<(Option<Uuid>, TelemetrySnapshot)> {
+        apart(self.sessions, |sessions| TelemetrySnapshot { sessions })
+    }
+
+    fn join(&mut self, mut piece: TelemetrySnapshot) {
+        self.sessions.append(&mut piece.sessions);
+    }
 }
 
 impl Session {
@@ -162,14 +174,14 @@ impl Logic for Telemetry {
         self.sessions.values().filter_map(|session| session.physiology.rewind()).min()
     }
 
-    fn rebuild(&mut self, epoch: LogTime, words: Vec<Aligned>) {
+    fn rebuild(&mut self, epoch: LogTime, words: Vec<Aligned>, _again: &mut Vec<Told>) {
         for word in words {
             let Aligned::Telemetry(arrived) = word else { continue };
             let Record::Physio(chunk) = &arrived.record else { continue };
             if let Some(session) = self.sessions.get_mut(&chunk.session_id) {
                 let again =
                     PhysiologyRecord::Chunk { offset: arrived.raw.offset, chunk: chunk.chunk.clone() };
-                session.physiology.rebuild(epoch, vec![again]);
+                session.physiology.rebuild(epoch, vec![again], &mut Vec::new());
             }
         }
     }

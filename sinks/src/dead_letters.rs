@@ -89,6 +89,15 @@ impl Sink for DeadLetters {
     fn committed(&self) -> Option<LogTime> {
         self.held
     }
+
+    /// Up to the first letter that waits; the topic has no mark for epochs without letters.
+    fn resumable_after(&self) -> Option<LogTime> {
+        let (waiting, _) = match self.waiting.front() {
+            Some(first) => first,
+            None => return Some(LogTime(u64::MAX)),
+        };
+        waiting.0.checked_sub(1).map(LogTime)
+    }
 }
 
 /// The newest epoch among the letters of a partition.

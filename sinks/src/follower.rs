@@ -145,6 +145,11 @@ impl Sink for Follower {
         self.queue.status().reached
     }
 
+    /// Whatever the target lacks, it gets from the changelog.
+    fn resumable_after(&self) -> Option<LogTime> {
+        Some(LogTime(u64::MAX))
+    }
+
     fn finish(&mut self) -> Result<(), Error> {
         self.queue.end();
         if self.caught_up(self.patience) {

@@ -53,6 +53,12 @@ pub trait Sink: Send {
     /// The newest epoch that survives a crash, or `None` before the first.
     fn committed(&self) -> Option<LogTime>;
 
+    /// The epoch after which a run may begin again without this sink missing anything. A checkpoint waits for
+    /// it. A sink that makes up for a restart by itself, from another one, does not hold checkpoints up.
+    fn resumable_after(&self) -> Option<LogTime> {
+        self.committed()
+    }
+
     /// The orderly end of a run: flushes, and releases what only a writer needs.
     fn finish(&mut self) -> Result<(), Error> {
         self.flush()

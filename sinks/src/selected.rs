@@ -39,6 +39,10 @@ impl<S: Sink> Sink for Selected<S> {
         self.sink.committed()
     }
 
+    fn resumable_after(&self) -> Option<LogTime> {
+        self.sink.resumable_after()
+    }
+
     fn finish(&mut self) -> Result<(), Error> {
         self.sink.finish()
     }

@@ -134,7 +134,7 @@ impl TopicSet {
 }
 
 /// The topics of a set: session topics share one partition count, the others have one partition.
-fn specs(partitions: i32, timestamps: TimestampType) -> Vec<TopicSpec> {
+pub(crate) fn specs(partitions: i32, timestamps: TimestampType) -> Vec<TopicSpec> {
     let recorded = timestamps == TimestampType::Create;
     let spec = |topic: Topic| TopicSpec {
         topic,
@@ -171,7 +171,8 @@ impl Settings {
     /// One worker that measures everything but faces.
     pub const WITHOUT_MODELS: Settings = Settings { models: false, ..Settings::WITH_MODELS };
 
-    fn engine(self, log: Arc<dyn Log>) -> Engine {
+    /// An engine with these settings.
+    pub fn engine(self, log: Arc<dyn Log>) -> Engine {
         let config = Config::parse("").expect("the default configuration");
         let measurer = match self.models {
             true => faces::with_models(config.models_folder(), MAX_PIXELS),
@@ -186,6 +187,7 @@ impl Settings {
             fetch: Fetch { prefetch_bytes: self.budget_bytes, poll_bytes: self.poll_bytes },
             budget_bytes: self.budget_bytes,
             cut: config.cut(TAIL_MS),
+            checkpoints: None,
         }
     }
 }

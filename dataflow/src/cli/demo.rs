@@ -89,7 +89,7 @@ impl Demo {
                 run_with_progress(engine, Run::Bounded(Range::ALL), sinks)?;
             }
             Speed::One => {
-                end_on_signal(ending.clone())?;
+                end_on_signal(ending.clone(), config.checkpoint.stop_timeout_ms)?;
                 self.run_live(&config, log, &recording, &views, &ending, sinks)?;
             }
         }
@@ -98,7 +98,7 @@ impl Demo {
         report_postgres(watch.as_ref());
         if !self.exit_when_done && !ending.load(Ordering::SeqCst) {
             println!("serving the views; Ctrl-C ends the demo");
-            end_on_signal(ending.clone())?;
+            end_on_signal(ending.clone(), config.checkpoint.stop_timeout_ms)?;
             while !ending.load(Ordering::SeqCst) {
                 std::thread::sleep(Duration::from_millis(100));
             }

@@ -5,18 +5,19 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use anyhow::bail;
+use anyhow::{Context, bail};
 use clap::Args;
+use lsie_sinks::parquet::Reader;
 use lsie_sinks::views::Api;
 use lsie_sinks::{DeadLetters, Sink};
 
 use super::running::{
-    add_postgres, end_on_signal, engine, open_log, parquet, report_postgres, run_with_progress, serve,
-    served, views_sink,
+    add_postgres, checkpoints, end_on_signal, engine, open_log, parquet, report_postgres, run_with_progress,
+    serve, served, views_sink,
 };
 use super::topics;
 use crate::config::Config;
-use crate::engine::Run;
+use crate::engine::{Engine, Run};
 
 /// Run live until a signal: epochs of the table first, then new ones. Tables go to Parquet and to
 /// PostgreSQL if one is configured, views to HTTP, dead letters to their topic too.
@@ -43,14 +44,17 @@ impl RunLive {
         let dir = self.out.unwrap_or_else(|| config.parquet.dir.clone());
         let letters = Box::new(DeadLetters::open(&*log)?);
         let mut sinks = vec![parquet(&config, &dir)?];
+        // The tables are open, and so not another's: what they hold is served at once.
+        views.restore(&Reader::open(&dir)?).context("the served views")?;
         let watch = add_postgres(&mut sinks, &config, &dir, true)?;
         sinks.extend([letters as Box<dyn Sink>, views_sink(&views)]);
         let server = serve(Api::new(&views).with_log(log.clone()), listen)?;
         views.serve();
         println!("tables in {}", dir.display());
         let ending = Arc::new(AtomicBool::new(false));
-        end_on_signal(ending.clone())?;
-        run_with_progress(engine(&config, log, 0), Run::Live(ending), sinks)?;
+        end_on_signal(ending.clone(), config.checkpoint.stop_timeout_ms)?;
+        let engine = Engine { checkpoints: checkpoints(&config, &dir)?, ..engine(&config, log, 0) };
+        run_with_progress(engine, Run::Live(ending), sinks)?;
         report_postgres(watch.as_ref());
         server.stop()?;
         Ok(ExitCode::SUCCESS)

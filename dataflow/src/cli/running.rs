@@ -17,8 +17,10 @@ use lsie_sinks::postgres::{self, Database};
 use lsie_sinks::views::{Api, Server};
 use lsie_sinks::{Catalog, Follower, ParquetSink, PostgresSink, Selected, Sink, Views};
 
+use crate::checkpoint::gate::Rule;
+use crate::checkpoint::store::Store;
 use crate::config::Config;
-use crate::engine::{Engine, Run};
+use crate::engine::{Checkpoints, Engine, Run};
 use crate::faces;
 use crate::ingest::Shared;
 
@@ -39,7 +41,16 @@ pub(super) fn engine(config: &Config, log: Arc<dyn Log>, tail_ms: u64) -> Engine
         fetch: config.fetch(),
         budget_bytes: config.engine.budget_mib << 20,
         cut: config.cut(tail_ms),
+        checkpoints: None,
     }
+}
+
+/// Checkpoints that belong to the tables in a directory, if there are to be any.
+pub(super) fn checkpoints(config: &Config, tables: &Path) -> anyhow::Result<Option<Checkpoints>> {
+    let Some(folder) = config.checkpoints_of(tables) else { return Ok(None) };
+    let rule = Rule { interval_ms: config.checkpoint.interval_ms, bytes: config.checkpoint.every_mib << 20 };
+    let store = Store::in_folder(&folder).with_context(|| format!("checkpoints in {}", folder.display()))?;
+    Ok(Some(Checkpoints { store, rule, keep: config.checkpoint.keep, config: config.results_hash() }))
 }
 
 /// The Parquet tables in a directory.
@@ -167,9 +178,18 @@ fn show(shared: &Shared, over: &AtomicBool, live: bool) {
     bar.finish_and_clear();
 }
 
-/// Waits for Ctrl-C or a termination signal; then sets the flag.
-pub(super) fn end_on_signal(ending: Arc<AtomicBool>) -> anyhow::Result<()> {
-    on_signal("finishing the last epoch", move || ending.store(true, Ordering::SeqCst))
+/// The exit code of a stop that took too long.
+const STOPPED_LATE: i32 = 3;
+
+/// Waits for Ctrl-C or a termination signal; then sets the flag. If the process is still there `within` ms
+/// later, it ends: a kill can be at any moment.
+pub(super) fn end_on_signal(ending: Arc<AtomicBool>, within: u64) -> anyhow::Result<()> {
+    on_signal("finishing the last epoch", move || {
+        ending.store(true, Ordering::SeqCst);
+        std::thread::sleep(Duration::from_millis(within));
+        eprintln!("not finished after {within} ms; ending all the same: the next start goes on");
+        std::process::exit(STOPPED_LATE);
+    })
 }
 
 /// Waits for Ctrl-C or a termination signal; then says `what` is done about it, and does it.

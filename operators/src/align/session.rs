@@ -204,7 +204,7 @@ impl Session {
         let Arrived { raw, record } = arrived;
         match record {
             Record::Audio(chunk) => self.place_audio((epoch, seen), anchor, &raw, &chunk, out),
-            Record::Video(unit) => self.place_video(epoch, anchor, raw, &unit, out),
+            Record::Video(unit) => self.place_video((epoch, seen), anchor, raw, &unit, out),
             Record::Control(Control::Stimulus(stimulus)) => {
                 let (action, note) = (stimulus.client_action_id, stimulus.operator_note);
                 self.place_stimulus(anchor, &raw, action, note, out);
@@ -241,7 +241,7 @@ impl Session {
 
     fn place_video(
         &mut self,
-        epoch: LogTime,
+        (epoch, seen): (LogTime, LogTime),
         anchor: EventTime,
         raw: LogRecord,
         unit: &VideoUnit,
@@ -253,7 +253,7 @@ impl Session {
         };
         track.advance(epoch, capture, raw.offset);
         let session = self.start.session_id;
-        let job = FrameJob { session, seq: unit.seq, capture, key_frame: unit.key_frame, raw };
+        let job = FrameJob { session, seq: unit.seq, capture, key_frame: unit.key_frame, seen, raw };
         out.push(Aligned::Frame(Arc::new(job)));
     }
 

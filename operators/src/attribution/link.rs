@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use super::identity;
 use super::ledger::{LedgerEvent, OFFLINE_FINAL, ONLINE_PROVISIONAL, SCHEMA_VERSION, outcome_row, texts};
-use crate::logic::Logic;
+use crate::logic::{Keyed, Logic};
 use crate::segment_id::SEGMENT_US;
 
 /// Version of the rule `0 <= lag <= horizon`, same session.
@@ -126,6 +126,26 @@ enum Due {
 pub struct LinkSnapshot {
     events: Vec<(LedgerEvent, bool)>,
     outcomes: Vec<OutcomeEventRow>,
+}
+
+impl Keyed for LinkSnapshot {
+    type Key = Uuid;
+
+    fn apart(self) -> Vec<(Option<Uuid>, LinkSnapshot)> {
+        let mut sessions: BTreeMap<Uuid, LinkSnapshot> = BTreeMap::new();
+        for event in self.events {
+            sessions.entry(event.0.row.session_id).or_default().events.push(event);
+        }
+        for outcome in self.outcomes {
+            sessions.entry(outcome.session_id).or_default().outcomes.push(outcome);
+        }
+        sessions.into_iter().map(|(session, piece)| (Some(session), piece)).collect()
+    }
+
+    fn join(&mut self, piece: LinkSnapshot) {
+        self.events.extend(piece.events);
+        self.outcomes.extend(piece.outcomes);
+    }
 }
 
 /// Links events and outcomes of any number of sessions.

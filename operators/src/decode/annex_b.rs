@@ -1,5 +1,7 @@
 //! What an access unit is, judged before the decoder sees it: its kind, its size, what is missing before it.
 
+use serde::{Deserialize, Serialize};
+
 use super::DecodeError;
 use super::bits::Bits;
 use super::parameters::Sequence;
@@ -20,7 +22,7 @@ const SEQUENCE_PARAMETERS: u8 = 7;
 const PICTURE_PARAMETERS: u8 = 8;
 
 /// Follows one stream from unit to unit.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Inspector {
     sequence: Option<Sequence>,
     /// Frame number of the last picture that others may refer to.

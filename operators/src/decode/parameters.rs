@@ -1,11 +1,13 @@
 //! The sequence parameter set as far as it is needed: size, pixel format, frame numbers (H.264 §7.3.2.1.1).
 
+use serde::{Deserialize, Serialize};
+
 use super::DecodeError;
 use super::annex_b::payload_bits;
 use super::bits::Bits;
 
 /// What a sequence parameter set says.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Sequence {
     /// Coded size in pixels, before cropping.
     width: u64,

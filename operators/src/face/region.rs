@@ -1,10 +1,12 @@
 //! The rotated square in which a face is looked at.
 
+use serde::{Deserialize, Serialize};
+
 /// How much wider than the face the square is (MediaPipe's graph).
 const MARGIN: f64 = 1.5;
 
 /// A square in pixels. The rotation is kept as cosine and sine, which come from a square root alone.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(super) struct Region {
     pub(super) center: [f64; 2],
     pub(super) side: f64,

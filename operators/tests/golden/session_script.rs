@@ -257,7 +257,7 @@ impl<L: Logic<Record: Clone>> Driven<L> {
             for (epoch, records) in
                 self.past.iter().filter(|(epoch, _)| rewind.is_some_and(|at| *epoch >= at))
             {
-                self.logic.rebuild(*epoch, records.clone());
+                self.logic.rebuild(*epoch, records.clone(), &mut Vec::new());
             }
         }
         self.past.push((epoch, records.clone()));

@@ -11,7 +11,7 @@ use lsie_schemas::{LogTime, Topic, codec};
 use proptest::prelude::*;
 use uuid::Uuid;
 
-use crate::laws::{Script, order_changes_nothing, restarts_change_nothing, run};
+use crate::laws::{Script, order_changes_nothing, restarts_in_pieces_change_nothing, run};
 
 const BASE_MS: u64 = 1_767_607_200_000;
 const EPOCH_MS: u64 = 500;
@@ -180,7 +180,7 @@ proptest! {
 
     #[test]
     fn restarts(lives in prop::collection::vec(life(), 1..4)) {
-        restarts_change_nothing(make, &script(&lives));
+        restarts_in_pieces_change_nothing(make, &script(&lives));
     }
 
     #[test]

@@ -8,7 +8,7 @@ use lsie_schemas::table::Json;
 use lsie_schemas::{EventTime, LogTime, Real, Uuid};
 use proptest::prelude::*;
 
-use crate::laws::{Script, order_changes_nothing, restarts_change_nothing, run};
+use crate::laws::{Script, order_changes_nothing, restarts_in_pieces_change_nothing, run};
 
 /// Ten seconds, so that horizons close within a script.
 fn make() -> Linker {
@@ -72,7 +72,7 @@ prop_compose! {
 proptest! {
     #[test]
     fn restarts(script in script()) {
-        restarts_change_nothing(make, &script);
+        restarts_in_pieces_change_nothing(make, &script);
     }
 
     #[test]

@@ -7,7 +7,7 @@ use lsie_schemas::{EventTime, LogTime, Real};
 use proptest::prelude::*;
 use uuid::Uuid;
 
-use crate::laws::{Script, order_changes_nothing, restarts_change_nothing, run};
+use crate::laws::{Script, order_changes_nothing, restarts_in_pieces_change_nothing, run};
 
 const ANCHOR: EventTime = EventTime(1_767_607_200_000_000);
 const EPOCH_US: i64 = 500_000;
@@ -119,7 +119,7 @@ proptest! {
 
     #[test]
     fn restarts(lives in prop::collection::vec(life(), 1..3)) {
-        restarts_change_nothing(Measure::default, &script(&lives));
+        restarts_in_pieces_change_nothing(Measure::default, &script(&lives));
     }
 
     #[test]

@@ -14,7 +14,7 @@ use lsie_schemas::table::Json;
 use lsie_schemas::{EventTime, LogTime, Real, Uuid};
 use proptest::prelude::*;
 
-use crate::laws::{Script, order_changes_nothing, restarts_change_nothing, run};
+use crate::laws::{Script, order_changes_nothing, restarts_in_pieces_change_nothing, run};
 
 const ANCHOR: EventTime = EventTime(1_767_607_200_000_000);
 const EPOCH_US: i64 = 10_000_000;
@@ -153,7 +153,7 @@ proptest! {
 
     #[test]
     fn restarts(script in script()) {
-        restarts_change_nothing(make, &script);
+        restarts_in_pieces_change_nothing(make, &script);
     }
 
     #[test]

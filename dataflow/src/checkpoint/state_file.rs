@@ -1,0 +1,138 @@
+//! A state file: what changed in the state of a run from one checkpoint to the next.
+//!
+//! State is of two kinds. Operators have keyed *pieces*, of which a file holds those that are other than
+//! before, and the keys that are gone. Inputs of views have *rows* with a number of copies, of which a file
+//! holds what was added, that of the checkpoint's own epoch apart. Both are opaque bytes here, so that files
+//! can be merged without knowing what is in them. All files of a manifest, in order, make the state.
+
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+
+use bytes::Bytes;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+/// The layout of a file. What is in it has versions of its own, in the manifest.
+const FORMAT: u32 = 1;
+/// The folder of state files in a store.
+pub const FOLDER: &str = "state";
+/// Fast, and a third of the size.
+const COMPRESSION: i32 = 1;
+
+/// Rows of an input and how many copies were added.
+pub type Rows = BTreeMap<Bytes, i64>;
+
+/// The pieces of an operator by key; `None`: gone.
+pub type Pieces = BTreeMap<Bytes, Option<Bytes>>;
+
+/// What was added to an input.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Added {
+    /// Before the epoch of the checkpoint.
+    pub before: Rows,
+    /// At it: what leaves the views at this epoch is still on its way through the feedback edge.
+    pub last: Rows,
+}
+
+/// What changed since the file before.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StateFile {
+    format: u32,
+    /// By operator.
+    pub pieces: BTreeMap<String, Pieces>,
+    /// By input.
+    pub rows: BTreeMap<String, Added>,
+}
+
+/// Why state cannot be written or read.
+#[derive(Debug, thiserror::Error)]
+pub enum StateError {
+    /// A value that has no encoding.
+    #[error("state cannot be encoded: {0}")]
+    Encode(#[from] rmp_serde::encode::Error),
+    /// Other bytes than were written, or written by another version.
+    #[error("state cannot be read: {0}")]
+    Decode(#[from] rmp_serde::decode::Error),
+    /// Damaged compression.
+    #[error("state cannot be read: {0}")]
+    Compression(#[from] std::io::Error),
+    /// Another layout.
+    #[error("state of format {0}; known is {FORMAT}")]
+    Format(u32),
+}
+
+/// A value of state as bytes; equal values have equal bytes.
+pub fn encode<T: Serialize>(value: &T) -> Result<Bytes, StateError> {
+    Ok(rmp_serde::to_vec_named(value)?.into())
+}
+
+/// The value of these bytes.
+pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, StateError> {
+    Ok(rmp_serde::from_slice(bytes)?)
+}
+
+impl StateFile {
+    /// The file as bytes.
+    pub fn encode(&self) -> Result<Bytes, StateError> {
+        let file = StateFile { format: FORMAT, ..self.clone() };
+        Ok(zstd::encode_all(&rmp_serde::to_vec_named(&file)?[..], COMPRESSION)?.into())
+    }
+
+    /// Reads a file.
+    pub fn decode(bytes: &[u8]) -> Result<StateFile, StateError> {
+        let file: StateFile = rmp_serde::from_slice(&zstd::decode_all(bytes)?)?;
+        if file.format == FORMAT { Ok(file) } else { Err(StateError::Format(file.format)) }
+    }
+
+    /// Takes in the file of a later checkpoint.
+    pub fn then(&mut self, later: StateFile) {
+        for (operator, pieces) in later.pieces {
+            let known = self.pieces.entry(operator).or_default();
+            for (key, piece) in pieces {
+                match piece {
+                    Some(piece) => known.insert(key, Some(piece)),
+                    None => known.remove(&key),
+                };
+            }
+        }
+        for added in self.rows.values_mut() {
+            let last = std::mem::take(&mut added.last);
+            add(&mut added.before, last);
+        }
+        for (input, added) in later.rows {
+            let known = self.rows.entry(input).or_default();
+            add(&mut known.before, added.before);
+            known.last = added.last;
+        }
+    }
+}
+
+/// Adds up copies; rows of which none is left go.
+pub fn add(to: &mut Rows, rows: Rows) {
+    if to.is_empty() {
+        *to = rows;
+        return;
+    }
+    for (row, copies) in rows {
+        match to.entry(row) {
+            Entry::Vacant(entry) => drop(entry.insert(copies)),
+            Entry::Occupied(mut entry) => {
+                *entry.get_mut() += copies;
+                if *entry.get() == 0 {
+                    entry.remove();
+                }
+            }
+        }
+    }
+}
+
+/// The name of a file with this content.
+pub fn name_of(content: &[u8]) -> String {
+    format!("{FOLDER}/{}", sha256(content))
+}
+
+/// SHA-256, lowercase hex.
+pub fn sha256(content: &[u8]) -> String {
+    Sha256::digest(content).iter().map(|byte| format!("{byte:02x}")).collect()
+}

@@ -1,0 +1,288 @@
+//! Writes checkpoints: gathers the parts of an epoch, and when all are there and the sinks hold the epoch,
+//! writes a state file and then the manifest that names it. Runs on the commit thread, off the data path.
+//!
+//! A state file holds what changed since the last checkpoint; when the files behind the first outgrow it, they
+//! are merged into one. So a million rows of history are not written again each time.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use bytes::Bytes;
+use lsie_schemas::{LogTime, Topic};
+
+use super::gate::Gate;
+use super::manifest::{FOLDER, FileEntry, Manifest};
+use super::state_file::{Added, FOLDER as STATE_FOLDER, Pieces, StateError, StateFile, add, name_of, sha256};
+use super::store::{Store, StoreError};
+use super::{Content, Encoded, Part, Restored, STATIONS};
+use crate::adapter::Time;
+use crate::fault;
+
+/// Files of a manifest above which they are merged, whatever their size.
+const MAX_FILES: usize = 64;
+
+/// Why a checkpoint cannot be written. The run goes on: the next one may succeed.
+#[derive(Debug, thiserror::Error)]
+pub enum WriteError {
+    /// The store fails.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A state has no encoding, or an earlier file cannot be read.
+    #[error(transparent)]
+    State(#[from] StateError),
+    /// A manifest has no text.
+    #[error("the manifest cannot be encoded: {0}")]
+    Manifest(#[from] serde_json::Error),
+    /// A file that the last manifest names is gone.
+    #[error("{0} is gone from the checkpoint store")]
+    Gone(String),
+}
+
+/// What every manifest of a run says.
+#[derive(Clone, Debug)]
+pub struct Identity {
+    /// What writes it.
+    pub engine: String,
+    /// The hash of every setting that a result depends on.
+    pub config: String,
+    /// Partitions of each input topic.
+    pub partitions: BTreeMap<Topic, i32>,
+    /// Workers of the run.
+    pub workers: usize,
+}
+
+/// Writes the checkpoints of a run.
+pub struct Writer {
+    store: Store,
+    gate: Arc<Gate>,
+    stations: Arc<AtomicUsize>,
+    identity: Identity,
+    /// Manifests to keep.
+    keep: usize,
+    open: BTreeMap<Time, Gathered>,
+    /// The manifests that this run resumed from and wrote, oldest first.
+    manifests: Vec<String>,
+    /// The files of the newest.
+    files: Vec<FileEntry>,
+    /// A hash of each piece in them.
+    pieces: BTreeMap<String, BTreeMap<Bytes, String>>,
+    /// Rows of checkpoints that were chosen and could not be written.
+    unwritten: BTreeMap<String, Added>,
+}
+
+/// The parts of one checkpoint so far.
+#[derive(Default)]
+struct Gathered {
+    /// Stations and workers that have handed over.
+    announced: usize,
+    /// Parts that are still to come by other ways.
+    further: i64,
+    rewind: Option<Time>,
+    pieces: BTreeMap<String, Encoded>,
+    rows: BTreeMap<String, Added>,
+}
+
+impl Writer {
+    /// Writes into a store, after what a run resumed from, if it did.
+    pub fn new(
+        store: Store,
+        gate: Arc<Gate>,
+        stations: Arc<AtomicUsize>,
+        identity: Identity,
+        keep: usize,
+    ) -> Writer {
+        Writer {
+            store,
+            gate,
+            stations,
+            identity,
+            keep: keep.max(1),
+            open: BTreeMap::new(),
+            manifests: Vec::new(),
+            files: Vec::new(),
+            pieces: BTreeMap::new(),
+            unwritten: BTreeMap::new(),
+        }
+    }
+
+    /// Goes on after this manifest, whose state is this.
+    pub fn after(mut self, manifest: &Manifest, restored: &Restored) -> Writer {
+        self.manifests = vec![manifest.name()];
+        self.files = manifest.files.clone();
+        for (station, pieces) in &restored.state.pieces {
+            let hashes =
+                pieces.iter().filter_map(|(key, piece)| Some((key.clone(), sha256(piece.as_ref()?))));
+            self.pieces.insert(station.clone(), hashes.collect());
+        }
+        self
+    }
+
+    /// Takes a part.
+    pub fn take(&mut self, part: Part) -> Result<(), WriteError> {
+        let gathered = self.open.entry(part.epoch).or_default();
+        gathered.rewind = [gathered.rewind, part.rewind].into_iter().flatten().min();
+        match part.further {
+            Some(further) => {
+                gathered.announced += 1;
+                gathered.further += further as i64;
+            }
+            None => gathered.further -= 1,
+        }
+        match part.content {
+            Content::Pieces(encode) => {
+                gathered.pieces.entry(part.station.to_string()).or_default().extend(encode()?);
+            }
+            Content::Rows(encode) => {
+                let Added { before, last } = encode()?;
+                let known = gathered.rows.entry(part.station.to_string()).or_default();
+                add(&mut known.before, before);
+                add(&mut known.last, last);
+            }
+        }
+        Ok(())
+    }
+
+    /// The next checkpoint to write, if all of its parts are there.
+    pub fn ready(&self) -> Option<LogTime> {
+        let (epoch, gathered) = self.open.first_key_value()?;
+        let all = gathered.announced == self.stations.load(Ordering::SeqCst) && gathered.further == 0;
+        all.then_some(LogTime(*epoch))
+    }
+
+    /// Writes the next checkpoint, whose epoch every sink holds.
+    pub fn write(&mut self) -> Result<(), WriteError> {
+        let Some((epoch, gathered)) = self.open.pop_first() else { return Ok(()) };
+        let rewind = gathered.rewind;
+        let mut rows = std::mem::take(&mut self.unwritten);
+        for (input, added) in gathered.rows {
+            merge(rows.entry(input).or_default(), added);
+        }
+        let written = self.write_files(epoch, rewind, &gathered.pieces, &rows);
+        if let Err(error) = written {
+            // Nothing of these rows is in a file yet.
+            self.unwritten = rows;
+            self.gate.written(epoch, Some(rewind.unwrap_or(epoch)));
+            return Err(error);
+        }
+        self.gate.written(epoch, rewind);
+        self.collect()
+    }
+
+    fn write_files(
+        &mut self,
+        epoch: Time,
+        rewind: Option<Time>,
+        pieces: &BTreeMap<String, Encoded>,
+        rows: &BTreeMap<String, Added>,
+    ) -> Result<(), WriteError> {
+        let (mut file, hashes) = self.changed(pieces);
+        file.rows = rows.clone();
+        let mut files = self.files.clone();
+        let mut content = file.encode()?;
+        if self.is_merge_due(content.len() as u64) {
+            let mut all = read_all(&self.store, &files)?;
+            all.then(file);
+            content = all.encode()?;
+            files.clear();
+        }
+        let (name, bytes) = (name_of(&content), content.len() as u64);
+        let entry = FileEntry { name, bytes, sha256: sha256(&content) };
+        fault::point("checkpoint.state");
+        self.store.put(&entry.name, &content)?;
+        files.push(entry);
+        let manifest = Manifest {
+            epoch: LogTime(epoch),
+            engine: self.identity.engine.clone(),
+            workers: self.identity.workers,
+            config: self.identity.config.clone(),
+            rewind: rewind.map(LogTime),
+            partitions: self.identity.partitions.clone(),
+            positions: self.gate.positions(epoch, rewind),
+            stations: STATIONS.iter().map(|(name, version)| (name.to_string(), *version)).collect(),
+            files,
+        };
+        fault::point("checkpoint.manifest");
+        self.store.put(&manifest.name(), &manifest.encode()?)?;
+        fault::point("checkpoint.written");
+        self.manifests.push(manifest.name());
+        self.files = manifest.files;
+        self.pieces = hashes;
+        Ok(())
+    }
+
+    /// The pieces that are other than in the last checkpoint, and the hashes of all.
+    fn changed(
+        &self,
+        pieces: &BTreeMap<String, Encoded>,
+    ) -> (StateFile, BTreeMap<String, BTreeMap<Bytes, String>>) {
+        let mut file = StateFile::default();
+        let mut hashes: BTreeMap<String, BTreeMap<Bytes, String>> = BTreeMap::new();
+        let none = BTreeMap::new();
+        for (station, pieces) in pieces {
+            let known = self.pieces.get(station).unwrap_or(&none);
+            let now = hashes.entry(station.clone()).or_default();
+            let mut changed = Pieces::new();
+            for (key, piece) in pieces {
+                let hash = sha256(piece);
+                if known.get(key) != Some(&hash) {
+                    changed.insert(key.clone(), Some(piece.clone()));
+                }
+                now.insert(key.clone(), hash);
+            }
+            let gone = known.keys().filter(|key| !pieces.contains_key(*key));
+            changed.extend(gone.map(|key| (key.clone(), None)));
+            file.pieces.insert(station.clone(), changed);
+        }
+        (file, hashes)
+    }
+
+    fn is_merge_due(&self, more: u64) -> bool {
+        let Some((first, rest)) = self.files.split_first() else { return false };
+        let later: u64 = rest.iter().map(|file| file.bytes).sum();
+        later + more > first.bytes || self.files.len() >= MAX_FILES
+    }
+
+    /// Deletes all manifests but the newest of this run, and then the state files that none of those names.
+    fn collect(&mut self) -> Result<(), WriteError> {
+        let old = self.manifests.len().saturating_sub(self.keep);
+        self.manifests.drain(..old);
+        for name in self.store.list(FOLDER)?.iter().filter(|name| !self.manifests.contains(*name)) {
+            self.store.delete(name)?;
+        }
+        fault::point("checkpoint.collect");
+        let mut live = BTreeSet::new();
+        for name in &self.manifests {
+            let content = self.store.get(name)?.ok_or_else(|| WriteError::Gone(name.clone()))?;
+            match Manifest::decode(&content) {
+                Ok(manifest) => live.extend(manifest.files.into_iter().map(|file| file.name)),
+                Err(why) => {
+                    tracing::warn!(%name, %why, "a manifest changed behind the run's back; no file is deleted");
+                    return Ok(());
+                }
+            }
+        }
+        for name in self.store.list(STATE_FOLDER)?.iter().filter(|name| !live.contains(*name)) {
+            self.store.delete(name)?;
+        }
+        Ok(())
+    }
+}
+
+/// Adds the rows of a later checkpoint to those of earlier ones.
+fn merge(known: &mut Added, later: Added) {
+    let earlier = std::mem::take(&mut known.last);
+    add(&mut known.before, earlier);
+    add(&mut known.before, later.before);
+    known.last = later.last;
+}
+
+/// The state of all files of a manifest.
+fn read_all(store: &Store, files: &[FileEntry]) -> Result<StateFile, WriteError> {
+    let mut all = StateFile::default();
+    for file in files {
+        let content = store.get(&file.name)?.ok_or_else(|| WriteError::Gone(file.name.clone()))?;
+        all.then(StateFile::decode(&content)?);
+    }
+    Ok(all)
+}

@@ -1,0 +1,231 @@
+//! Every ugly case of a start, as facts and the plan that follows.
+
+use lsie_schemas::record::EpochRange;
+
+use super::*;
+use crate::checkpoint::manifest::{FileEntry, Witness};
+
+const AUDIO: TopicPartition = TopicPartition { topic: Topic::AvAudio, partition: 0 };
+const CONTROL: TopicPartition = TopicPartition { topic: Topic::Control, partition: 0 };
+
+fn manifest(epoch: u64) -> Manifest {
+    let position = |at, rewind, next| Position {
+        at,
+        next,
+        rewind,
+        witness: Some(Witness { offset: next - 1, log_time: LogTime(7), bytes: 70 }),
+    };
+    let upto = (epoch / 10) as i64;
+    Manifest {
+        epoch: LogTime(epoch),
+        engine: "lsie".into(),
+        workers: 2,
+        config: "settings".into(),
+        rewind: Some(LogTime(epoch - 10)),
+        partitions: partitions(),
+        positions: vec![position(CONTROL, upto, upto), position(AUDIO, upto - 1, upto)],
+        stations: stations(),
+        files: vec![file("base"), file(&format!("delta {epoch}"))],
+    }
+}
+
+fn file(name: &str) -> FileEntry {
+    FileEntry { name: name.into(), bytes: 9, sha256: "hash".into() }
+}
+
+fn partitions() -> BTreeMap<Topic, i32> {
+    BTreeMap::from([(Topic::Control, 1), (Topic::AvAudio, 1)])
+}
+
+fn stations() -> BTreeMap<String, u32> {
+    BTreeMap::from([("align".into(), 1)])
+}
+
+/// Two checkpoints, at 20 and 30, of a table that goes to 50; the sinks are ahead of both.
+fn facts() -> Facts {
+    let epoch = |number: i64| EpochRecord {
+        log_time: LogTime(number as u64 * 10),
+        ranges: [CONTROL, AUDIO].map(|at| EpochRange { at, from: number - 1, to: number }).to_vec(),
+    };
+    let manifests = [30, 20].map(|at| (manifest(at).name(), Ok(manifest(at)))).to_vec();
+    let files = ["base", "delta 20", "delta 30"].map(|name| (name.to_string(), (9, "hash".to_string())));
+    let remembered = [30, 20].into_iter().flat_map(|at| manifest(at).positions);
+    let found = |p: Position| ((p.at, p.next - 1), Witnessed::There(LogTime(7), 70));
+    Facts {
+        manifests,
+        files: files.into(),
+        sinks: Some(LogTime(40)),
+        bounds: bounds((0, 6)),
+        partitions: partitions(),
+        witnesses: remembered.map(found).collect(),
+        table: (1..=5).map(epoch).collect(),
+        config: "settings".into(),
+        stations: stations(),
+    }
+}
+
+fn bounds(audio: (i64, i64)) -> BTreeMap<TopicPartition, (i64, i64)> {
+    BTreeMap::from([(CONTROL, (0, 6)), (AUDIO, audio)])
+}
+
+fn changed(change: impl FnOnce(&mut Facts)) -> Plan {
+    let mut facts = facts();
+    change(&mut facts);
+    plan(&facts)
+}
+
+/// The checkpoint that is resumed from, and how many newer ones are passed over for which reason.
+fn resumed(plan: Plan) -> (u64, String) {
+    match plan {
+        Plan::Resume { manifest, passed_over } => (manifest.epoch.0, passed_over.join("; ")),
+        other => panic!("not resumed: {other:?}"),
+    }
+}
+
+fn refused(plan: Plan) -> String {
+    match plan {
+        Plan::Refuse { why, mend } => {
+            assert!(!mend.is_empty());
+            why
+        }
+        other => panic!("not refused: {other:?}"),
+    }
+}
+
+fn replayed(plan: Plan) -> String {
+    match plan {
+        Plan::ReplayFromStart { passed_over } => passed_over.join("; "),
+        other => panic!("not replayed: {other:?}"),
+    }
+}
+
+#[test]
+fn nothing_there_is_a_fresh_start() {
+    assert_eq!(plan(&Facts { bounds: facts().bounds, ..Facts::default() }), Plan::Fresh);
+}
+
+#[test]
+fn a_table_without_checkpoints_is_replayed() {
+    assert_eq!(replayed(changed(|facts| facts.manifests.clear())), "");
+}
+
+#[test]
+fn the_newest_checkpoint_is_resumed_from_also_with_the_sinks_ahead() {
+    assert_eq!(resumed(plan(&facts())), (30, String::new()));
+    assert_eq!(
+        resumed(changed(|facts| facts.sinks = Some(LogTime(30)))).0,
+        30,
+        "or with the sinks just there"
+    );
+}
+
+#[test]
+fn a_torn_manifest_is_passed_over() {
+    let torn =
+        |facts: &mut Facts, at: usize| facts.manifests[at].1 = Err(ManifestError::Torn("cut off".into()));
+    let (epoch, why) = resumed(changed(|facts| torn(facts, 0)));
+    assert!(epoch == 20 && why.contains("torn: cut off"), "{why}");
+    let why = replayed(changed(|facts| {
+        torn(facts, 0);
+        torn(facts, 1);
+    }));
+    assert_eq!(why.matches("torn").count(), 2);
+}
+
+#[test]
+fn a_missing_or_damaged_file_leaves_the_older_checkpoint() {
+    let (epoch, why) = resumed(changed(|facts| drop(facts.files.remove("delta 30"))));
+    assert!(epoch == 20 && why.contains("delta 30 is missing"), "{why}");
+    let (epoch, why) =
+        resumed(changed(|facts| drop(facts.files.insert("delta 30".into(), (9, "other".into())))));
+    assert!(epoch == 20 && why.contains("delta 30 is damaged"), "{why}");
+    let (epoch, _) =
+        resumed(changed(|facts| drop(facts.files.insert("delta 30".into(), (8, "hash".into())))));
+    assert_eq!(epoch, 20, "a file that is too short");
+    assert!(replayed(changed(|facts| drop(facts.files.remove("base")))).contains("base is missing"));
+}
+
+#[test]
+fn an_extra_file_is_no_matter() {
+    let plan = changed(|facts| drop(facts.files.insert("left over".into(), (1, "any".into()))));
+    assert_eq!(resumed(plan).0, 30);
+}
+
+#[test]
+fn sinks_behind_a_checkpoint_need_an_older_one_or_a_replay() {
+    let (epoch, why) = resumed(changed(|facts| facts.sinks = Some(LogTime(29))));
+    assert!(epoch == 20 && why.contains("hold epochs to 29 only"), "{why}");
+    assert!(replayed(changed(|facts| facts.sinks = None)).contains("hold nothing only"));
+}
+
+#[test]
+fn what_retention_has_taken_is_refused_by_name() {
+    let truncated = |facts: &mut Facts| facts.bounds = bounds((2, 6));
+    assert_eq!(resumed(changed(truncated)).0, 30, "it rewinds to 2");
+    let why = refused(changed(|facts| facts.bounds = bounds((3, 6))));
+    assert!(why.contains("av.audio") && why.contains("no longer holds the offsets 2 to 3"), "{why}");
+    let why = refused(changed(|facts| {
+        truncated(facts);
+        facts.manifests.clear();
+    }));
+    assert!(why.contains("there is no checkpoint") && why.contains("offsets 0 to 2"), "{why}");
+    let why = refused(changed(|facts| {
+        truncated(facts);
+        facts.sinks = None;
+    }));
+    assert!(why.contains("hold nothing only") && why.contains("offsets 0 to 2"), "{why}");
+}
+
+#[test]
+fn a_topic_made_anew_is_refused() {
+    let why = refused(changed(|facts| facts.bounds = bounds((0, 2))));
+    assert!(why.contains("ends at offset 2, but 3 had been read"), "{why}");
+    let why = refused(changed(|facts| {
+        facts.witnesses.insert((AUDIO, 2), Witnessed::There(LogTime(8), 70));
+    }));
+    assert!(why.contains("another record at offset 2"), "{why}");
+    let why = refused(changed(|facts| facts.table.clear()));
+    assert!(why.contains("does not hold epoch 30"), "{why}");
+    let why = refused(changed(|facts| facts.table[2].ranges[1].to = 9));
+    assert!(why.contains("other offsets of av.audio"), "{why}");
+    let expired = changed(|facts| {
+        facts.witnesses.insert((AUDIO, 2), Witnessed::Gone);
+    });
+    assert_eq!(resumed(expired).0, 30, "an expired record says nothing");
+}
+
+#[test]
+fn another_number_of_partitions_is_refused() {
+    let why = refused(changed(|facts| {
+        facts.partitions.insert(Topic::AvAudio, 2);
+    }));
+    assert!(why.contains("av.audio 1") && why.contains("av.audio 2"), "{why}");
+}
+
+#[test]
+fn another_version_s_checkpoint_is_passed_over() {
+    let (epoch, why) = resumed(changed(|facts| facts.manifests[0].1 = Err(ManifestError::Format(2))));
+    assert!(epoch == 20 && why.contains("format 2, known is 1"), "{why}");
+    let why = replayed(changed(|facts| {
+        facts.stations.insert("align".into(), 2);
+    }));
+    assert!(why.contains("state of align in version 1"), "{why}");
+    let why = replayed(changed(|facts| {
+        facts.stations.insert("news".into(), 1);
+    }));
+    assert!(why.contains("no state of news"), "{why}");
+}
+
+#[test]
+fn another_configuration_is_refused() {
+    assert!(refused(changed(|facts| facts.config = "others".into())).contains("other settings"));
+}
+
+#[test]
+fn the_epochs_to_take_begin_where_the_checkpoint_rewinds_to() {
+    let times = |manifest: &Manifest| -> Vec<u64> {
+        epochs_from(manifest, facts().table).iter().map(|epoch| epoch.log_time.0).collect()
+    };
+    assert_eq!(times(&manifest(30)), [20, 30, 40, 50]);
+    assert_eq!(times(&Manifest { rewind: None, ..manifest(30) }), [40, 50]);
+}

@@ -1,0 +1,149 @@
+//! The real binary, killed: at every named place, during recovery too, and at random moments. What is left in
+//! the end is what an undisturbed replay of the same epoch table gives.
+
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use lsie_dataflow::epochs;
+use lsie_schemas::log::Log;
+use lsie_sinks::parquet::Reader;
+use lsie_tests::embedded;
+use lsie_tests::harness::assert_same;
+use tempfile::TempDir;
+
+/// Every place at which the binary can be made to die, with how often it has come by then.
+const PLACES: [&str; 12] = [
+    "commit.written:9",
+    "checkpoint.state",
+    "checkpoint.manifest",
+    "recovery.restored",
+    "checkpoint.manifest:3",
+    "checkpoint.written:2",
+    "recovery.facts",
+    "checkpoint.collect:3",
+    "commit.flushed:2",
+    "recovery.restored",
+    "checkpoint.state:4",
+    "commit.written:200",
+];
+/// Checkpoints and files far more often than by default.
+const SETTINGS: &str = "[checkpoint]\ninterval_ms = 1000\n[parquet]\nflush_ms = 3000\n";
+
+/// A recorded topic set of sessions in an embedded log, and the tables of live runs over it.
+struct Site {
+    dir: TempDir,
+    log: String,
+}
+
+impl Site {
+    fn new(name: &str, sessions: u64) -> Site {
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        drop(embedded::fed(&dir.path().join("log"), name, sessions));
+        let site = Site { log: format!("file:{}", dir.path().join("log").display()), dir };
+        std::fs::write(site.dir.path().join("lsie.toml"), SETTINGS).expect("settings");
+        site
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    /// Starts `lsie run` in the background.
+    fn start(&self, workers: usize, more: &[&str]) -> Child {
+        let workers = workers.to_string();
+        let run = ["--log", &self.log, "--workers", &workers, "run", "--out", "live", "--port", "0"];
+        let errors = std::fs::File::options().create(true).append(true).open(self.path("stderr"));
+        Command::new(binary())
+            .args(run)
+            .args(more)
+            .current_dir(self.dir.path())
+            .stdout(Stdio::null())
+            .stderr(errors.expect("a file"))
+            .spawn()
+            .expect("the binary starts")
+    }
+
+    /// Whether the tables hold every record of the log.
+    fn has_all(&self) -> bool {
+        let log = embedded::open(&self.path("log"));
+        let Ok(Some(table)) = epochs::read_table(&log) else { return false };
+        let (table, at) = epochs::accept(table);
+        let all = at.iter().all(|(partition, to)| log.bounds(*partition).is_ok_and(|(_, end)| end == *to));
+        let newest = table.iter().rfind(|epoch| !epoch.ranges.is_empty()).map(|epoch| epoch.log_time);
+        let held = Reader::open(&self.path("live")).ok().and_then(|reader| reader.committed());
+        all && at.len() >= 20 && newest.is_some() && held >= newest
+    }
+
+    /// Runs to the last record and stops in order; then replays the table into a fresh folder and compares.
+    fn finish_and_compare(&self, workers: usize) {
+        let mut running = self.start(workers, &[]);
+        for _ in 0..6_000 {
+            assert!(running.try_wait().expect("a process").is_none(), "it ended: {}", self.said());
+            if self.has_all() {
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        assert!(self.has_all(), "the tables do not hold every record: {}", self.said());
+        signal(&running, "TERM");
+        let ended = running.wait().expect("a process");
+        assert_eq!(ended.code(), Some(0), "an orderly stop: {}", self.said());
+        let replay = Command::new(binary())
+            .args(["--log", &self.log, "--workers", "2", "replay", "--out", "again"])
+            .current_dir(self.dir.path())
+            .output()
+            .expect("the binary starts");
+        assert!(replay.status.success(), "{}", String::from_utf8_lossy(&replay.stderr));
+        assert_same(&self.path("live"), &self.path("again"), "killed and gone on, and replayed");
+    }
+
+    fn said(&self) -> String {
+        std::fs::read_to_string(self.path("stderr")).unwrap_or_default()
+    }
+}
+
+#[test]
+fn killed_at_every_named_place_it_goes_on_as_if_nothing_had_happened() {
+    let site = Site::new("places", 2);
+    for (number, place) in PLACES.into_iter().enumerate() {
+        let mut running = site.start([1, 2, 4, 1][number % 4], &["--die-at", place]);
+        let ended = running.wait().expect("a process");
+        assert_eq!(ended.code(), None, "it died at {place}: {ended}, {}", site.said());
+    }
+    site.finish_and_compare(1);
+}
+
+/// The seed is the number in the name of the sessions; another one is another test.
+#[test]
+fn killed_at_random_moments_it_goes_on_as_if_nothing_had_happened() {
+    let site = Site::new("moments-1", 2);
+    let mut seed = 1u64;
+    for number in 0..8 {
+        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        let mut running = site.start([2, 1, 3, 4][number % 4], &[]);
+        std::thread::sleep(Duration::from_millis(300 + (seed >> 33) % 3_000));
+        assert!(running.try_wait().expect("a process").is_none(), "it ended by itself: {}", site.said());
+        running.kill().expect("a kill");
+        running.wait().expect("a process");
+    }
+    site.finish_and_compare(2);
+}
+
+fn signal(process: &Child, name: &str) {
+    let sent = Command::new("kill").args([format!("-{name}"), process.id().to_string()]).status();
+    assert!(sent.expect("kill").success());
+}
+
+/// The binary of the same build as this test.
+fn binary() -> PathBuf {
+    let test = std::env::current_exe().expect("this test's own path");
+    let folder = test.parent().and_then(Path::parent).expect("target/<profile>/deps");
+    let binary = folder.join("lsie");
+    assert!(
+        binary.exists(),
+        "{} is missing: `cargo build --release -p lsie-dataflow` makes it",
+        binary.display()
+    );
+    binary
+}

@@ -350,17 +350,22 @@ impl Keyed for AlignSnapshot {
     type Key = Uuid;
 
     fn apart(self) -> Vec<(Option<Uuid>, AlignSnapshot)> {
-        let AlignSnapshot { sessions, ended, wanted } = self;
+        let AlignSnapshot { sessions, ended, acted, wanted } = self;
         let mut pieces = apart(sessions, |sessions| AlignSnapshot { sessions, ..AlignSnapshot::default() });
         pieces.extend(apart(ended, |ended| AlignSnapshot { ended, ..AlignSnapshot::default() }));
-        // Which records are wanted is asked by their place, so a worker may know of others' too.
-        pieces.push((None, AlignSnapshot { wanted, ..AlignSnapshot::default() }));
+        // Which records are wanted is asked by their place, and an action by its own id, so a worker may know of
+        // others' too.
+        pieces.push((None, AlignSnapshot { acted, wanted, ..AlignSnapshot::default() }));
         pieces
     }
 
     fn join(&mut self, mut piece: AlignSnapshot) {
         self.sessions.append(&mut piece.sessions);
         self.ended.append(&mut piece.ended);
+        for (action, at) in piece.acted {
+            let known = self.acted.entry(action).or_insert(at);
+            *known = at.max(*known);
+        }
         self.wanted.records.append(&mut piece.wanted.records);
         let since = [self.wanted.since, piece.wanted.since];
         self.wanted.since = since.into_iter().flatten().min();

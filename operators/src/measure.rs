@@ -11,7 +11,7 @@ use uuid::Uuid;
 use crate::acoustics::Acoustics;
 use crate::align::{Aligned, ClosedSegment};
 use crate::attribution::scores::{Au12Metrics, au12_metrics};
-use crate::au12::{self, Calibration};
+use crate::au12::{self, CALIBRATION_FRAMES_REQUIRED, Calibration};
 use crate::logic::{Keyed, Logic, apart, pairs};
 use crate::reward::{MEASURE_S, reward};
 use crate::segment_id::{ordinal_at, segment_id, window};
@@ -108,6 +108,8 @@ pub enum Fact {
     Metrics(MetricsRow),
     /// An accepted stimulus.
     Stimulus(StimulusRow),
+    /// So many neutral frames of this session are collected; said up to what is required.
+    Calibrated(Uuid, i64),
     /// The reaction to the stimulus of this session and action.
     Measured(Uuid, Uuid, Measured),
     /// The words said to the stimulus of this session and action.
@@ -184,6 +186,7 @@ fn rank(word: &Aligned) -> (Uuid, u8, i64, Uuid) {
         Aligned::Closed(segment) => (segment.session, 4, segment.ordinal, none),
         Aligned::Ended { session, at } => (*session, 5, at.0, none),
         Aligned::Started { .. }
+        | Aligned::Polled { .. }
         | Aligned::Experiment { .. }
         | Aligned::Frame(_)
         | Aligned::Voice(_)
@@ -228,6 +231,7 @@ impl Measure {
                 }
             }
             Aligned::Started { .. }
+            | Aligned::Polled { .. }
             | Aligned::Experiment { .. }
             | Aligned::Frame(_)
             | Aligned::Voice(_)
@@ -266,6 +270,8 @@ struct Reaction {
     #[serde(with = "pairs")]
     pending: BTreeMap<(EventTime, i64), FaceRow>,
     calibration: Calibration,
+    /// How many neutral frames have been said.
+    calibrated: u64,
     neutral: Neutral,
     /// Settled frames of the last 5 s before the first stimulus.
     tail: VecDeque<FaceRow>,
@@ -308,6 +314,11 @@ impl Reaction {
         let later = self.pending.split_off(&(until.plus_us(1), i64::MIN));
         for frame in std::mem::replace(&mut self.pending, later).into_values() {
             self.take(frame, out);
+        }
+        let calibrated = self.calibration.frames().min(CALIBRATION_FRAMES_REQUIRED);
+        if calibrated > self.calibrated {
+            self.calibrated = calibrated;
+            out.push(Fact::Calibrated(session, calibrated as i64));
         }
         if self.first_stimulus().is_some_and(|first| first <= until) {
             self.finish_calibration(out);

@@ -9,7 +9,7 @@ use lsie_operators::attribution::link::LedgerRow;
 use lsie_operators::logic::Logic;
 use lsie_operators::measure::{Fact, Input, Measure};
 use lsie_operators::posterior::RewardSum;
-use lsie_operators::telemetry::{Telemetry, Told};
+use lsie_operators::telemetry::{Scan, Telemetry, Told};
 use lsie_schemas::codec;
 use lsie_schemas::log::LogRecord;
 use lsie_schemas::record::{DeadLetter, ExperimentRecord, Record};
@@ -96,7 +96,12 @@ pub fn build(scope: Scope<'_, Time>, parts: Parts) {
     rewarded.concat(ordered).connect_loop(handle);
 
     // The ledger, by session: what an encounter may be credited with comes days after it.
-    let credited = view::ledger_events(measured, evaluated.clone(), decisions.clone());
+    let credited = view::ledger_events(
+        measured,
+        evaluated.clone(),
+        decisions.clone(),
+        kept(told.clone().flat_map(scanned), keep.station("scans")),
+    );
     let credited = at_their_time(credited.inner).map(|(event, _)| ledger::Input::Event(Box::new(event)));
     let worker = scope.worker().index() as u64;
     let ledger_ticks = ticks.clone().map(move |_| ledger::Input::Tick(worker));
@@ -351,6 +356,13 @@ fn outcome(told: Told) -> Option<ledger::Input> {
     }
 }
 
+fn scanned(told: Told) -> Option<((uuid::Uuid, String), Option<Scan>)> {
+    match told {
+        Told::Scanned(session, segment, scan) => Some(((session, segment), scan)),
+        _ => None,
+    }
+}
+
 fn told_class(told: Told) -> Option<Classified> {
     match told {
         Told::Classified(classified) => Some(classified),
@@ -426,7 +438,7 @@ fn told_changes<'scope>(told: StreamVec<'scope, Time, Told>) -> StreamVec<'scope
                 Told::Physiology(row) => change(row, epoch, 1),
                 Told::Comodulation(row) => change(row, epoch, 1),
                 Told::Event(row, diff) => change(row, epoch, *diff),
-                Told::Outcome(..) | Told::Classified(_) | Told::Dead(_) => return None,
+                Told::Scanned(..) | Told::Outcome(..) | Told::Classified(_) | Told::Dead(_) => return None,
             };
             Some(Written::Change(change))
         }));
@@ -475,6 +487,7 @@ fn fact_changes<'scope>(facts: StreamVec<'scope, Time, Fact>) -> StreamVec<'scop
                 Fact::Au12(row) => change(row, epoch, 1),
                 Fact::Segment(row) => change(row, epoch, 1),
                 Fact::Metrics(row) => change(row, epoch, 1),
+                Fact::Pitch(row) => change(row, epoch, 1),
                 Fact::Stimulus(row) => change(row, epoch, 1),
                 Fact::Calibrated(..) | Fact::Measured(..) | Fact::Said(..) => return None,
             };

@@ -496,7 +496,8 @@ fn fact_changes<'scope>(facts: StreamVec<'scope, Time, Fact>) -> StreamVec<'scop
     })
 }
 
-pub(crate) fn change<R: TableRow>(row: &R, epoch: LogTime, diff: i64) -> Change {
+/// A change of the table of this row type.
+pub fn change<R: TableRow>(row: &R, epoch: LogTime, diff: i64) -> Change {
     Change { table: R::TABLE.name.into(), row: row.cells(), epoch, diff }
 }
 

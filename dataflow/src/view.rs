@@ -25,7 +25,7 @@ mod watch;
 
 pub(crate) use actions::{actions, asked};
 pub(crate) use arms::arms;
-pub(crate) use encounters::{StimulusKey, encounters, evaluated, rewards};
+pub(crate) use encounters::{Evaluated, StimulusKey, encounters, evaluated, rewards};
 pub(crate) use ledger::ledger_events;
 pub(crate) use posterior_history::PosteriorHistory;
 pub(crate) use record_classes::record_classes;

@@ -17,8 +17,7 @@ use timely::dataflow::operators::vec::{Filter, Map};
 use uuid::Uuid;
 
 use super::arm_summaries::{self, Slot, Tally};
-use super::encounters::{Evaluated, StimulusKey};
-use super::{Rows, encounter_summaries, physiology_current, session_summaries};
+use super::{Evaluated, Rows, StimulusKey, encounter_summaries, physiology_current, session_summaries};
 use crate::adapter::Time;
 use crate::commit::Written;
 

@@ -54,9 +54,9 @@ impl State {
 
     fn of_age(ms: u64) -> State {
         match ms {
-            0..=ON_TIME_MS => State::Ok,
-            ..=RECOVERING_MS => State::Recovering,
-            ..=DEGRADED_MS => State::Degraded,
+            _ if ms <= ON_TIME_MS => State::Ok,
+            _ if ms <= RECOVERING_MS => State::Recovering,
+            _ if ms <= DEGRADED_MS => State::Degraded,
             _ => State::Error,
         }
     }

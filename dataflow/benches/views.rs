@@ -92,7 +92,7 @@ fn main() {
                     _ => Vec::new(),
                 }),
             };
-            let changes = view::summaries(sources).map(|_| ());
+            let changes = view::summaries(sources, 0).map(|_| ());
             let all = changes.concat(rewards).concat(transcripts).concat(evaluations);
             let (probe, _) = all.map(move |()| counted.set(counted.get() + 1)).probe();
             (input, probe)

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crossbeam_channel::Sender;
+use differential_dataflow::AsCollection;
 use lsie_operators::align::{Align, AlignSnapshot, Aligned, Arrived, Class, Classified, Limits, classified};
 use lsie_operators::attribution::link::LedgerRow;
 use lsie_operators::logic::Logic;

@@ -27,7 +27,10 @@ impl Keyed for PosteriorSnapshot {
     type Key = (String, String);
 
     fn apart(self) -> Vec<(Option<(String, String)>, PosteriorSnapshot)> {
-        self.0.into_iter().map(|(arm, sum)| (Some(arm.clone()), PosteriorSnapshot(vec![(arm, sum)]))).collect()
+        self.0
+            .into_iter()
+            .map(|(arm, sum)| (Some(arm.clone()), PosteriorSnapshot(vec![(arm, sum)])))
+            .collect()
     }
 
     fn join(&mut self, piece: PosteriorSnapshot) {

@@ -435,7 +435,8 @@ fn maintain(
                     _ => Vec::new(),
                 }),
             };
-            let (probe, _) = summaries(sources, 0).map(move |written| kept.borrow_mut().push(written)).probe();
+            let (probe, _) =
+                summaries(sources, 0).map(move |written| kept.borrow_mut().push(written)).probe();
             (input, probe)
         });
         let (mut world, mut rows) = (World::new(), BTreeMap::new());

@@ -9,6 +9,7 @@ mod merge;
 mod pace;
 mod recording;
 mod script;
+mod telemetry;
 mod timeline;
 mod video;
 
@@ -19,6 +20,7 @@ pub use merge::merge;
 pub use pace::{Pace, Progress, feed};
 pub use recording::Recording;
 pub use script::{DeviceClock, Script, ScriptStimulus};
+pub use telemetry::telemetry;
 pub use timeline::{FeedOptions, TimedRecord, Timeline, timeline};
 
 /// Why feeding could not start or go on.

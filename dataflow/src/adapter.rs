@@ -17,6 +17,7 @@ use timely::dataflow::operators::generic::InputHandleCore;
 use timely::dataflow::operators::generic::Operator;
 use timely::progress::frontier::MutableAntichain;
 
+use crate::board::Place;
 use crate::checkpoint::state_file::{Added, Rows, StateError, encode};
 use crate::checkpoint::{Content, Station};
 
@@ -38,6 +39,7 @@ where
     P: ParallelizationContract<Time, Vec<I>>,
     L: Fn(LogTime, Vec<I>, &mut Vec<O>) + 'static,
 {
+    let place = Place::of(name);
     stream.unary_frontier(pact, name, move |_capability, _info| {
         let mut open = Open::default();
         let mut produced = Vec::new();
@@ -47,6 +49,7 @@ where
                 step(LogTime(*capability.time()), inputs, &mut produced);
                 output.session(&capability).give_iterator(produced.drain(..));
             }
+            place.stands(frontier.frontier().first().copied(), open.epochs.len());
         }
     })
 }
@@ -78,6 +81,7 @@ where
             station.hand_over(epoch, rewind, Some(0), station.pieces(logic.snapshot()));
         }
     };
+    let place = Place::of(station.name());
     stream.unary_frontier(pact, station.name(), move |_capability, _info| {
         let mut open = Open::default();
         let mut produced = Vec::new();
@@ -94,6 +98,7 @@ where
                 output.session(&capability).give_iterator(produced.drain(..));
             }
             hand_over(&mut station, &logic, &|chosen| !frontier.less_equal(&chosen));
+            place.stands(frontier.frontier().first().copied(), open.epochs.len());
         }
     })
 }

@@ -8,7 +8,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use crossbeam_channel::{Receiver, Sender};
-use lsie_schemas::{Change, LogTime};
+use lsie_schemas::row::{self, OperatorRow};
+use lsie_schemas::{Change, LogTime, TableRow};
 use lsie_sinks::Sink;
 use serde::{Deserialize, Serialize};
 use timely::dataflow::StreamVec;
@@ -107,12 +108,14 @@ impl Committer {
         inboxes: &[Arc<Inbox>],
         shared: &Shared,
     ) -> anyhow::Result<()> {
+        let mut shown = None;
         for message in messages {
             match message {
                 Message::Epoch(epoch) if epoch.log_time <= self.resumed => {}
                 Message::Epoch(epoch) => {
-                    self.commit(&epoch)?;
-                    shared.committed.store(epoch.log_time.0, Ordering::SeqCst);
+                    let log_time = epoch.log_time;
+                    self.commit(epoch, operators(log_time, &mut shown, shared))?;
+                    shared.committed.store(log_time.0, Ordering::SeqCst);
                     for inbox in inboxes {
                         inbox.wake();
                     }
@@ -131,11 +134,17 @@ impl Committer {
         Ok(())
     }
 
-    fn commit(&mut self, epoch: &Epoch) -> Result<(), lsie_sinks::Error> {
+    fn commit(&mut self, epoch: Epoch, shown: Vec<Change>) -> Result<(), lsie_sinks::Error> {
+        let is_kept = |change: &Change| !row::transient().iter().any(|table| table.name == change.table);
+        let (kept, mut transient): (Vec<Change>, Vec<Change>) = epoch.changes.into_iter().partition(is_kept);
+        transient.extend(shown);
         for sink in &mut self.sinks {
             // What a sink holds it does not get twice.
             if sink.committed().is_none_or(|committed| committed < epoch.log_time) {
-                sink.write(epoch.log_time, &epoch.changes)?;
+                sink.write(epoch.log_time, &kept)?;
+                if sink.takes_transient() {
+                    sink.write(epoch.log_time, &transient)?;
+                }
                 fault::point("commit.written");
                 sink.commit(epoch.log_time)?;
             }
@@ -160,6 +169,17 @@ impl Committer {
             }
         }
     }
+}
+
+/// The rows of table `operators`, once a second of log time.
+fn operators(epoch: LogTime, shown: &mut Option<u64>, shared: &Shared) -> Vec<Change> {
+    let second = epoch.0 / 1_000;
+    if shown.replace(second) == Some(second) {
+        return Vec::new();
+    }
+    let change =
+        |row: OperatorRow| Change { table: OperatorRow::TABLE.name.into(), row: row.cells(), epoch, diff: 1 };
+    shared.board.rows().into_iter().map(change).collect()
 }
 
 #[cfg(test)]

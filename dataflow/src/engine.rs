@@ -297,7 +297,8 @@ fn work(
             keep: Keep { worker: worker.index(), ..keep.clone() },
         };
         let stepped = catch_unwind(AssertUnwindSafe(|| {
-            worker.dataflow(|scope| graph::build(scope, parts));
+            let (board, index) = (shared.board.clone(), worker.index());
+            board.building(index, || worker.dataflow(|scope| graph::build(scope, parts)));
             if built.fetch_add(1, Ordering::SeqCst) + 1 == keep.workers {
                 fault::point("recovery.restored");
                 keep.forget_restored();

@@ -9,7 +9,7 @@ use anyhow::Context;
 use lsie_operators::acoustics::Analyzer;
 use lsie_operators::align::{FrameJob, VoiceJob};
 use lsie_operators::face::FaceModels;
-use lsie_operators::measure::SegmentVoice;
+use lsie_operators::measure::{Pitch, SegmentVoice};
 use lsie_operators::measure_face::{FaceMeter, Measured, MeterState};
 use lsie_schemas::codec::Rejection;
 use lsie_schemas::row::FaceRow;
@@ -132,8 +132,11 @@ fn measurer(folder: &Path, max_pixels: u32) -> anyhow::Result<Measurer> {
 /// Relative to the segment's first sample: doubles are finest near zero.
 fn voice(job: &VoiceJob, analyzer: &mut Analyzer) -> SegmentVoice {
     let stimulus_s = (job.stimulus.0 - job.start.0) as f64 / 1e6;
-    let acoustics = analyzer.analyze(&job.sound, 0.0, Some(stimulus_s));
-    SegmentVoice { session: job.session, ordinal: job.ordinal, acoustics }
+    // Too short a sound has the fields of a segment without stimulus.
+    let voice = analyzer.voice(&job.sound).ok();
+    let acoustics = voice.map(|voice| voice.acoustics(0.0, stimulus_s)).unwrap_or_default();
+    let pitch = voice.map(|voice| Pitch::of(voice.pitch, job.start));
+    SegmentVoice { session: job.session, ordinal: job.ordinal, acoustics, pitch }
 }
 
 fn frame(

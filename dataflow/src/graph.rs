@@ -4,20 +4,21 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crossbeam_channel::Sender;
+use differential_dataflow::AsCollection;
 use lsie_operators::align::{Align, AlignSnapshot, Aligned, Arrived, Class, Classified, Limits, classified};
 use lsie_operators::attribution::link::LedgerRow;
 use lsie_operators::logic::Logic;
 use lsie_operators::measure::{Fact, Input, Measure};
 use lsie_operators::posterior::RewardSum;
-use lsie_operators::telemetry::{Telemetry, Told};
+use lsie_operators::telemetry::{Scan, Telemetry, Told};
 use lsie_schemas::codec;
 use lsie_schemas::log::LogRecord;
 use lsie_schemas::record::{DeadLetter, ExperimentRecord, Record};
-use lsie_schemas::row::{ActionRow, DeadLetterRow};
+use lsie_schemas::row::{ActionRow, DeadLetterRow, EncounterRow, StimulusRow};
 use lsie_schemas::topic::partition_of;
 use lsie_schemas::{Change, LogTime, TableRow, Topic};
 use timely::dataflow::channels::pact::{Exchange, Pipeline};
-use timely::dataflow::operators::vec::Map;
+use timely::dataflow::operators::vec::{Filter, Map};
 use timely::dataflow::operators::{Concat, ConnectLoop, Feedback};
 use timely::dataflow::{Scope, StreamVec};
 use uuid::Uuid;
@@ -29,7 +30,7 @@ use crate::ingest::{self, Inbox, Ingested, Shared};
 use crate::ledger::{self, Ledger};
 use crate::pool::{Inferred, Pool, infer};
 use crate::select::{self, AdminOrder, Select};
-use crate::view::{self, Rows, SessionFact};
+use crate::view::{self, Note, PosteriorHistory, Rows, SessionFact, Watch, Watched};
 
 /// What the graph needs besides its records.
 pub struct Parts {
@@ -96,7 +97,12 @@ pub fn build(scope: Scope<'_, Time>, parts: Parts) {
     rewarded.concat(ordered).connect_loop(handle);
 
     // The ledger, by session: what an encounter may be credited with comes days after it.
-    let credited = view::ledger_events(measured, evaluated.clone(), decisions.clone());
+    let credited = view::ledger_events(
+        measured,
+        evaluated.clone(),
+        decisions.clone(),
+        kept(told.clone().flat_map(scanned), keep.station("scans")),
+    );
     let credited = at_their_time(credited.inner).map(|(event, _)| ledger::Input::Event(Box::new(event)));
     let worker = scope.worker().index() as u64;
     let ledger_ticks = ticks.clone().map(move |_| ledger::Input::Tick(worker));
@@ -122,14 +128,53 @@ pub fn build(scope: Scope<'_, Time>, parts: Parts) {
         .concat(ledgered.clone().flat_map(ledgered_class));
     let classes = view::record_classes(kept(classes, keep.station("classes")));
     let dead = aligned
+        .clone()
         .flat_map(aligned_dead)
         .concat(inferred.clone().flat_map(inferred_dead))
         .concat(told.clone().flat_map(told_dead))
         .concat(ledgered.clone().flat_map(ledgered_dead))
         .map(DeadLetterRow::from);
 
+    // Summaries of what these tables hold, every step of a posterior, and the watch over the subsystems.
+    let parts = facts.clone().flat_map(view::of_fact).concat(told.clone().flat_map(view::of_told));
+    let parts = parts.map(|part| (part, 1)).concat(ledgered.clone().flat_map(ledger_part));
+    let parts = kept(parts, keep.station("parts")).inner;
+    let parts = parts.map(|((part, diff), epoch, copies)| (part, epoch, copies * diff as isize));
+    let summaries = view::summaries(
+        view::Sources {
+            sessions: sessions.clone(),
+            stimuli: kept(facts.clone().flat_map(stimulus), keep.station("stimuli")),
+            decisions: decisions.clone(),
+            evaluated: evaluated.clone(),
+            encounters: encounters.clone(),
+            parts: parts.as_collection(),
+        },
+        resumed,
+    );
+    let moved = at_their_time(encounters.clone().inner).map(|(row, diff)| (row, diff as i64));
+    let by_arm = Exchange::new(|(row, _): &(EncounterRow, i64)| hash(&row.experiment_id));
+    let steps = keep.station("posterior_history");
+    let history =
+        stateful(moved.clone(), by_arm, steps, PosteriorHistory::default(), |(id, _): &(String, String)| {
+            hash(id)
+        });
+    let judged = at_their_time(evaluated.clone().inner).filter(|(_, diff)| *diff > 0);
+    let notes = aligned
+        .flat_map(Note::of_aligned)
+        .concat(inferred.clone().flat_map(inferred_dead).map(|letter| Note::filed(&letter)))
+        .concat(facts.clone().flat_map(Note::of_fact))
+        .concat(told.clone().flat_map(Note::of_told))
+        .concat(judged.map(|((_, judged), _)| Note::Judged(judged.reason)))
+        .concat(moved.filter(|(_, diff)| *diff > 0).flat_map(|(row, _)| Note::of_encounter(&row)))
+        .concat(ticks.clone().map(|_| Note::Tick));
+    let one = Exchange::new(|_: &Note| 0);
+    let watched = stateful(notes, one, keep.station("watch"), Watch::default(), |_: &()| 0);
+
     // Rows out: everything of an epoch to one committing writer. What views say of a restored state is known.
     let written = ticks
+        .concat(summaries)
+        .concat(facts_out(history))
+        .concat(watch_changes(watched))
         .concat(changes(sessions, resumed))
         .concat(changes(arms, resumed))
         .concat(changes(actions, resumed))
@@ -312,6 +357,13 @@ fn outcome(told: Told) -> Option<ledger::Input> {
     }
 }
 
+fn scanned(told: Told) -> Option<((uuid::Uuid, String), Option<Scan>)> {
+    match told {
+        Told::Scanned(session, segment, scan) => Some(((session, segment), scan)),
+        _ => None,
+    }
+}
+
 fn told_class(told: Told) -> Option<Classified> {
     match told {
         Told::Classified(classified) => Some(classified),
@@ -343,6 +395,13 @@ fn ledgered_dead(output: ledger::Output) -> Option<DeadLetter> {
 fn measured(fact: Fact) -> Option<(view::StimulusKey, lsie_operators::measure::Measured)> {
     match fact {
         Fact::Measured(session, action, measured) => Some(((session, action), measured)),
+        _ => None,
+    }
+}
+
+fn stimulus(fact: Fact) -> Option<StimulusRow> {
+    match fact {
+        Fact::Stimulus(row) => Some(row),
         _ => None,
     }
 }
@@ -380,7 +439,7 @@ fn told_changes<'scope>(told: StreamVec<'scope, Time, Told>) -> StreamVec<'scope
                 Told::Physiology(row) => change(row, epoch, 1),
                 Told::Comodulation(row) => change(row, epoch, 1),
                 Told::Event(row, diff) => change(row, epoch, *diff),
-                Told::Outcome(..) | Told::Classified(_) | Told::Dead(_) => return None,
+                Told::Scanned(..) | Told::Outcome(..) | Told::Classified(_) | Told::Dead(_) => return None,
             };
             Some(Written::Change(change))
         }));
@@ -403,6 +462,25 @@ fn ledger_changes<'scope>(
     })
 }
 
+/// What the ledger says of the stimuli of a segment, as it comes and goes.
+fn ledger_part(output: ledger::Output) -> Option<((view::Of, view::Part), i64)> {
+    match output {
+        ledger::Output::Change(row, diff) => Some((view::of_ledger(*row)?, diff)),
+        _ => None,
+    }
+}
+
+fn watch_changes<'scope>(watched: StreamVec<'scope, Time, Watched>) -> StreamVec<'scope, Time, Written> {
+    per_epoch(watched, Pipeline, "watched", |epoch, watched, out| {
+        out.extend(watched.iter().map(|watched| {
+            Written::Change(match watched {
+                Watched::Health(row, diff) => change(row, epoch, *diff),
+                Watched::Alert(row) => change(row, epoch, 1),
+            })
+        }));
+    })
+}
+
 fn fact_changes<'scope>(facts: StreamVec<'scope, Time, Fact>) -> StreamVec<'scope, Time, Written> {
     per_epoch(facts, Pipeline, "facts", |epoch, facts, out| {
         out.extend(facts.iter().filter_map(|fact| {
@@ -410,15 +488,17 @@ fn fact_changes<'scope>(facts: StreamVec<'scope, Time, Fact>) -> StreamVec<'scop
                 Fact::Au12(row) => change(row, epoch, 1),
                 Fact::Segment(row) => change(row, epoch, 1),
                 Fact::Metrics(row) => change(row, epoch, 1),
+                Fact::Pitch(row) => change(row, epoch, 1),
                 Fact::Stimulus(row) => change(row, epoch, 1),
-                Fact::Measured(..) | Fact::Said(..) => return None,
+                Fact::Calibrated(..) | Fact::Measured(..) | Fact::Said(..) => return None,
             };
             Some(Written::Change(change))
         }));
     })
 }
 
-fn change<R: TableRow>(row: &R, epoch: LogTime, diff: i64) -> Change {
+/// A change of the table of this row type.
+pub fn change<R: TableRow>(row: &R, epoch: LogTime, diff: i64) -> Change {
     Change { table: R::TABLE.name.into(), row: row.cells(), epoch, diff }
 }
 

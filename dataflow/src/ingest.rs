@@ -18,6 +18,7 @@ use timely::scheduling::SyncActivator;
 use uuid::Uuid;
 
 use crate::adapter::Time;
+use crate::board::Board;
 use crate::checkpoint::gate::Gate;
 use crate::checkpoint::manifest::Witness;
 
@@ -66,6 +67,8 @@ pub struct Shared {
     pub in_flight: AtomicU64,
     /// Log times of the first and the last epoch known so far; 0 while unknown. For showing progress.
     pub span: (AtomicU64, AtomicU64),
+    /// Where every operator stands.
+    pub board: Arc<Board>,
     failure: Mutex<Option<String>>,
 }
 

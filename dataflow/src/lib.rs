@@ -4,6 +4,7 @@
 //! by epoch, keeps the views, and hands complete epochs to sinks.
 
 pub mod adapter;
+pub mod board;
 pub mod checkpoint;
 pub mod cli;
 pub mod commit;

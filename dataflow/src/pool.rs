@@ -26,6 +26,7 @@ use timely::scheduling::SyncActivator;
 use uuid::Uuid;
 
 use crate::adapter::Time;
+use crate::board::Place;
 use crate::checkpoint::{Content, Part, Station, encoded};
 use crate::commit::Message;
 use crate::faces::FaceState;
@@ -339,6 +340,7 @@ pub fn infer<'scope>(
 ) -> StreamVec<'scope, Time, Inferred> {
     let scope = aligned.scope();
     let resumed = station.keep().resumed;
+    let place = Place::of("infer");
     aligned.unary_frontier(Pipeline, station.name(), move |_capability, info| {
         let activator = scope.worker().sync_activator_for(info.address.to_vec());
         let again = scope.activator_for(info.address);
@@ -384,6 +386,7 @@ pub fn infer<'scope>(
                 results.sort_by_key(order);
                 output.session(&capability).give_iterator(results.into_iter());
             }
+            place.stands(frontier.frontier().first().copied(), open.len());
         }
     })
 }

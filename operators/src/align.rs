@@ -19,6 +19,7 @@ use uuid::Uuid;
 pub use closing::{Evidence, Rule};
 use session::Session;
 
+use crate::drift::PollEffect;
 use crate::logic::{Keyed, Logic, apart};
 
 /// The limits of DESIGN §3, all in milliseconds.
@@ -159,6 +160,13 @@ pub enum Aligned {
         start: StartSession,
         /// Its log time.
         at: EventTime,
+    },
+    /// The clock of its device was polled.
+    Polled {
+        /// The session.
+        session: Uuid,
+        /// What that did.
+        effect: PollEffect,
     },
     /// Its time line is fixed; an arm can be selected.
     Anchored {

@@ -10,6 +10,7 @@ use lsie_schemas::{EventTime, LogTime, Real};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use crate::attribution::lag_scan::{LagScan, SyncPeak, consecutive};
 use crate::logic::Logic;
 use crate::pearson::{correlation, mean, null_reason};
 use crate::physiology::{PhysiologicalSnapshot, SegmentSnapshots};
@@ -39,6 +40,8 @@ pub struct Comodulation {
     pub operator_rmssd_mean: Option<f64>,
     /// Why there is no index: a bounded code.
     pub null_reason: Option<&'static str>,
+    /// The lag scan of attribution over the same bins.
+    pub sync_peak: Option<SyncPeak>,
 }
 
 impl Comodulation {
@@ -121,6 +124,7 @@ impl ComodulationWindow {
             streamer_rmssd_mean: role_mean(&streamer),
             operator_rmssd_mean: role_mean(&operator),
             null_reason: index.is_none().then(|| null_reason(paired.iter().copied())),
+            sync_peak: sync_peak(&operator, &streamer),
         }
     }
 
@@ -130,6 +134,12 @@ impl ComodulationWindow {
             SubjectRole::Operator => &mut self.operator,
         }
     }
+}
+
+/// The scan of the longest run of paired minutes (mathematics §13.2).
+fn sync_peak(operator: &BTreeMap<i64, f64>, streamer: &BTreeMap<i64, f64>) -> Option<SyncPeak> {
+    let (x, y) = consecutive(operator, streamer);
+    LagScan::default().peak(&x, &y)
 }
 
 /// The whole UTC minute of an instant: its bin begins with it.
@@ -384,7 +394,30 @@ mod tests {
             streamer_rmssd_mean: role_mean(&streamer),
             operator_rmssd_mean: role_mean(&operator),
             null_reason: index.is_none().then_some(reason),
+            sync_peak: plain_scan(&streamer, &operator),
         }
+    }
+
+    /// The last of the longest runs of minutes, every lag of up to five, the best one.
+    fn plain_scan(streamer: &BTreeMap<i64, f64>, operator: &BTreeMap<i64, f64>) -> Option<SyncPeak> {
+        let mut best: Vec<(f64, f64)> = Vec::new();
+        for first in operator.keys() {
+            let run = (*first..).map_while(|m| Some((*operator.get(&m)?, *streamer.get(&m)?)));
+            let run: Vec<(f64, f64)> = run.collect();
+            if run.len() >= best.len() {
+                best = run;
+            }
+        }
+        let mut peak: Option<SyncPeak> = None;
+        for lag in 0..=5.min(best.len()) {
+            let pairs: Vec<(f64, f64)> =
+                (lag..best.len()).map(|later| (best[later - lag].0, best[later].1)).collect();
+            let Some(corr) = plain_pearson(&pairs) else { continue };
+            if peak.is_none_or(|peak| corr > peak.corr + 1e-12) {
+                peak = Some(SyncPeak { corr, lag });
+            }
+        }
+        peak
     }
 
     fn plain_mean(values: &[f64]) -> f64 {
@@ -414,6 +447,7 @@ mod tests {
             (ours.co_modulation_index, theirs.co_modulation_index, 1e-9),
             (ours.streamer_rmssd_mean, theirs.streamer_rmssd_mean, 1e-9),
             (ours.operator_rmssd_mean, theirs.operator_rmssd_mean, 1e-9),
+            (ours.sync_peak.map(|peak| peak.corr), theirs.sync_peak.map(|peak| peak.corr), 1e-9),
         ];
         for (ours, theirs, tolerance) in pairs {
             match (ours, theirs) {

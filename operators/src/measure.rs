@@ -3,15 +3,16 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use lsie_schemas::row::{Au12Row, FaceRow, MetricsRow, SegmentRow, StimulusRow};
+use lsie_schemas::row::{Au12Row, FaceRow, MetricsRow, PitchRow, SegmentRow, StimulusRow};
+use lsie_schemas::table::Json;
 use lsie_schemas::{EventTime, LogTime, Real};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::acoustics::Acoustics;
+use crate::acoustics::{Acoustics, PitchTrack};
 use crate::align::{Aligned, ClosedSegment};
 use crate::attribution::scores::{Au12Metrics, au12_metrics};
-use crate::au12::{self, Calibration};
+use crate::au12::{self, CALIBRATION_FRAMES_REQUIRED, Calibration};
 use crate::logic::{Keyed, Logic, apart, pairs};
 use crate::reward::{MEASURE_S, reward};
 use crate::segment_id::{ordinal_at, segment_id, window};
@@ -32,6 +33,29 @@ pub enum Input {
     Aligned(Aligned),
 }
 
+/// Pitch of a voice, frame by frame.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Pitch {
+    /// Centre of the first frame.
+    pub start: EventTime,
+    /// Time between frames, s.
+    pub step_s: f64,
+    /// Hz, to a tenth; none where there is no voice.
+    pub f0_hz: Vec<Option<f64>>,
+}
+
+impl Pitch {
+    /// The track of a sound whose first sample was captured at `start`.
+    pub fn of(track: &PitchTrack, start: EventTime) -> Pitch {
+        let tenths = |hz: f64| (hz * 10.0).round() / 10.0;
+        Pitch {
+            start: start.plus_us((track.first_s() * 1e6).round() as i64),
+            step_s: track.step_s(),
+            f0_hz: (0..track.len()).map(|frame| track.voiced_hz(frame).map(tenths)).collect(),
+        }
+    }
+}
+
 /// The acoustics of one segment.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SegmentVoice {
@@ -41,6 +65,8 @@ pub struct SegmentVoice {
     pub ordinal: i64,
     /// What was measured.
     pub acoustics: Acoustics,
+    /// The pitch it was measured from; none of a sound that is too short.
+    pub pitch: Option<Pitch>,
 }
 
 /// What happened after one stimulus, before the semantic gate.
@@ -106,8 +132,12 @@ pub enum Fact {
     Segment(SegmentRow),
     /// The metrics of a closed segment.
     Metrics(MetricsRow),
+    /// The pitch of the voice of a closed segment; for those who watch, and kept nowhere.
+    Pitch(PitchRow),
     /// An accepted stimulus.
     Stimulus(StimulusRow),
+    /// So many neutral frames of this session are collected; said up to what is required.
+    Calibrated(Uuid, i64),
     /// The reaction to the stimulus of this session and action.
     Measured(Uuid, Uuid, Measured),
     /// The words said to the stimulus of this session and action.
@@ -141,7 +171,7 @@ impl Logic for Measure {
                     session.pending.insert((face.capture_utc, face.seq), face);
                 }
                 Input::Voice(voice) => {
-                    voices.insert((voice.session, voice.ordinal), voice.acoustics);
+                    voices.insert((voice.session, voice.ordinal), voice);
                 }
                 Input::Aligned(word) => words.push(word),
             }
@@ -184,6 +214,7 @@ fn rank(word: &Aligned) -> (Uuid, u8, i64, Uuid) {
         Aligned::Closed(segment) => (segment.session, 4, segment.ordinal, none),
         Aligned::Ended { session, at } => (*session, 5, at.0, none),
         Aligned::Started { .. }
+        | Aligned::Polled { .. }
         | Aligned::Experiment { .. }
         | Aligned::Frame(_)
         | Aligned::Voice(_)
@@ -199,7 +230,7 @@ impl Measure {
         &mut self,
         epoch: LogTime,
         word: Aligned,
-        voices: &BTreeMap<(Uuid, i64), Acoustics>,
+        voices: &BTreeMap<(Uuid, i64), SegmentVoice>,
         out: &mut Vec<Fact>,
     ) {
         match word {
@@ -218,8 +249,8 @@ impl Measure {
                 self.sessions.entry(session).or_default().settle(session, until, out);
             }
             Aligned::Closed(segment) => {
-                let voice = voices.get(&(segment.session, segment.ordinal)).copied().unwrap_or_default();
-                self.sessions.entry(segment.session).or_default().close(epoch, &segment, &voice, out);
+                let voice = voices.get(&(segment.session, segment.ordinal));
+                self.sessions.entry(segment.session).or_default().close(epoch, &segment, voice, out);
             }
             Aligned::Ended { session, at } => {
                 if let Some(mut reaction) = self.sessions.remove(&session) {
@@ -228,6 +259,7 @@ impl Measure {
                 }
             }
             Aligned::Started { .. }
+            | Aligned::Polled { .. }
             | Aligned::Experiment { .. }
             | Aligned::Frame(_)
             | Aligned::Voice(_)
@@ -266,6 +298,8 @@ struct Reaction {
     #[serde(with = "pairs")]
     pending: BTreeMap<(EventTime, i64), FaceRow>,
     calibration: Calibration,
+    /// How many neutral frames have been said.
+    calibrated: u64,
     neutral: Neutral,
     /// Settled frames of the last 5 s before the first stimulus.
     tail: VecDeque<FaceRow>,
@@ -308,6 +342,11 @@ impl Reaction {
         let later = self.pending.split_off(&(until.plus_us(1), i64::MIN));
         for frame in std::mem::replace(&mut self.pending, later).into_values() {
             self.take(frame, out);
+        }
+        let calibrated = self.calibration.frames().min(CALIBRATION_FRAMES_REQUIRED);
+        if calibrated > self.calibrated {
+            self.calibrated = calibrated;
+            out.push(Fact::Calibrated(session, calibrated as i64));
         }
         if self.first_stimulus().is_some_and(|first| first <= until) {
             self.finish_calibration(out);
@@ -404,7 +443,13 @@ impl Reaction {
         }
     }
 
-    fn close(&mut self, epoch: LogTime, segment: &ClosedSegment, voice: &Acoustics, out: &mut Vec<Fact>) {
+    fn close(
+        &mut self,
+        epoch: LogTime,
+        segment: &ClosedSegment,
+        voice: Option<&SegmentVoice>,
+        out: &mut Vec<Fact>,
+    ) {
         let Some(span) = window(segment.anchor.0, segment.ordinal) else { return };
         let tally = self.tallies.remove(&segment.ordinal).unwrap_or_default();
         let id = segment_id(segment.session, span.start_us, span.end_us);
@@ -424,7 +469,10 @@ impl Reaction {
             video_frames: tally.frames,
             face_frames: tally.faces,
         }));
-        out.push(Fact::Metrics(metrics(segment.session, id, EventTime(span.end_us), tally, voice)));
+        let pitch = voice.and_then(|voice| voice.pitch.as_ref());
+        out.extend(pitch.map(|pitch| Fact::Pitch(pitch_row(segment.session, &id, pitch))));
+        let acoustics = voice.map(|voice| voice.acoustics).unwrap_or_default();
+        out.push(Fact::Metrics(metrics(segment.session, id, EventTime(span.end_us), tally, &acoustics)));
     }
 
     fn first_stimulus(&self) -> Option<EventTime> {
@@ -440,6 +488,16 @@ impl Reaction {
         let anchor = self.anchor?.0;
         let span = window(anchor, ordinal_at(anchor, at.0)?)?;
         Some((segment_id(session, span.start_us, span.end_us), EventTime(span.end_us)))
+    }
+}
+
+fn pitch_row(session_id: Uuid, segment_id: &str, pitch: &Pitch) -> PitchRow {
+    PitchRow {
+        session_id,
+        segment_id: segment_id.into(),
+        start_utc: pitch.start,
+        step_s: Real(pitch.step_s),
+        f0_hz: Json::new(&serde_json::json!(pitch.f0_hz)),
     }
 }
 

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use lsie_schemas::codec::Rejection;
 use lsie_schemas::record::{DeadLetter, Outcome, Record, SubjectRole};
 use lsie_schemas::row::{ComodulationRow, EventRow, PhysiologyRow};
-use lsie_schemas::{EventTime, LogTime};
+use lsie_schemas::{EventTime, LogTime, Real};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -28,6 +28,8 @@ pub enum Told {
     Physiology(PhysiologyRow),
     /// The co-modulation at a closed segment.
     Comodulation(ComodulationRow),
+    /// What the lag scan of a closed segment of this session found, if it found anything.
+    Scanned(Uuid, String, Option<Scan>),
     /// A row of table `events` came (+1) or went (−1).
     Event(EventRow, i64),
     /// An outcome, and its dead letter should it turn out to be late. The one of a follow among the events has
@@ -37,6 +39,15 @@ pub enum Told {
     Classified(Classified),
     /// A record that came too late.
     Dead(DeadLetter),
+}
+
+/// The peak of a lag scan, as a value that collections can hold.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Scan {
+    /// Pearson's r at the best lag.
+    pub corr: Real,
+    /// That lag, in minutes.
+    pub lag: usize,
 }
 
 /// All sessions of one worker. A session is forgotten when no event of it can be taken any more.
@@ -270,9 +281,14 @@ impl Session {
                         let row = snapshot.as_ref().map(|s| s.row(id, &snapshots.segment_id, role));
                         out.extend(row.map(Told::Physiology));
                     }
+                    let segment = snapshots.segment_id.clone();
                     let mut evaluated = Vec::new();
                     self.comodulation.on_epoch(epoch, vec![snapshots], &mut evaluated);
                     out.extend(evaluated.iter().map(|index| Told::Comodulation(index.row(id))));
+                    let peak = evaluated.iter().find_map(|index| index.sync_peak);
+                    let scan = peak
+                        .and_then(|peak| Real::finite(peak.corr).map(|corr| Scan { corr, lag: peak.lag }));
+                    out.push(Told::Scanned(id, segment, scan));
                 }
             }
         }

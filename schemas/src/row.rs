@@ -8,6 +8,7 @@ mod encounter;
 mod experiment;
 mod ledger;
 mod measure;
+mod operator;
 mod physiology;
 mod pitch;
 mod segment;
@@ -21,6 +22,7 @@ pub use encounter::{EncounterRow, EvaluationRow, StimulusRow, TranscriptRow};
 pub use experiment::{ArmRow, DecisionRow};
 pub use ledger::{DeadLetterRow, RecordClassRow};
 pub use measure::{Au12Row, ContextRow, EventRow, FaceRow, MetricsRow};
+pub use operator::OperatorRow;
 pub use physiology::{ComodulationRow, PhysiologyRow};
 pub use pitch::PitchRow;
 pub use segment::SegmentRow;
@@ -70,7 +72,7 @@ pub fn tables() -> &'static [Table] {
 
 /// The transient tables, sorted by name: served for a while, kept nowhere.
 pub fn transient() -> &'static [Table] {
-    const TABLES: &[Table] = &[PitchRow::TABLE];
+    const TABLES: &[Table] = &[OperatorRow::TABLE, PitchRow::TABLE];
     TABLES
 }
 

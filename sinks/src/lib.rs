@@ -50,6 +50,12 @@ pub trait Sink: Send {
     /// Makes all committed epochs durable now; for a checkpoint.
     fn flush(&mut self) -> Result<(), Error>;
 
+    /// Whether it takes the rows of transient tables, too, which only come: of one key the newest counts, and it
+    /// is the sink that lets them go. They are no results, and are kept nowhere.
+    fn takes_transient(&self) -> bool {
+        false
+    }
+
     /// The newest epoch that survives a crash, or `None` before the first.
     fn committed(&self) -> Option<LogTime>;
 

@@ -35,6 +35,10 @@ impl<S: Sink> Sink for Selected<S> {
         self.sink.flush()
     }
 
+    fn takes_transient(&self) -> bool {
+        self.sink.takes_transient()
+    }
+
     fn committed(&self) -> Option<LogTime> {
         self.sink.committed()
     }

@@ -7,7 +7,8 @@ mod common;
 use std::collections::BTreeMap;
 
 use common::{Directory, Served, drive};
-use lsie_schemas::{Cell, Change, LogTime};
+use lsie_schemas::row::{Au12Row, OperatorRow};
+use lsie_schemas::{Cell, Change, LogTime, TableRow};
 use lsie_sinks::parquet::{Options, Reader};
 use lsie_sinks::testing::{Subject, TOTALS, catalog, total};
 use lsie_sinks::{Error, Sink, Views};
@@ -131,4 +132,41 @@ fn readers_see_whole_epochs() {
         sink.commit(LogTime(epoch)).expect("a complete epoch");
     }
     reader.join().expect("the same sum always");
+}
+
+/// Transient rows replace the one of their key, and go after a quarter of an hour; so does the series of every frame.
+#[test]
+fn what_fades_is_served_for_a_while() {
+    let place = |epoch: u64, worker: i64, backlog| {
+        let row = OperatorRow { worker, operator: "align".into(), frontier_utc: None, backlog };
+        Change { table: OperatorRow::TABLE.name.into(), row: row.cells(), epoch: LogTime(epoch), diff: 1 }
+    };
+    let frame = |epoch: u64, seq| {
+        let (session_id, intensity) = (lsie_schemas::Uuid::from_u128(1), lsie_schemas::Real(0.5));
+        let row = Au12Row { session_id, seq, timestamp_utc: LogTime(epoch).as_event(), intensity };
+        Change { table: Au12Row::TABLE.name.into(), row: row.cells(), epoch: LogTime(epoch), diff: 1 }
+    };
+    let views = Views::new(lsie_sinks::Catalog::served());
+    let of = |name: &str| {
+        let state = views.read();
+        let at = views.catalog().position(name).expect("a served table");
+        let rows = state.table(at).expect("a table").entries().map(|entry| entry.row.to_vec());
+        rows.collect::<Vec<_>>()
+    };
+    let minute = 60_000;
+    let mut sink = views.sink();
+    assert!(sink.takes_transient());
+    let epochs = [
+        (minute, vec![place(minute, 0, 1), place(minute, 1, 2), frame(minute, 1)]),
+        (2 * minute, vec![place(2 * minute, 0, 3), frame(2 * minute, 2)]),
+        (16 * minute, vec![place(16 * minute, 2, 0)]),
+    ];
+    drive(&mut sink, &epochs[..2]);
+    assert_eq!(of("operators"), [place(0, 0, 3).row, place(0, 1, 2).row]);
+    assert_eq!(of("au12").len(), 2);
+    // What was there before the sink fades, too.
+    drop(sink);
+    drive(&mut views.sink(), &epochs[2..]);
+    assert_eq!(of("operators"), [place(0, 0, 3).row, place(0, 2, 0).row]);
+    assert_eq!(of("au12"), [frame(2 * minute, 2).row]);
 }

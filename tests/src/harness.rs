@@ -9,6 +9,7 @@ use lsie_connectors::feed::{Pace, TimedRecord, feed, merge};
 use lsie_connectors::{KafkaConfig, KafkaLog};
 use lsie_dataflow::config::Config;
 use lsie_dataflow::ingest::{INPUTS, Shared};
+use lsie_dataflow::pool::{MeasurerFactory, Outcome, Task};
 use lsie_dataflow::{Engine, Range, Run, faces};
 use lsie_schemas::log::{
     Appended, Fetch, Log, LogRecord, NewRecord, TimestampType, TopicPartition, TopicSpec,
@@ -161,12 +162,20 @@ pub struct Settings {
     pub budget_bytes: usize,
     /// Whether the real face models run.
     pub models: bool,
+    /// Whether voices are measured; only with models.
+    pub voices: bool,
 }
 
 impl Settings {
     /// One worker, two inference threads, the real face models.
-    pub const WITH_MODELS: Settings =
-        Settings { workers: 1, pool_threads: 2, poll_bytes: 4 << 20, budget_bytes: 64 << 20, models: true };
+    pub const WITH_MODELS: Settings = Settings {
+        workers: 1,
+        pool_threads: 2,
+        poll_bytes: 4 << 20,
+        budget_bytes: 64 << 20,
+        models: true,
+        voices: true,
+    };
 
     /// One worker that measures everything but faces.
     pub const WITHOUT_MODELS: Settings = Settings { models: false, ..Settings::WITH_MODELS };
@@ -174,9 +183,10 @@ impl Settings {
     /// An engine with these settings.
     pub fn engine(self, log: Arc<dyn Log>) -> Engine {
         let config = Config::parse("").expect("the default configuration");
-        let measurer = match self.models {
-            true => faces::with_models(config.models_folder(), MAX_PIXELS),
-            false => faces::without_models(),
+        let measurer = match (self.models, self.voices) {
+            (true, true) => faces::with_models(config.models_folder(), MAX_PIXELS),
+            (true, false) => deaf(faces::with_models(config.models_folder(), MAX_PIXELS)),
+            (false, _) => faces::without_models(),
         };
         Engine {
             log,
@@ -190,6 +200,17 @@ impl Settings {
             checkpoints: None,
         }
     }
+}
+
+/// Measurers that hear no voice.
+fn deaf(measurers: MeasurerFactory) -> MeasurerFactory {
+    Arc::new(move |thread| {
+        let mut measure = measurers(thread)?;
+        Ok(Box::new(move |task| match task {
+            Task::Voice(_) => Ok(Outcome::default()),
+            _ => measure(task),
+        }))
+    })
 }
 
 /// The results of a run; its folder lives as long as this.

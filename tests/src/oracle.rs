@@ -8,6 +8,7 @@
 mod admin;
 mod reaction;
 mod story;
+pub mod summaries;
 mod text;
 mod time_line;
 

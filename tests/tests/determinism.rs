@@ -9,11 +9,13 @@ use lsie_connectors::feed::{Pace, session_id};
 use lsie_dataflow::Run;
 use lsie_schemas::LogTime;
 use lsie_schemas::row::{
-    AttributionScoreRow, Au12Row, EncounterRow, EventOutcomeLinkRow, EventRow, FaceRow, PhysiologyRow,
-    SegmentRow, SessionRow,
+    AlertRow, ArmSummaryRow, AttributionScoreRow, Au12Row, EncounterRow, EncounterSummaryRow,
+    EventOutcomeLinkRow, EventRow, FaceRow, HealthRow, PhysiologyCurrentRow, PhysiologyRow,
+    PosteriorUpdateRow, SegmentRow, SessionRow, SessionSummaryRow,
 };
 use lsie_sinks::MemoryStore;
 use lsie_tests::harness::{Settings, TopicSet, assert_law_4, assert_same};
+use lsie_tests::oracle::summaries;
 use lsie_tests::sessions::{RECORDED_AT, recording, records};
 use lsie_tests::tables::Tables;
 use lsie_tests::telemetry::telemetry;
@@ -44,7 +46,7 @@ fn workers_fetch_sizes_and_budgets_change_nothing() {
     set.feed(timelines, Pace::Max);
 
     let run = |workers, pool_threads, poll_bytes, budget_bytes| {
-        set.replay(Settings { workers, pool_threads, poll_bytes, budget_bytes, models: true })
+        set.replay(Settings { workers, pool_threads, poll_bytes, budget_bytes, ..Settings::WITH_MODELS })
     };
     let first = run(1, 2, 8 * MIB, 64 * MIB);
     assert_worth_comparing(&first.tables, 3);
@@ -92,6 +94,12 @@ fn assert_worth_comparing(tables: &Tables, sessions: usize) {
     assert_eq!(tables.rows::<FaceRow>().len(), 1_050 * sessions);
     assert!(tables.rows::<FaceRow>().iter().all(|face| face.present));
     assert!(tables.rows::<Au12Row>().len() > 800 * sessions);
+    assert_eq!(tables.rows::<SessionSummaryRow>().len(), sessions);
+    assert_eq!(tables.rows::<EncounterSummaryRow>().len(), sessions);
+    assert_eq!(tables.rows::<PhysiologyCurrentRow>().len(), 2 * sessions);
+    assert!(!tables.rows::<ArmSummaryRow>().is_empty() && !tables.rows::<PosteriorUpdateRow>().is_empty());
+    assert!(tables.rows::<HealthRow>().len() == 9 && !tables.rows::<AlertRow>().is_empty());
+    summaries::check(tables);
 }
 
 /// Waits until the session has ended in the tables, and some epochs more.

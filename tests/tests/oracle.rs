@@ -154,6 +154,7 @@ fn check(set: &TopicSet, tables: &Tables) -> Expected {
     assert_eq!(measured, expected.frames, "every accepted frame is measured, at its corrected capture time");
     assert_legacy(tables, &expected);
     decisions.iter().for_each(|decision| assert_decision(tables, &expected, decision));
+    oracle::summaries::check(tables);
     expected
 }
 

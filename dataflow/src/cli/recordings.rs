@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use bytes::Bytes;
-use lsie_connectors::feed::{FeedOptions, Recording, TimedRecord, merge, session_id, timeline};
+use lsie_connectors::feed::{FeedOptions, Recording, TimedRecord, merge, session_id, telemetry, timeline};
 use lsie_operators::align::{Align, Aligned, Arrived, Limits};
 use lsie_operators::logic::Logic;
 use lsie_schemas::LogTime;
@@ -34,21 +34,24 @@ pub(super) fn directory(dir: &Path) -> anyhow::Result<Recording> {
     Ok(Recording::open(dir)?)
 }
 
-/// `count` sessions of one recording, started one after the other.
+/// `count` sessions of one recording, started one after the other, each with its made telemetry.
 pub(super) fn sessions(
     recording: &Arc<Recording>,
     count: u64,
     base: LogTime,
     seed: &ExperimentRecord,
-) -> Vec<impl Iterator<Item = TimedRecord> + use<>> {
+) -> Vec<Box<dyn Iterator<Item = TimedRecord>>> {
     let mut next = 0;
+    let duration_ms = (recording.script().duration_s * 1e3) as u64;
     (0..count)
-        .map(|number| {
+        .flat_map(|number| {
             let mut options = FeedOptions::new(base, Uuid::nil());
             options.start_ms = number * STAGGER_MS;
             options.script_actions = number == 0;
             options.session_id = session_with_recorded_arm(recording, &options, seed, &mut next);
-            timeline(recording.clone(), options)
+            let told = Box::new(telemetry(&options, duration_ms).into_iter());
+            let session = Box::new(timeline(recording.clone(), options));
+            [session as Box<dyn Iterator<Item = TimedRecord>>, told]
         })
         .collect()
 }

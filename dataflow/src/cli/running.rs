@@ -119,10 +119,9 @@ pub(super) fn report_postgres(watch: Option<&Watch>) -> bool {
     false
 }
 
-/// The tables that are served: all but the frame-sized ones, which would fill the memory; these are in
-/// Parquet.
+/// The tables that are served.
 pub(super) fn served() -> Views {
-    Views::new(Catalog::all().without(&["au12", "faces"]))
+    Views::new(Catalog::served())
 }
 
 /// The writer of served views.

@@ -28,7 +28,12 @@ pub(crate) fn arms<'scope>(
     let rewarded = totals.clone().map(|(key, _)| key);
     let with = texts.clone().join_map(totals, |_, (row, _), (sum, n)| {
         let posterior = Posterior::UNIFORM.after(RewardSum { sum: *sum, n: *n });
-        ArmRow { alpha_param: Real(posterior.alpha), beta_param: Real(posterior.beta), ..row.clone() }
+        ArmRow {
+            alpha_param: Real(posterior.alpha),
+            beta_param: Real(posterior.beta),
+            evaluation_variance: Real(posterior.evaluation_variance()),
+            ..row.clone()
+        }
     });
     let without = texts.antijoin(rewarded).filter(|(_, (_, deleted))| !deleted).map(|(_, (row, _))| row);
     with.concat(without)
@@ -88,6 +93,7 @@ fn set(arms: &mut Vec<(ArmRow, bool)>, experiment: &str, arm: &str, greeting: &s
         arm: arm.to_string(),
         alpha_param: Real(Posterior::UNIFORM.alpha),
         beta_param: Real(Posterior::UNIFORM.beta),
+        evaluation_variance: Real(Posterior::UNIFORM.evaluation_variance()),
         label: None,
         greeting_text: Some(greeting.to_string()),
         enabled: true,

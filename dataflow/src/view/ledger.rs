@@ -1,9 +1,11 @@
 //! The events of the attribution ledger: one for each encounter, with its scores (`math.md` §13).
 
 use differential_dataflow::VecCollection;
-use lsie_operators::attribution::ledger::{Encounter, Judgement, LedgerEvent, decision_snapshot};
+use lsie_operators::attribution::lag_scan::{LagScan, SyncPeak};
+use lsie_operators::attribution::ledger::{Encounter, Judgement, LedgerEvent, Scanned, decision_snapshot};
 use lsie_operators::attribution::scores::Au12Metrics;
 use lsie_operators::measure::Measured;
+use lsie_operators::telemetry::Scan;
 use lsie_schemas::Real;
 use lsie_schemas::row::DecisionRow;
 use uuid::Uuid;
@@ -12,18 +14,24 @@ use super::Rows;
 use super::encounters::{Evaluated, StimulusKey};
 use crate::adapter::Time;
 
-/// The event of every encounter that can have one.
+/// The event of every encounter that can have one. It waits for its segment to close: the window of physiology
+/// that its lag scan looks at ends there.
 pub(crate) fn ledger_events<'scope>(
     measured: Rows<'scope, (StimulusKey, Measured)>,
     evaluated: Rows<'scope, (StimulusKey, Evaluated)>,
     decisions: Rows<'scope, DecisionRow>,
+    scans: Rows<'scope, ((Uuid, String), Option<Scan>)>,
 ) -> VecCollection<'scope, Time, LedgerEvent, isize> {
-    let encounters = measured
-        .join_map(evaluated, |(session, _), measured, judged| (*session, (measured.clone(), judged.clone())));
+    let encounters = measured.join_map(evaluated, |(session, _), measured, judged| {
+        ((*session, measured.segment_id.clone()), (measured.clone(), judged.clone()))
+    });
+    let scanned = encounters.join_map(scans, |(session, _), (measured, judged), scan| {
+        (*session, (measured.clone(), judged.clone(), scan.clone()))
+    });
     let decided = decisions.map(|row| (row.session_id, row));
-    encounters
-        .join_map(decided, |session, (measured, judged), decision| {
-            event(*session, measured, judged, decision)
+    scanned
+        .join_map(decided, |session, (measured, judged, scan), decision| {
+            event(*session, measured, judged, scan.as_ref(), decision)
         })
         .flat_map(|event| event)
 }
@@ -32,6 +40,7 @@ fn event(
     session_id: Uuid,
     measured: &Measured,
     judged: &Evaluated,
+    scan: Option<&Scan>,
     decision: &DecisionRow,
 ) -> Option<LedgerEvent> {
     let value = |real: &Option<Real>| real.map(|real| real.0);
@@ -55,8 +64,10 @@ fn event(
             lift_peak: value(&measured.lift.peak),
             peak_latency_ms: value(&measured.lift.peak_latency_ms),
         },
-        // The lag scan waits for a window of physiology behind the stimulus; it is not run yet.
-        scan: None,
+        scan: scan.map(|scan| Scanned {
+            peak: SyncPeak { corr: scan.corr.0, lag: scan.lag },
+            method_version: LagScan::default().method_version(),
+        }),
     };
     // Without a ledger event: an analytical absence, not an error (`contracts.md` §14).
     LedgerEvent::of(&encounter).ok()

@@ -107,7 +107,7 @@ impl PitchTrack {
     }
 
     /// Pitch of a voiced frame, Hz.
-    pub(super) fn voiced_hz(&self, frame: usize) -> Option<f64> {
+    pub fn voiced_hz(&self, frame: usize) -> Option<f64> {
         Some(self.selected(frame).frequency_hz).filter(|hz| is_voiced(*hz))
     }
 

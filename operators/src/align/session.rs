@@ -16,7 +16,7 @@ use super::audio::AudioTrack;
 use super::closing::{self, Evidence, Progress, Rule};
 use super::sequence::{Seen, Sequence};
 use super::{Aligned, Arrived, Class, ClosedSegment, FrameJob, Limits, VoiceJob, classify, file, late};
-use crate::drift::{DriftState, Poll};
+use crate::drift::{DriftState, Poll, PollEffect};
 use crate::reward::MEASURE_S;
 use crate::segment_id::{SEGMENT_US, window};
 
@@ -84,7 +84,8 @@ impl Session {
     ) {
         match (&arrived.record, self.anchor) {
             (Record::Control(Control::ClockPoll(poll)), _) => {
-                self.poll(&arrived.raw, poll);
+                let effect = self.poll(&arrived.raw, poll);
+                out.push(Aligned::Polled { session: self.start.session_id, effect });
                 classify(&arrived.raw, Class::Used, "", out);
             }
             // What is missing is missing; that somebody said so changes nothing.
@@ -152,16 +153,17 @@ impl Session {
         }
     }
 
-    fn poll(&mut self, raw: &LogRecord, poll: &ClockPoll) {
+    fn poll(&mut self, raw: &LogRecord, poll: &ClockPoll) -> PollEffect {
         let observed = match poll.device_us {
             Some(device_us) => Poll::Success { host_before_us: poll.host_before_us, device_us },
             None => Poll::Failure,
         };
-        self.drift.observe(raw.log_time.0 as i64, observed);
+        let effect = self.drift.observe(raw.log_time.0 as i64, observed);
         self.clock_ready |= match observed {
             Poll::Success { .. } => true,
             Poll::Failure => self.drift.consecutive_failures() >= GIVE_UP_AFTER_FAILURES,
         };
+        effect
     }
 
     /// Fixes the anchor at the earliest held sample, once the clock is known, and takes what was held.

@@ -16,6 +16,8 @@ table! {
         alpha_param: Real,
         /// Posterior beta.
         beta_param: Real,
+        /// Variance of the expected reward under that posterior, alpha beta / ((alpha + beta)² (alpha + beta + 1)).
+        evaluation_variance: Real,
         /// The experiment's label.
         label: Option<String>,
         /// What the operator says.

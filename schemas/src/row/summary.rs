@@ -84,7 +84,8 @@ table! {
         physiology_attached: bool,
         /// Whether a snapshot of its segment is stale; null without one.
         physiology_stale: Option<bool>,
-        /// The 15 acoustic fields of its segment; null when all of them are, or before the segment closes.
+        /// The 15 acoustic fields of its segment; null when all of them are, before the segment closes, and for a
+        /// stimulus that is not the first of its segment.
         observational_acoustic: Option<Json>,
         /// What the judgement rests on.
         semantic_evaluation: Option<Json>,

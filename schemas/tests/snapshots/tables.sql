@@ -279,6 +279,7 @@ CREATE TABLE IF NOT EXISTS "experiments" (
     "arm" TEXT NOT NULL,
     "alpha_param" DOUBLE PRECISION NOT NULL,
     "beta_param" DOUBLE PRECISION NOT NULL,
+    "evaluation_variance" DOUBLE PRECISION NOT NULL,
     "label" TEXT,
     "greeting_text" TEXT,
     "enabled" BOOLEAN NOT NULL,

@@ -1,12 +1,16 @@
 //! The writer of the served views: each complete epoch is checked first, then applied at once.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
-use lsie_schemas::{Cell, Change, LogTime, Table};
+use lsie_schemas::row::{self, Au12Row};
+use lsie_schemas::{Cell, Change, LogTime, Table, TableRow};
 
 use crate::order::Order;
 use crate::views::state::{Edit, Entry, TableState, Views};
 use crate::{Error, Sink};
+
+/// How long what fades is served.
+const FADES_AFTER_MS: u64 = 15 * 60_000;
 
 /// A sink into [`Views`]. What it holds lives as long as the process; see [`Views::restore`].
 #[derive(Debug)]
@@ -15,6 +19,8 @@ pub struct ViewsSink {
     order: Order,
     /// Per epoch, per table.
     pending: BTreeMap<LogTime, Vec<Diffs>>,
+    /// Per table that fades.
+    arrivals: Vec<Arrivals>,
 }
 
 /// Rows, and how many copies came or went.
@@ -22,8 +28,12 @@ type Diffs = Vec<(Vec<Cell>, i64)>;
 
 impl ViewsSink {
     pub(crate) fn new(views: Views) -> ViewsSink {
-        let epoch = views.read().epoch();
-        ViewsSink { views, order: Order::after(epoch), pending: BTreeMap::new() }
+        let (epoch, arrivals) = {
+            let state = views.read();
+            let tables = views.catalog().tables().iter().zip(&state.tables);
+            (state.epoch(), tables.map(|(table, state)| arrivals(table, state)).collect())
+        };
+        ViewsSink { views, order: Order::after(epoch), pending: BTreeMap::new(), arrivals }
     }
 }
 
@@ -51,13 +61,20 @@ impl Sink for ViewsSink {
             let edits = {
                 let state = self.views.read();
                 let known = self.views.catalog().tables().iter().zip(&state.tables);
-                let planned =
-                    known.zip(tables).map(|((table, rows), changes)| plan(table, rows, epoch, changes));
+                let planned = known.zip(&mut self.arrivals).zip(tables);
+                let planned = planned.map(|(((table, rows), arrivals), changes)| match fades(table) {
+                    true => Ok(fade(table, rows, epoch, arrivals, changes)),
+                    false => plan(table, rows, epoch, changes),
+                });
                 planned.collect::<Result<Vec<_>, Error>>()?
             };
             self.views.apply(epoch, edits);
         }
         Ok(())
+    }
+
+    fn takes_transient(&self) -> bool {
+        true
     }
 
     fn flush(&mut self) -> Result<(), Error> {
@@ -67,6 +84,49 @@ impl Sink for ViewsSink {
     fn committed(&self) -> Option<LogTime> {
         self.order.committed()
     }
+}
+
+/// Whether rows of this table are served for a while only: transient ones, and the series of every frame, which
+/// would fill the memory and is in Parquet.
+fn fades(table: &Table) -> bool {
+    let is_transient = row::transient().iter().any(|transient| transient.name == table.name);
+    is_transient || table.name == Au12Row::TABLE.name
+}
+
+/// Keys in the order in which their rows came, each with its epoch.
+type Arrivals = VecDeque<(LogTime, Vec<Cell>)>;
+
+/// What came before this sink.
+fn arrivals(table: &Table, state: &TableState) -> Arrivals {
+    let rows = state.rows.iter().filter(|_| fades(table));
+    let mut came: Vec<_> = rows.map(|(key, entry)| (entry.updated, key.clone())).collect();
+    came.sort();
+    came.into()
+}
+
+/// The edits of a table whose rows only come, in key order: the newest of a key counts, and what is old goes.
+fn fade(
+    table: &Table,
+    state: &TableState,
+    epoch: LogTime,
+    arrivals: &mut Arrivals,
+    changes: Diffs,
+) -> Vec<Edit> {
+    let mut edits: BTreeMap<Vec<Cell>, Edit> = BTreeMap::new();
+    while let Some((at, key)) = arrivals.pop_front_if(|(at, _)| at.plus_ms(FADES_AFTER_MS) <= epoch) {
+        // One that came again since stands further back.
+        let old = state.rows.get(&key).filter(|entry| entry.updated == at).cloned();
+        edits.extend(old.map(|old| (key.clone(), Edit { key, old: Some(old), new: None })));
+    }
+    for (row, _) in changes.into_iter().filter(|(_, diff)| *diff > 0) {
+        let key = table.key_of(&row);
+        let old = state.rows.get(&key).cloned();
+        let created = old.as_ref().map_or(epoch, |entry| entry.created);
+        let new = Some(Entry { row: row.into(), created, updated: epoch });
+        arrivals.push_back((epoch, key.clone()));
+        edits.insert(key.clone(), Edit { key, old, new });
+    }
+    edits.into_values().collect()
 }
 
 /// The edits that changes of one epoch make to a table, in key order.

@@ -47,6 +47,8 @@ pub(super) fn arms(records: &[LogRecord], encounters: &[EncounterRow]) -> Vec<Ar
         let rewards: Vec<f64> = encounters.iter().filter(mine).map(|e| e.gated_reward.0).collect();
         row.alpha_param = Real(1.0 + rewards.iter().sum::<f64>());
         row.beta_param = Real(1.0 + rewards.iter().map(|reward| 1.0 - reward).sum::<f64>());
+        let (a, b) = (row.alpha_param.0, row.beta_param.0);
+        row.evaluation_variance = Real(a * b / ((a + b).powi(2) * (a + b + 1.0)));
     }
     arms
 }
@@ -62,6 +64,7 @@ fn set(arms: &mut Vec<ArmRow>, experiment: &str, arm: &str, greeting: &str, labe
         arm: arm.into(),
         alpha_param: Real(1.0),
         beta_param: Real(1.0),
+        evaluation_variance: Real(1.0 / 12.0),
         label: Some(label.into()),
         greeting_text: Some(greeting.into()),
         enabled: true,

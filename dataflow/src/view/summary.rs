@@ -1,0 +1,260 @@
+//! The tables that sum up what others hold. Each is a function of the parts of one subject, in a file of its own;
+//! one arrangement of all parts keeps all of them, since each type of arrangement costs seconds of every build.
+
+use lsie_operators::attribution::{identity, ledger, link::LedgerRow};
+use lsie_operators::measure::{Fact, Measured};
+use lsie_operators::segment_id::{ordinal_at, window};
+use lsie_operators::telemetry::Told;
+use lsie_schemas::row::{
+    ArmSummaryRow, DecisionRow, EncounterRow, EncounterSummaryRow, MetricsRow, PhysiologyCurrentRow,
+    PhysiologyRow, SessionRow, SessionSummaryRow, StimulusRow,
+};
+use lsie_schemas::{EventTime, Real, TableRow};
+use serde::{Deserialize, Serialize};
+use timely::dataflow::StreamVec;
+use timely::dataflow::operators::Concat;
+use timely::dataflow::operators::vec::{Filter, Map};
+use uuid::Uuid;
+
+use super::arm_summaries::{self, Slot, Tally};
+use super::{Evaluated, Rows, StimulusKey, encounter_summaries, physiology_current, session_summaries};
+use crate::adapter::Time;
+use crate::commit::Written;
+
+/// What a summary is of.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub(crate) enum Of {
+    /// A session.
+    Session(Uuid),
+    /// The stimuli of a segment of this session, by the id of its attribution event: of all that is said of a
+    /// segment, scores and links name only that.
+    Segment(Uuid),
+    /// The encounters of an arm that fall into one slot.
+    Arm(String, String, Slot),
+}
+
+/// One thing that a summary is made of.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub(crate) enum Part {
+    /// What is known of the session.
+    Session(SessionRow),
+    /// A segment closed: its id, its window end, and the log time of that epoch.
+    Closed(String, EventTime, EventTime),
+    /// So many neutral frames are collected.
+    Calibrated(i64),
+    /// A stimulus was accepted.
+    Stimulated(EventTime, Uuid),
+    /// The same, with what the operator should say.
+    Issued(Issued),
+    /// What happened after it, by its action.
+    Measured(Uuid, Measured),
+    /// Whether the greeting was said, by its action.
+    Judged(Uuid, Judged),
+    /// A reward: stimulus time, reward, gate.
+    Rewarded(EventTime, Real, i64),
+    /// The measures of the segment.
+    Metrics(MetricsRow),
+    /// A physiological snapshot of the segment.
+    Physiology(PhysiologyRow),
+    /// The attribution event of the segment: its stimulus' time and its finality.
+    Credited(EventTime, String),
+    /// A score of that event: method and raw value.
+    Scored(String, Option<Real>),
+    /// An outcome that came so many seconds after it.
+    Linked(Real),
+    /// Encounters added up.
+    Tally(Tally),
+}
+
+/// A stimulus and the decision it is under.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub(crate) struct Issued {
+    pub(crate) session: Uuid,
+    pub(crate) action: Uuid,
+    pub(crate) at: EventTime,
+    pub(crate) segment_id: String,
+    pub(crate) window_end: EventTime,
+    pub(crate) experiment: String,
+    pub(crate) arm: String,
+    pub(crate) greeting: String,
+}
+
+/// The judgement of what was said, without the words.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub(crate) struct Judged {
+    pub(crate) is_match: bool,
+    pub(crate) confidence: Real,
+    pub(crate) reason: String,
+    pub(crate) method: String,
+    pub(crate) version: String,
+}
+
+/// A row of one of the summaries.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub(crate) enum Summed {
+    Session(SessionSummaryRow),
+    Encounter(EncounterSummaryRow),
+    Physiology(PhysiologyCurrentRow),
+    Arm(ArmSummaryRow),
+    /// Encounters of a slot added up: a part of the next slot.
+    Tally(Tally),
+}
+
+/// What the summaries are views over.
+pub(crate) struct Sources<'scope> {
+    pub(crate) sessions: Rows<'scope, SessionRow>,
+    pub(crate) stimuli: Rows<'scope, StimulusRow>,
+    pub(crate) decisions: Rows<'scope, DecisionRow>,
+    pub(crate) evaluated: Rows<'scope, (StimulusKey, Evaluated)>,
+    pub(crate) encounters: Rows<'scope, EncounterRow>,
+    /// Of facts, telemetry and ledger: see [`of_fact`], [`of_told`], [`of_ledger`].
+    pub(crate) parts: Rows<'scope, (Of, Part)>,
+}
+
+/// The changes of all summaries after the epoch at which a run resumed.
+pub(crate) fn summaries(sources: Sources<'_>, resumed: Time) -> StreamVec<'_, Time, Written> {
+    let Sources { sessions, stimuli, decisions, evaluated, encounters, parts } = sources;
+    let decided = decisions.map(|row| (row.session_id, row));
+    let issued = stimuli
+        .map(|row| (row.session_id, row))
+        .join_map(decided, |_, stimulus, decision| issued(stimulus, decision))
+        .flat_map(|issued| issued);
+    let tallied = encounters.clone().map(|row| arm_summaries::of_encounter(&row));
+    let parts = parts
+        .concat(sessions.map(|row| (Of::Session(row.session_id), Part::Session(row))))
+        .concat(issued)
+        .concat(evaluated.flat_map(|((session, action), judged)| of_judgement(session, action, &judged)))
+        .concat(encounters.flat_map(of_encounter));
+    let leaves = summed(tallied);
+    let twigs = summed(leaves.flat_map(arm_summaries::onwards));
+    let arms = summed(twigs.flat_map(arm_summaries::onwards));
+    changes(summed(parts), resumed).concat(changes(arms, resumed))
+}
+
+/// The summaries of every subject, from its parts.
+pub(crate) fn summed(parts: Rows<'_, (Of, Part)>) -> Rows<'_, (Of, Summed)> {
+    parts.reduce_named("summaries", |of, parts, rows| {
+        rows.extend(of_parts(of, parts).into_iter().map(|row| (row, 1)));
+    })
+}
+
+/// The rows of one subject.
+pub(crate) fn of_parts(of: &Of, parts: &[(&Part, isize)]) -> Vec<Summed> {
+    let each: Vec<&Part> = parts.iter().map(|(part, _)| *part).collect();
+    match of {
+        Of::Session(session) => {
+            let current = physiology_current::rows(*session, &each).into_iter().map(Summed::Physiology);
+            session_summaries::row(&each).map(Summed::Session).into_iter().chain(current).collect()
+        }
+        Of::Segment(_) => encounter_summaries::rows(&each).into_iter().map(Summed::Encounter).collect(),
+        Of::Arm(experiment, arm, slot) => {
+            arm_summaries::row(experiment, arm, *slot, parts).into_iter().collect()
+        }
+    }
+}
+
+/// The parts that a fact is.
+pub(crate) fn of_fact(fact: Fact) -> Vec<(Of, Part)> {
+    match fact {
+        Fact::Segment(row) => {
+            vec![(
+                Of::Session(row.session_id),
+                Part::Closed(row.segment_id, row.window_end_utc, row.closed_at),
+            )]
+        }
+        Fact::Metrics(row) => vec![(segment(row.session_id, &row.segment_id), Part::Metrics(row))],
+        Fact::Stimulus(row) => {
+            vec![(Of::Session(row.session_id), Part::Stimulated(row.stimulus_utc, row.client_action_id))]
+        }
+        Fact::Calibrated(session, frames) => vec![(Of::Session(session), Part::Calibrated(frames))],
+        Fact::Measured(session, action, measured) => vec![
+            (segment(session, &measured.segment_id), Part::Measured(action, measured.clone())),
+            (Of::Session(session), Part::Measured(action, measured)),
+        ],
+        Fact::Au12(_) | Fact::Pitch(_) | Fact::Said(..) => Vec::new(),
+    }
+}
+
+/// The parts that a word of telemetry is.
+pub(crate) fn of_told(told: Told) -> Vec<(Of, Part)> {
+    match told {
+        Told::Physiology(row) => vec![
+            (segment(row.session_id, &row.segment_id), Part::Physiology(row.clone())),
+            (Of::Session(row.session_id), Part::Physiology(row)),
+        ],
+        _ => Vec::new(),
+    }
+}
+
+/// The part that a row of the ledger is.
+pub(crate) fn of_ledger(row: LedgerRow) -> Option<(Of, Part)> {
+    match row {
+        LedgerRow::Event(row) => {
+            Some((Of::Segment(row.event_id), Part::Credited(row.event_time_utc, row.finality)))
+        }
+        LedgerRow::Score(row) => {
+            Some((Of::Segment(row.event_id), Part::Scored(row.attribution_method, row.score_raw)))
+        }
+        LedgerRow::Link(row) => Some((Of::Segment(row.event_id), Part::Linked(row.lag_s))),
+        LedgerRow::Outcome(_) => None,
+    }
+}
+
+fn of_judgement(session: Uuid, action: Uuid, evaluated: &Evaluated) -> Vec<(Of, Part)> {
+    let judged = Judged {
+        is_match: evaluated.is_match,
+        confidence: evaluated.confidence,
+        reason: evaluated.reason.clone(),
+        method: evaluated.method.clone(),
+        version: evaluated.version.clone(),
+    };
+    vec![
+        (segment(session, &evaluated.said.segment_id), Part::Judged(action, judged.clone())),
+        (Of::Session(session), Part::Judged(action, judged)),
+    ]
+}
+
+fn of_encounter(row: EncounterRow) -> Option<(Of, Part)> {
+    let at = row.stimulus_time.map(instant)?;
+    Some((Of::Session(row.session_id), Part::Rewarded(at, row.gated_reward, row.semantic_gate)))
+}
+
+fn issued(stimulus: &StimulusRow, decision: &DecisionRow) -> Option<(Of, Part)> {
+    let (anchor, at) = (decision.selection_time_utc.0, stimulus.stimulus_utc);
+    let window_end = EventTime(window(anchor, ordinal_at(anchor, at.0)?)?.end_us);
+    let issued = Issued {
+        session: stimulus.session_id,
+        action: stimulus.client_action_id,
+        at,
+        segment_id: stimulus.segment_id.clone(),
+        window_end,
+        experiment: decision.experiment_id.clone(),
+        arm: decision.selected_arm_id.clone(),
+        greeting: decision.expected_greeting.clone(),
+    };
+    Some((segment(issued.session, &issued.segment_id), Part::Issued(issued)))
+}
+
+pub(crate) fn segment(session: Uuid, segment_id: &str) -> Of {
+    let (kind, path) = (ledger::EVENT_TYPE, ledger::REWARD_PATH_VERSION);
+    Of::Segment(identity::event_id(session, segment_id, kind, path))
+}
+
+/// Seconds since the Unix epoch, as `encounter_log` has them, back to whole microseconds.
+pub(crate) fn instant(seconds: Real) -> EventTime {
+    EventTime((seconds.0 * 1e6).round() as i64)
+}
+
+fn changes(summed: Rows<'_, (Of, Summed)>, resumed: Time) -> StreamVec<'_, Time, Written> {
+    fn change<R: TableRow>(row: &R, epoch: Time, diff: isize) -> Option<Written> {
+        Some(Written::Change(crate::graph::change(row, lsie_schemas::LogTime(epoch), diff as i64)))
+    }
+    let new = summed.inner.filter(move |(_, epoch, _)| *epoch > resumed);
+    new.flat_map(|((_, row), epoch, diff)| match row {
+        Summed::Session(row) => change(&row, epoch, diff),
+        Summed::Encounter(row) => change(&row, epoch, diff),
+        Summed::Physiology(row) => change(&row, epoch, diff),
+        Summed::Arm(row) => change(&row, epoch, diff),
+        Summed::Tally(_) => None,
+    })
+}

@@ -1,0 +1,61 @@
+//! Reward-path invariance (`behaviour.md` §9): physiology, acoustics, live events, outcomes and with them all of
+//! attribution, on or off, change no bit of encounters, posteriors and selections.
+
+use lsie_connectors::feed::{Pace, session_id};
+use lsie_schemas::TableRow;
+use lsie_schemas::record::ExperimentRecord;
+use lsie_schemas::row::{
+    ArmRow, ArmSummaryRow, AttributionEventRow, Au12Row, DecisionRow, EncounterRow, EvaluationRow,
+    EventOutcomeLinkRow, MetricsRow, PhysiologyRow, PosteriorUpdateRow,
+};
+use lsie_tests::harness::{Settings, TopicSet};
+use lsie_tests::sessions::{RECORDED_AT, id_for_arm, recording, records};
+use lsie_tests::tables::Tables;
+use lsie_tests::telemetry::telemetry;
+
+/// Two sessions, the second of which draws its arm after the reward of the first.
+fn run(name: &str, all_on: bool) -> Tables {
+    let short = recording("short");
+    let first = id_for_arm(&short, &ExperimentRecord::seed(), RECORDED_AT, true);
+    let set = TopicSet::recorded(name, 2);
+    let mut timelines = Vec::new();
+    for (id, start_ms) in [(first, 0), (session_id("after-rewards", 1), 60_000)] {
+        let mut timeline = records(&short, id, RECORDED_AT, start_ms);
+        if all_on {
+            timeline.extend(telemetry(id, RECORDED_AT, start_ms));
+            timeline.sort_by_key(|timed| timed.at_ms);
+        }
+        timelines.push(timeline);
+    }
+    set.feed(timelines, Pace::Max);
+    set.replay(Settings { workers: 2, voices: all_on, ..Settings::WITH_MODELS }).tables
+}
+
+#[test]
+fn what_only_watches_changes_no_reward() {
+    let (off, on) = (run("watched-not", false), run("watched", true));
+    // Else there would be nothing to compare.
+    assert!(!on.rows::<PhysiologyRow>().is_empty() && !on.rows::<EventOutcomeLinkRow>().is_empty());
+    assert!(on.rows::<MetricsRow>().iter().any(|row| row.pitch_f0.is_some()));
+    assert!(off.rows::<PhysiologyRow>().is_empty() && off.rows::<EventOutcomeLinkRow>().is_empty());
+    assert!(off.rows::<MetricsRow>().iter().all(|row| row.pitch_f0.is_none()));
+    assert_eq!(off.rows::<EncounterRow>().len(), 2);
+    assert!(off.rows::<ArmRow>().iter().any(|row| row.alpha_param.0 > 1.5), "a posterior moved");
+
+    equal::<Au12Row>(&off, &on);
+    equal::<DecisionRow>(&off, &on);
+    equal::<EvaluationRow>(&off, &on);
+    equal::<EncounterRow>(&off, &on);
+    equal::<ArmRow>(&off, &on);
+    equal::<ArmSummaryRow>(&off, &on);
+    // With the epochs at which they moved.
+    equal::<PosteriorUpdateRow>(&off, &on);
+    // The ledger sees the same rewards, too; outcomes are what it adds.
+    assert_eq!(off.rows::<AttributionEventRow>().len(), on.rows::<AttributionEventRow>().len());
+}
+
+/// Cells compare doubles by their bits.
+fn equal<R: TableRow>(off: &Tables, on: &Tables) {
+    let cells = |tables: &Tables| tables.rows::<R>().iter().map(TableRow::cells).collect::<Vec<_>>();
+    assert_eq!(cells(off), cells(on), "{}", R::TABLE.name);
+}

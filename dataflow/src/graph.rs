@@ -6,10 +6,12 @@ use std::sync::Arc;
 use crossbeam_channel::Sender;
 use lsie_operators::align::{Align, AlignSnapshot, Aligned, Arrived, Class, Classified, Limits, classified};
 use lsie_operators::attribution::link::LedgerRow;
+use lsie_operators::judging::{self, Judging};
 use lsie_operators::logic::Logic;
 use lsie_operators::measure::{Fact, Input, Measure};
 use lsie_operators::posterior::RewardSum;
 use lsie_operators::telemetry::{Telemetry, Told};
+use lsie_operators::utterance::Output as Spoken;
 use lsie_schemas::codec;
 use lsie_schemas::log::LogRecord;
 use lsie_schemas::record::{DeadLetter, ExperimentRecord, Record};
@@ -26,9 +28,11 @@ use crate::adapter::{Time, at_their_time, kept, per_epoch, stateful};
 use crate::checkpoint::Keep;
 use crate::commit::{self, Message, Written};
 use crate::ingest::{self, Inbox, Ingested, Shared};
+use crate::judge::{Bench, judge};
 use crate::ledger::{self, Ledger};
 use crate::pool::{Inferred, Pool, infer};
 use crate::select::{self, AdminOrder, Select};
+use crate::transcribe::{Heard, Hearing, transcribe};
 use crate::view::{self, Rows, SessionFact};
 
 /// What the graph needs besides its records.
@@ -39,6 +43,10 @@ pub struct Parts {
     pub shared: Arc<Shared>,
     /// Measures faces.
     pub pool: Pool,
+    /// Transcribes speech.
+    pub hearing: Hearing,
+    /// Judges what was said.
+    pub bench: Bench,
     /// The limits of alignment.
     pub limits: Limits,
     /// How many partitions each input topic has.
@@ -51,13 +59,13 @@ pub struct Parts {
 
 /// Builds the dataflow of one worker; the same on every worker.
 pub fn build(scope: Scope<'_, Time>, parts: Parts) {
-    let Parts { inbox, shared, pool, limits, partitions, epochs, keep } = parts;
+    let Parts { inbox, shared, pool, hearing, bench, limits, partitions, epochs, keep } = parts;
     let resumed = keep.resumed;
     let sessions = partitions.get(&Topic::Control).copied().unwrap_or(1);
     let by_partition = move |session: &Uuid| partition_of(session.to_string().as_bytes(), sessions) as u64;
 
     // Topics, by session: a session's records are all on the worker of its partition.
-    let ingested = ingest::stream(scope, inbox, shared, resumed);
+    let ingested = ingest::stream(scope, inbox, shared.clone(), resumed);
     let ticks =
         per_epoch(ingested.clone(), Pipeline, "tick", |epoch, _, out| out.push(Written::Tick(epoch.0)));
     let decoded = per_epoch(ingested, Pipeline, "decode", move |_, records, out| {
@@ -73,6 +81,9 @@ pub fn build(scope: Scope<'_, Time>, parts: Parts) {
     let telemetry = Telemetry::new(limits.max_wait_ms);
     let told = stateful(aligned.clone(), Pipeline, keep.station("telemetry"), telemetry, by_partition);
 
+    let words = aligned.clone().flat_map(heard).concat(ticks.clone().map(|_| Heard::Tick));
+    let spoken = transcribe(words, hearing, keep.station("transcribe"), by_partition);
+
     // Arms, by experiment: selection learns from earlier epochs through one feedback edge.
     let (handle, learned) = scope.feedback(1);
     let by_experiment = Exchange::new(|input: &select::Input| hash(input.experiment()));
@@ -80,10 +91,18 @@ pub fn build(scope: Scope<'_, Time>, parts: Parts) {
     let select = keep.station("select_arm");
     let decisions = stateful(selecting, by_experiment, select, Select::default(), |id: &String| hash(id));
 
+    // Judgements, by session: what was said against the greeting of the session's arm.
+    let asked_about = decisions.clone().map(judging::Input::Decided).concat(spoken.clone().flat_map(said));
+    let by_session = Exchange::new(|input: &judging::Input| input.session().as_u64_pair().0);
+    let judging = keep.station("judging");
+    let questions =
+        stateful(asked_about, by_session, judging, Judging::default(), |id: &Uuid| id.as_u64_pair().0);
+    let judged = judge(questions, bench);
+
     // Views: differential collections over facts, each of which is kept in checkpoints.
     let decisions = kept(decisions, keep.station("decisions"));
-    let said = kept(facts.clone().flat_map(said), keep.station("said"));
-    let evaluated = view::evaluated(said, decisions.clone());
+    let evaluated = judged.clone().map(|judged| (judged.stimulus, judged.evaluated));
+    let evaluated = kept(evaluated, keep.station("evaluated"));
     let measured = kept(facts.clone().flat_map(measured), keep.station("measured"));
     let encounters = view::encounters(measured.clone(), evaluated.clone());
     let rewards = view::rewards(encounters.clone());
@@ -100,9 +119,9 @@ pub fn build(scope: Scope<'_, Time>, parts: Parts) {
     let credited = at_their_time(credited.inner).map(|(event, _)| ledger::Input::Event(Box::new(event)));
     let worker = scope.worker().index() as u64;
     let ledger_ticks = ticks.clone().map(move |_| ledger::Input::Tick(worker));
-    let heard = credited.concat(told.clone().flat_map(outcome)).concat(ledger_ticks);
+    let entered = credited.concat(told.clone().flat_map(outcome)).concat(ledger_ticks);
     let by_session = Exchange::new(ledger::Input::route);
-    let ledgered = stateful(heard, by_session, keep.station("ledger"), Ledger::default(), |id: &Uuid| {
+    let ledgered = stateful(entered, by_session, keep.station("ledger"), Ledger::default(), |id: &Uuid| {
         id.as_u64_pair().0
     });
 
@@ -118,12 +137,14 @@ pub fn build(scope: Scope<'_, Time>, parts: Parts) {
         .clone()
         .flat_map(aligned_class)
         .concat(inferred.clone().flat_map(inferred_class))
+        .concat(spoken.clone().flat_map(spoken_class))
         .concat(told.clone().flat_map(told_class))
         .concat(ledgered.clone().flat_map(ledgered_class));
     let classes = view::record_classes(kept(classes, keep.station("classes")));
     let dead = aligned
         .flat_map(aligned_dead)
         .concat(inferred.clone().flat_map(inferred_dead))
+        .concat(spoken.clone().flat_map(spoken_dead))
         .concat(told.clone().flat_map(told_dead))
         .concat(ledgered.clone().flat_map(ledgered_dead))
         .map(DeadLetterRow::from);
@@ -135,11 +156,12 @@ pub fn build(scope: Scope<'_, Time>, parts: Parts) {
         .concat(changes(actions, resumed))
         .concat(changes(decisions, resumed))
         .concat(changes(encounters, resumed))
-        .concat(changes(view::transcripts(evaluated.clone()), resumed))
         .concat(changes(view::evaluations(evaluated), resumed))
         .concat(changes(classes, resumed))
         .concat(facts_out(dead))
         .concat(facts_out(inferred.flat_map(face_row)))
+        .concat(spoken_changes(spoken))
+        .concat(facts_out(judged.flat_map(|judged| judged.inference)))
         .concat(told_changes(told))
         .concat(ledger_changes(ledgered))
         .concat(fact_changes(facts));
@@ -237,7 +259,11 @@ impl Logic for Alignment {
             Decoded::Arrived(arrived) => Some(*arrived),
             Decoded::Rejected(_) | Decoded::Tick => None,
         });
-        self.0.rebuild(epoch, arrived.collect(), again);
+        let arrived: Vec<Arrived> = arrived.collect();
+        // Open requests are made of sound whose segment has closed here.
+        let sound = arrived.iter().filter(|arrived| matches!(arrived.record, Record::Audio(_)));
+        again.extend(sound.cloned().map(Arc::new).map(Aligned::Sound));
+        self.0.rebuild(epoch, arrived, again);
     }
 }
 
@@ -347,9 +373,35 @@ fn measured(fact: Fact) -> Option<(view::StimulusKey, lsie_operators::measure::M
     }
 }
 
-fn said(fact: Fact) -> Option<(view::StimulusKey, lsie_operators::measure::Said)> {
-    match fact {
-        Fact::Said(session, action, said) => Some(((session, action), said)),
+fn heard(word: Aligned) -> Option<Heard> {
+    match word {
+        Aligned::Anchored { .. }
+        | Aligned::Stimulus { .. }
+        | Aligned::Speech(_)
+        | Aligned::Answer(_)
+        | Aligned::Sound(_)
+        | Aligned::Ended { .. } => Some(Heard::Word(word)),
+        _ => None,
+    }
+}
+
+fn said(spoken: Spoken) -> Option<judging::Input> {
+    match spoken {
+        Spoken::Said(session, action, said) => Some(judging::Input::Said(session, action, said)),
+        _ => None,
+    }
+}
+
+fn spoken_class(spoken: Spoken) -> Option<Classified> {
+    match spoken {
+        Spoken::Classified(classified) => Some(classified),
+        _ => None,
+    }
+}
+
+fn spoken_dead(spoken: Spoken) -> Option<DeadLetter> {
+    match spoken {
+        Spoken::Dead(letter) => Some(letter),
         _ => None,
     }
 }
@@ -387,6 +439,19 @@ fn told_changes<'scope>(told: StreamVec<'scope, Time, Told>) -> StreamVec<'scope
     })
 }
 
+fn spoken_changes<'scope>(spoken: StreamVec<'scope, Time, Spoken>) -> StreamVec<'scope, Time, Written> {
+    per_epoch(spoken, Pipeline, "spoken", |epoch, spoken, out| {
+        out.extend(spoken.iter().filter_map(|spoken| {
+            let change = match spoken {
+                Spoken::Transcript(row) => change(row, epoch, 1),
+                Spoken::Inference(row) => change(row, epoch, 1),
+                _ => return None,
+            };
+            Some(Written::Change(change))
+        }));
+    })
+}
+
 fn ledger_changes<'scope>(
     ledgered: StreamVec<'scope, Time, ledger::Output>,
 ) -> StreamVec<'scope, Time, Written> {
@@ -411,7 +476,7 @@ fn fact_changes<'scope>(facts: StreamVec<'scope, Time, Fact>) -> StreamVec<'scop
                 Fact::Segment(row) => change(row, epoch, 1),
                 Fact::Metrics(row) => change(row, epoch, 1),
                 Fact::Stimulus(row) => change(row, epoch, 1),
-                Fact::Measured(..) | Fact::Said(..) => return None,
+                Fact::Measured(..) => return None,
             };
             Some(Written::Change(change))
         }));

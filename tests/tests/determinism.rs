@@ -9,8 +9,8 @@ use lsie_connectors::feed::{Pace, session_id};
 use lsie_dataflow::Run;
 use lsie_schemas::LogTime;
 use lsie_schemas::row::{
-    AttributionScoreRow, Au12Row, EncounterRow, EventOutcomeLinkRow, EventRow, FaceRow, PhysiologyRow,
-    SegmentRow, SessionRow,
+    AttributionScoreRow, Au12Row, EncounterRow, EventOutcomeLinkRow, EventRow, FaceRow, InferenceRow,
+    PhysiologyRow, SegmentRow, SessionRow, TranscriptRow,
 };
 use lsie_sinks::MemoryStore;
 use lsie_tests::harness::{Settings, TopicSet, assert_law_4, assert_same};
@@ -44,7 +44,7 @@ fn workers_fetch_sizes_and_budgets_change_nothing() {
     set.feed(timelines, Pace::Max);
 
     let run = |workers, pool_threads, poll_bytes, budget_bytes| {
-        set.replay(Settings { workers, pool_threads, poll_bytes, budget_bytes, models: true })
+        set.replay(Settings { workers, pool_threads, poll_bytes, budget_bytes, ..Settings::WITH_MODELS })
     };
     let first = run(1, 2, 8 * MIB, 64 * MIB);
     assert_worth_comparing(&first.tables, 3);
@@ -89,6 +89,9 @@ fn assert_worth_comparing(tables: &Tables, sessions: usize) {
     assert_eq!(tables.rows::<SessionRow>().iter().filter(|row| row.ended_at.is_some()).count(), sessions);
     assert_eq!(tables.rows::<SegmentRow>().len(), 2 * sessions);
     assert_eq!(tables.rows::<EncounterRow>().len(), sessions);
+    assert_eq!(tables.rows::<TranscriptRow>().len(), sessions);
+    // Speech in the first segment of two, and the greeting in it.
+    assert!(tables.rows::<InferenceRow>().iter().filter(|row| row.what == "speech").count() == sessions);
     assert_eq!(tables.rows::<FaceRow>().len(), 1_050 * sessions);
     assert!(tables.rows::<FaceRow>().iter().all(|face| face.present));
     assert!(tables.rows::<Au12Row>().len() > 800 * sessions);

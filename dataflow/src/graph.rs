@@ -65,7 +65,7 @@ pub fn build(scope: Scope<'_, Time>, parts: Parts) {
     let by_partition = move |session: &Uuid| partition_of(session.to_string().as_bytes(), sessions) as u64;
 
     // Topics, by session: a session's records are all on the worker of its partition.
-    let ingested = ingest::stream(scope, inbox, shared.clone(), resumed);
+    let ingested = ingest::stream(scope, inbox, shared, resumed);
     let ticks =
         per_epoch(ingested.clone(), Pipeline, "tick", |epoch, _, out| out.push(Written::Tick(epoch.0)));
     let decoded = per_epoch(ingested, Pipeline, "decode", move |_, records, out| {

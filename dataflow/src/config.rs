@@ -15,6 +15,7 @@ use serde::Deserialize;
 
 use crate::checkpoint::state_file::sha256;
 use crate::epochs::Cut;
+use crate::speech::SpeechSettings;
 
 /// The commented file of all defaults.
 pub const DEFAULTS: &str = include_str!("../lsie.toml");
@@ -33,6 +34,8 @@ pub struct Config {
     pub engine: EngineConfig,
     /// The models.
     pub models: ModelsConfig,
+    /// How speech is transcribed.
+    pub speech: SpeechSettings,
     /// The result tables.
     pub parquet: ParquetConfig,
     /// The database.
@@ -250,6 +253,8 @@ impl Config {
         positive("engine.budget_mib", self.engine.budget_mib as u64)?;
         positive("engine.fetch_kib", self.engine.fetch_kib as u64)?;
         positive("models.max_pixels", u64::from(self.models.max_pixels))?;
+        positive("speech.threads", self.speech.threads as u64)?;
+        positive("speech.deadline_ms", self.speech.deadline_ms)?;
         positive("parquet.flush_ms", self.parquet.flush_ms)?;
         positive("parquet.max_files", self.parquet.max_files as u64)?;
         // Below it a single large record would never find room.
@@ -267,6 +272,7 @@ impl Config {
             ensure!(low.1 < high.1, "{} ({}) must be less than {} ({})", low.0, low.1, high.0, high.1);
             Ok(())
         };
+        below(("epochs.epoch_ms", epoch_ms), ("speech.answer_delay_ms", self.speech.answer_delay_ms))?;
         let stall = ("session.stall_timeout_ms", session.stall_timeout_ms);
         below(("epochs.epoch_ms", epoch_ms), stall)?;
         below(("session.allowed_lateness_ms", session.allowed_lateness_ms), stall)?;
@@ -297,9 +303,10 @@ impl Config {
             self.session;
         let text = format!(
             "session {start_wait_ms} {allowed_lateness_ms} {stall_timeout_ms} {max_wait_ms} {future_guard_ms}\n\
-             models {} {}\n",
+             models {} {}\nspeech {}\n",
             self.models_folder().file_name().unwrap_or_default().display(),
-            self.models.max_pixels
+            self.models.max_pixels,
+            self.speech.answer_delay_ms
         );
         sha256(text.as_bytes())
     }

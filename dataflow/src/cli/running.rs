@@ -23,6 +23,7 @@ use crate::config::Config;
 use crate::engine::{Checkpoints, Engine, Run};
 use crate::faces;
 use crate::ingest::Shared;
+use crate::{judge, speech};
 
 /// Opens the log of the configuration.
 pub(super) fn open_log(config: &Config) -> anyhow::Result<Arc<dyn Log>> {
@@ -37,6 +38,9 @@ pub(super) fn engine(config: &Config, log: Arc<dyn Log>, tail_ms: u64) -> Engine
         workers: config.engine.workers,
         pool_threads: config.pool_threads(),
         measurer: faces::with_models(config.models_folder(), config.models.max_pixels),
+        transcriber: speech::demo(config.models_folder()),
+        speech: config.speech,
+        judge: judge::token_overlap(),
         limits: config.session,
         fetch: config.fetch(),
         budget_bytes: config.engine.budget_mib << 20,

@@ -1,6 +1,7 @@
 //! What the end-to-end tests share: topic sets on a real Kafka, recorded sessions, runs, tables, and the oracle.
 
 pub mod broker;
+pub mod faults;
 pub mod harness;
 pub mod oracle;
 pub mod sessions;

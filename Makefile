@@ -2,12 +2,12 @@
 
 target := $(or $(CARGO_TARGET_DIR),target)
 
-.PHONY: help demo models build test check bench deny
+.PHONY: fault-test help demo models build test check bench deny
 
 help:
 	@echo "LSIE: topics in, synchronised 30-second segments, measures, rewards and posteriors out."
 	@echo
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
 	@echo
 	@echo "Start with make demo. One test alone: tests/run.sh with cargo test --release --workspace NAME"
 
@@ -30,6 +30,9 @@ test: ## everything that must hold: format, lints, all tests on a real Kafka and
 
 check: ## the quick part of it: format and lints
 	@tests/run.sh check
+
+fault-test: ## RUNS=n seeded rounds of faults against the running engine, and their table; docs/RELIABILITY.md
+	@tests/run.sh faults
 
 bench: ## measure; what the figures mean and the bars they are held against: docs/BENCHMARKS.md
 	@tests/run.sh with sh -c 'cargo bench --locked --workspace --bench "*" -- kafka:$$LSIE_TEST_KAFKA'

@@ -4,6 +4,7 @@
 #
 #   run.sh                  formatting, lints, deployment files, build, all tests against a real Kafka and a real PostgreSQL, docs
 #   run.sh check            formatting and lints only
+#   run.sh faults           RUNS (32) rounds of faults from SEED on, of all kinds or of FAULT alone, and their table
 #   run.sh with COMMAND...  one command while the servers are up, for example
 #                           tests/run.sh with cargo test --release --workspace --test log_conformance
 #
@@ -138,6 +139,13 @@ case ${1:-all} in
     check_format
     docker/setup/packages.sh build
     check_lints
+    ;;
+  faults)
+    need_rust
+    install
+    step "build"
+    cargo build "${all[@]}" --all-targets
+    cargo test "${all[@]}" --test faults -- --ignored --nocapture many_rounds
     ;;
   with)
     [[ $# -gt 1 ]] || die "no command given" "see the head of this file"

@@ -1,5 +1,6 @@
 //! The command line: one file per command.
 
+mod audit;
 mod capture;
 mod config;
 mod demo;
@@ -48,6 +49,8 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Compare the database with the Parquet tables.
+    Audit(audit::Audit),
     /// Capture sound and pictures of a phone, or of any two programs, to the topics.
     Capture(capture::Capture),
     /// Print completions for a shell.
@@ -90,6 +93,7 @@ impl Cli {
             Command::Capture(command) => command.run(config),
             Command::Completions(command) => command.run(),
             Command::Config(command) => command.run(file.as_deref()),
+            Command::Audit(command) => command.run(config),
             Command::Demo(command) => command.run(config),
             Command::Doctor(command) => command.run(config),
             Command::Feed(command) => command.run(config),

@@ -23,7 +23,7 @@ build=(
   zlib1g-dev libssl-dev
   python3 python3-venv # the models' set-up
 )
-test=(maven ffmpeg nodejs npm) # and Java and PostgreSQL, below
+test=(libfaketime maven ffmpeg nodejs npm) # and Java and PostgreSQL, below
 sessions=(ffmpeg espeak-ng)
 
 installed() { [[ $(dpkg-query -W -f '${db:Status-Abbrev}' "$1" 2>/dev/null) == ii* ]]; }

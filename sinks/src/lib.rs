@@ -6,6 +6,7 @@
 //!
 //! [`Cell`]: lsie_schemas::Cell
 
+pub mod audit;
 pub mod catalog;
 pub mod dead_letters;
 pub mod error;

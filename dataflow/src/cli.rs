@@ -7,6 +7,7 @@ mod demo;
 mod doctor;
 mod feed;
 mod ingest;
+mod models;
 mod recordings;
 mod replay;
 mod run;
@@ -67,6 +68,8 @@ enum Command {
     Ingest(ingest::Ingest),
     /// Print the manual page.
     Man(shell::Man),
+    /// The models: list, fetch or check them.
+    Models(models::Models),
     /// Run a recorded range of the topics through the same graph into a fresh directory.
     Replay(replay::Replay),
     /// Run live against the topics.
@@ -99,6 +102,7 @@ impl Cli {
             Command::Feed(command) => command.run(config),
             Command::Ingest(command) => command.run(config),
             Command::Man(command) => command.run(),
+            Command::Models(command) => command.run(config),
             Command::Replay(command) => command.run(config),
             Command::Run(command) => command.run(config),
             Command::Topics(command) => command.run(config),

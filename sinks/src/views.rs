@@ -5,15 +5,25 @@
 
 mod act;
 mod alerts;
+mod attribution;
 mod changes;
+mod comodulation;
 mod csv;
 mod encounters;
 mod experiment_actions;
+mod experiment_detail;
 mod experiments;
 mod generic;
+mod health;
 mod inputs;
+mod live_encounters;
+mod live_sessions;
+mod metrics;
 mod openapi;
+mod overview;
 mod page;
+mod physiology;
+mod probe;
 mod reading;
 mod record;
 mod reply;
@@ -30,6 +40,7 @@ mod sink;
 mod state;
 mod stimulus;
 
+pub use probe::{Look, Probe};
 pub use ring::EpochChanges;
 pub use router::Api;
 pub use server::{Server, Shutdown};

@@ -18,7 +18,7 @@ use lsie_sinks::Views;
 use lsie_sinks::views::Api;
 
 use super::running::{
-    add_postgres, end_on_signal, engine, parquet, report_postgres, run_with_progress, serve, served,
+    add_postgres, end_on_signal, engine, live_api, parquet, report_postgres, run_with_progress, serve, served,
     views_sink,
 };
 use super::{recordings, summary, topics};
@@ -77,7 +77,7 @@ impl Demo {
         // Only an engine that runs live takes actions.
         let api = match self.speed {
             Speed::Max => Api::new(&views),
-            Speed::One => Api::new(&views).with_log(log.clone()),
+            Speed::One => live_api(&views, &log),
         };
         let server = serve(api, listen)?;
         views.serve();

@@ -7,11 +7,10 @@ use std::sync::atomic::AtomicBool;
 
 use anyhow::bail;
 use clap::Args;
-use lsie_sinks::views::Api;
 use lsie_sinks::{DeadLetters, Sink};
 
 use super::running::{
-    add_postgres, end_on_signal, engine, open_log, parquet, report_postgres, run_with_progress, serve,
+    add_postgres, end_on_signal, engine, live_api, open_log, parquet, report_postgres, run_with_progress, serve,
     served, views_sink,
 };
 use super::topics;
@@ -45,7 +44,7 @@ impl RunLive {
         let mut sinks = vec![parquet(&config, &dir)?];
         let watch = add_postgres(&mut sinks, &config, &dir, true)?;
         sinks.extend([letters as Box<dyn Sink>, views_sink(&views)]);
-        let server = serve(Api::new(&views).with_log(log.clone()), listen)?;
+        let server = serve(live_api(&views, &log), listen)?;
         views.serve();
         println!("tables in {}", dir.display());
         let ending = Arc::new(AtomicBool::new(false));

@@ -3,24 +3,28 @@
 use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
 use indicatif::{ProgressBar, ProgressStyle};
 use lsie_connectors::{Health, Stop};
+use lsie_schemas::Topic;
 use lsie_schemas::log::Log;
 use lsie_sinks::follower::{self, Watch};
 use lsie_sinks::parquet::{Options, Run as Writer};
 use lsie_sinks::postgres::{self, Database};
-use lsie_sinks::views::{Api, Server};
+use lsie_sinks::views::{Api, Probe, Server};
 use lsie_sinks::{Catalog, Follower, ParquetSink, PostgresSink, Selected, Sink, Views};
 
 use crate::config::Config;
 use crate::engine::{Engine, Run};
 use crate::faces;
 use crate::ingest::Shared;
+
+/// An engine that commits no epoch for so long is not well.
+const HEARTBEAT: Duration = Duration::from_secs(10);
 
 /// Opens the log of the configuration.
 pub(super) fn open_log(config: &Config) -> anyhow::Result<Arc<dyn Log>> {
@@ -117,6 +121,35 @@ pub(super) fn served() -> Views {
 /// The writer of served views.
 pub(super) fn views_sink(views: &Views) -> Box<dyn Sink> {
     Box::new(Selected::new(views.sink(), views.catalog().clone()))
+}
+
+/// The API over the views of an engine that runs: it takes actions, and looks at what the engine stands on.
+#[allow(clippy::disallowed_methods, reason = "a heartbeat is about the engine itself")]
+pub(super) fn live_api(views: &Views, log: &Arc<dyn Log>) -> Api {
+    let (broker, engine) = (log.clone(), views.clone());
+    let last = Mutex::new((None, Instant::now()));
+    let heartbeat = move || {
+        let (now, mut last) = (engine.read().epoch(), last.lock().unwrap_or_else(PoisonError::into_inner));
+        if now != last.0 {
+            *last = (now, Instant::now());
+        }
+        match last.1.elapsed() {
+            silent if silent > HEARTBEAT => Err(format!("no epoch since {} s", silent.as_secs())),
+            _ => Ok("epochs are committed".to_owned()),
+        }
+    };
+    let metadata = move || match broker.topic(Topic::Control) {
+        Ok(Some(_)) => Ok("the broker answers".to_owned()),
+        Ok(None) => Err("topic control is missing".to_owned()),
+        Err(error) => Err(error.to_string()),
+    };
+    Api::new(views).with_log(log.clone()).with_probes(vec![
+        Probe::not_configured("postgres", "PostgreSQL"),
+        Probe::new("redis", "Kafka", metadata),
+        Probe::not_configured("azure_openai", "LLM of the gray band"),
+        Probe::not_configured("whisper_worker", "Speech recognition"),
+        Probe::new("orchestrator", "Engine", heartbeat),
+    ])
 }
 
 /// Serves an API at an address; says where.

@@ -3,6 +3,7 @@
 //! A [`Views`] is the state that readers share; [`Views::sink`] is the one writer, which applies each
 //! complete epoch at once. [`Api`] is the HTTP interface over it, [`Server`] a thread that serves any router.
 
+mod access;
 mod act;
 mod alerts;
 mod attribution;
@@ -13,11 +14,15 @@ mod encounters;
 mod experiment_actions;
 mod experiment_detail;
 mod experiments;
+mod gate;
 mod generic;
+mod guard;
 mod health;
 mod inputs;
+mod limiter;
 mod live_encounters;
 mod live_sessions;
+mod login;
 mod metrics;
 mod openapi;
 mod overview;
@@ -40,6 +45,8 @@ mod sink;
 mod state;
 mod stimulus;
 
+pub use access::{Access, Role, Token};
+pub use gate::Tls;
 pub use probe::{Look, Probe};
 pub use ring::EpochChanges;
 pub use router::Api;

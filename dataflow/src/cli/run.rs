@@ -10,8 +10,8 @@ use clap::Args;
 use lsie_sinks::{DeadLetters, Sink};
 
 use super::running::{
-    add_postgres, end_on_signal, engine, live_api, open_log, parquet, report_postgres, run_with_progress, serve,
-    served, views_sink,
+    add_postgres, end_on_signal, engine, live_api, open_log, parquet, report_postgres, run_with_progress,
+    serve, served, views_sink,
 };
 use super::topics;
 use crate::config::Config;
@@ -37,14 +37,12 @@ impl RunLive {
             bail!("the topics are not as they should be:\n  {}", problems.join("\n  "));
         }
         let views = served();
-        let mut listen = config.api.listen;
-        listen.set_port(self.port.unwrap_or(listen.port()));
         let dir = self.out.unwrap_or_else(|| config.parquet.dir.clone());
         let letters = Box::new(DeadLetters::open(&*log)?);
         let mut sinks = vec![parquet(&config, &dir)?];
         let watch = add_postgres(&mut sinks, &config, &dir, true)?;
         sinks.extend([letters as Box<dyn Sink>, views_sink(&views)]);
-        let server = serve(live_api(&views, &log), listen)?;
+        let server = serve(live_api(&views, &log, watch.clone()), &config.api, self.port)?;
         views.serve();
         println!("tables in {}", dir.display());
         let ending = Arc::new(AtomicBool::new(false));

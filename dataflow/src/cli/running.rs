@@ -1,6 +1,5 @@
 //! What every command that runs the engine shares: opening the log, the sinks, progress, and the end.
 
-use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,10 +14,10 @@ use lsie_schemas::log::Log;
 use lsie_sinks::follower::{self, Watch};
 use lsie_sinks::parquet::{Options, Run as Writer};
 use lsie_sinks::postgres::{self, Database};
-use lsie_sinks::views::{Api, Probe, Server};
+use lsie_sinks::views::{Access, Api, Probe, Server};
 use lsie_sinks::{Catalog, Follower, ParquetSink, PostgresSink, Selected, Sink, Views};
 
-use crate::config::Config;
+use crate::config::{ApiConfig, Config};
 use crate::engine::{Engine, Run};
 use crate::faces;
 use crate::ingest::Shared;
@@ -125,7 +124,7 @@ pub(super) fn views_sink(views: &Views) -> Box<dyn Sink> {
 
 /// The API over the views of an engine that runs: it takes actions, and looks at what the engine stands on.
 #[allow(clippy::disallowed_methods, reason = "a heartbeat is about the engine itself")]
-pub(super) fn live_api(views: &Views, log: &Arc<dyn Log>) -> Api {
+pub(super) fn live_api(views: &Views, log: &Arc<dyn Log>, database: Option<Watch>) -> Api {
     let (broker, engine) = (log.clone(), views.clone());
     let last = Mutex::new((None, Instant::now()));
     let heartbeat = move || {
@@ -144,7 +143,7 @@ pub(super) fn live_api(views: &Views, log: &Arc<dyn Log>) -> Api {
         Err(error) => Err(error.to_string()),
     };
     Api::new(views).with_log(log.clone()).with_probes(vec![
-        Probe::not_configured("postgres", "PostgreSQL"),
+        database.map_or(Probe::not_configured("postgres", "PostgreSQL"), postgres_probe),
         Probe::new("redis", "Kafka", metadata),
         Probe::not_configured("azure_openai", "LLM of the gray band"),
         Probe::not_configured("whisper_worker", "Speech recognition"),
@@ -152,12 +151,29 @@ pub(super) fn live_api(views: &Views, log: &Arc<dyn Log>) -> Api {
     ])
 }
 
-/// Serves an API at an address; says where.
-pub(super) fn serve(api: Api, address: SocketAddr) -> anyhow::Result<Server> {
-    let server = Server::start(address, |shutdown| api.router(shutdown)).with_context(|| {
-        format!("views on {address}; another program may hold the port, --port 0 takes any free one")
-    })?;
-    println!("views on http://{}/", server.address());
+/// Whether the database takes what it is sent.
+fn postgres_probe(watch: Watch) -> Probe {
+    Probe::new("postgres", "PostgreSQL", move || {
+        let status = watch.status();
+        let lag = format!("{:.1} s behind", status.lag_ms() as f64 / 1e3);
+        // What the database says could name it; that it is away is enough here, the log has the rest.
+        if status.away.is_some() { Err(format!("away, {lag}")) } else { Ok(lag) }
+    })
+}
+
+/// Serves an API as the configuration says, perhaps on another port; says where.
+pub(super) fn serve(api: Api, config: &ApiConfig, port: Option<u16>) -> anyhow::Result<Server> {
+    config.check_reach()?;
+    let mut address = config.listen;
+    address.set_port(port.unwrap_or(address.port()));
+    let (tls, access) = (config.tls(), Access::new(config.tokens.clone()));
+    let api = api.guarded(access, config.requests_per_s, tls.is_some());
+    let server =
+        Server::start(address, tls.as_ref(), |shutdown| api.router(shutdown)).with_context(|| {
+            format!("views on {address}; another program may hold the port, --port 0 takes any free one")
+        })?;
+    let scheme = if tls.is_some() { "https" } else { "http" };
+    println!("views on {scheme}://{}/", server.address());
     Ok(server)
 }
 

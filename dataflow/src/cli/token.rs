@@ -40,7 +40,11 @@ impl Token {
         }
         println!("token, for its holder only:\n  {token}\n");
         println!("in lsie.toml:\n  [[api.tokens]]");
-        println!("  name = \"{}\"\n  role = \"{word}\"\n  sha256 = \"{}\"", kept.name.escape_default(), kept.sha256);
+        println!(
+            "  name = \"{}\"\n  role = \"{word}\"\n  sha256 = \"{}\"",
+            kept.name.escape_default(),
+            kept.sha256
+        );
         Ok(ExitCode::SUCCESS)
     }
 }

@@ -103,7 +103,9 @@ impl Access {
 
     /// Who sends this request, if they may.
     pub(crate) fn admit(&self, method: &Method, path: &str, headers: &HeaderMap) -> Result<Caller, Refusal> {
-        let Some(needed) = needed(method, path) else { return Ok(Caller { name: "anyone".into(), role: None }) };
+        let Some(needed) = needed(method, path) else {
+            return Ok(Caller { name: "anyone".into(), role: None });
+        };
         if self.is_open() {
             return Ok(Caller { name: "local".into(), role: None });
         }
@@ -187,7 +189,7 @@ fn digest(id: &str) -> [u8; 32] {
 
 fn random() -> std::io::Result<[u8; 32]> {
     let mut bytes = [0; 32];
-    getrandom::fill(&mut bytes).map_err(std::io::Error::other)?;
+    getrandom::fill(&mut bytes).map_err(|error| std::io::Error::other(error.to_string()))?;
     Ok(bytes)
 }
 

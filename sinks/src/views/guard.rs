@@ -10,9 +10,9 @@ use axum::response::{IntoResponse, Redirect, Response};
 use tokio::time::Instant;
 
 use crate::views::access::{Access, Refusal};
+use crate::views::gate::Peer;
 use crate::views::limiter::Limiter;
 use crate::views::reply::Fault;
-use crate::views::server::Peer;
 
 /// What an attempt with a wrong token costs, in requests: nobody guesses quickly.
 const WRONG_TOKEN_COST: f64 = 20.0;
@@ -43,7 +43,8 @@ impl Guard {
         if !self.limiter.take(peer, 1.0, Instant::now()) {
             return Err(too_many());
         }
-        if let Some(why) = foreign(request.method(), request.uri(), request.headers(), self.access.is_open()) {
+        if let Some(why) = foreign(request.method(), request.uri(), request.headers(), self.access.is_open())
+        {
             return Err(Fault::Forbidden(why).into_response());
         }
         match self.access.admit(request.method(), request.uri().path(), request.headers()) {
@@ -100,7 +101,8 @@ fn foreign(method: &Method, uri: &Uri, headers: &HeaderMap, is_open: bool) -> Op
 
 /// Whether a host, with or without port, is a name of this machine.
 fn is_loopback(host: &str) -> bool {
-    let without_port = host.rsplit_once(':').filter(|(_, port)| port.parse::<u16>().is_ok()).map(|(host, _)| host);
+    let without_port =
+        host.rsplit_once(':').filter(|(_, port)| port.parse::<u16>().is_ok()).map(|(host, _)| host);
     let name = without_port.unwrap_or(host);
     let bare = name.strip_prefix('[').and_then(|name| name.strip_suffix(']')).unwrap_or(name);
     name.eq_ignore_ascii_case("localhost")
@@ -139,10 +141,14 @@ mod tests {
 
     #[test]
     fn loopback_has_these_names() {
-        for name in ["localhost", "LOCALHOST:8000", "127.0.0.1", "127.0.0.1:1", "127.9.9.9", "[::1]", "[::1]:80"] {
+        for name in
+            ["localhost", "LOCALHOST:8000", "127.0.0.1", "127.0.0.1:1", "127.9.9.9", "[::1]", "[::1]:80"]
+        {
             assert!(is_loopback(name), "{name}");
         }
-        for name in ["", "example.org", "localhost.example.org", "10.0.0.1:8000", "127.0.0.1.nip.io", "[::2]:80"] {
+        for name in
+            ["", "example.org", "localhost.example.org", "10.0.0.1:8000", "127.0.0.1.nip.io", "[::2]:80"]
+        {
             assert!(!is_loopback(name), "{name}");
         }
     }

@@ -36,7 +36,9 @@ pub(crate) async fn form() -> Html<&'static str> {
 /// `POST /login`: the form with a token.
 pub(crate) async fn log_in(Extract(guard): Extract<Guard>, request: Request) -> Response {
     let peer = address(&request);
-    let Ok(body) = to_bytes(request.into_body(), MAX_FORM).await else { return Fault::TooLarge.into_response() };
+    let Ok(body) = to_bytes(request.into_body(), MAX_FORM).await else {
+        return Fault::TooLarge.into_response();
+    };
     // Tokens are made of characters that forms do not change.
     let token = std::str::from_utf8(&body).ok().and_then(|form| form.trim().strip_prefix("token="));
     match token.and_then(|token| guard.access.log_in(token)) {

@@ -3,17 +3,21 @@
 use std::sync::Arc;
 
 use axum::body::to_bytes;
-use axum::extract::{FromRequestParts, Query, RawPathParams, Request, State as Extract};
+use axum::extract::{FromRef, FromRequestParts, Query, RawPathParams, Request, State as Extract};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{MethodFilter, get, on};
+use axum::routing::{MethodFilter, get, on, post};
 use axum::{Json, Router};
 use lsie_schemas::log::AppendRecord;
 use serde_json::json;
 use tokio::sync::Semaphore;
 
+use crate::views::access::{Access, Caller};
 use crate::views::act::Actions;
+use crate::views::guard::{self, Guard};
 use crate::views::inputs::{Inputs, Raw};
+use crate::views::limiter::Limiter;
+use crate::views::login;
 use crate::views::probe::{Probe, Probes};
 use crate::views::reading::Reading;
 use crate::views::reply::{EPOCH_HEADER, Fault, Reply, wants_csv, with_epoch};
@@ -59,12 +63,14 @@ pub struct Api {
     views: Views,
     log: Option<Arc<dyn AppendRecord>>,
     probes: Vec<Probe>,
+    guard: Guard,
 }
 
 impl Api {
     /// An API that reads views, and refuses actions.
     pub fn new(views: &Views) -> Api {
-        Api { views: views.clone(), log: None, probes: Vec::new() }
+        let guard = Guard { access: Access::default(), limiter: Limiter::new(0), is_secure: false };
+        Api { views: views.clone(), log: None, probes: Vec::new(), guard }
     }
 
     /// Actions become records in this log.
@@ -77,12 +83,19 @@ impl Api {
         Api { probes, ..self }
     }
 
+    /// Only who holds a token is let in, an address may ask so often a second (0: any number), and browsers are told
+    /// whether TLS is the only way.
+    pub fn guarded(self, access: Access, requests_per_s: u32, is_secure: bool) -> Api {
+        let guard = Guard { access, limiter: Limiter::new(requests_per_s), is_secure };
+        Api { guard, ..self }
+    }
+
     /// The router. Its streams of changes end when `shutdown` does.
     pub fn router(self, shutdown: Shutdown) -> Router {
-        let Api { views, log, probes } = self;
+        let Api { views, log, probes, guard } = self;
         let streams = Arc::new(Semaphore::new(MAX_STREAMS));
         let (actions, probes) = (Actions::new(log), Probes::new(probes));
-        let app = App { views: views.clone(), actions, probes, shutdown, streams };
+        let app = App { views: views.clone(), actions, probes, guard: guard.clone(), shutdown, streams };
         let mut api = Router::new();
         for route in ROUTES.iter().copied().flatten() {
             // The table's methods are those that filters know.
@@ -94,10 +107,13 @@ impl Api {
         Router::new()
             .route("/", get(page::index))
             .route("/health", get(alive))
+            .route("/login", get(login::form).post(login::log_in))
+            .route("/logout", post(login::log_out))
             .nest("/api/v1", api)
             .fallback(async || Fault::NotFound("no such route".into()))
             .method_not_allowed_fallback(method_not_allowed)
             .with_state(app)
+            .layer(from_fn_with_state(guard, guard::pass))
             .layer(from_fn_with_state(views, name_epoch))
     }
 }
@@ -108,15 +124,23 @@ pub(crate) struct App {
     pub(crate) views: Views,
     pub(crate) actions: Actions,
     pub(crate) probes: Probes,
+    pub(crate) guard: Guard,
     /// Ends the streams, which would otherwise keep a server from stopping.
     pub(crate) shutdown: Shutdown,
     pub(crate) streams: Arc<Semaphore>,
+}
+
+impl FromRef<App> for Guard {
+    fn from_ref(app: &App) -> Guard {
+        app.guard.clone()
+    }
 }
 
 /// Reads the request as its route describes it, and answers it.
 async fn answer(app: App, route: &'static Route, request: Request) -> Response {
     let epoch = app.views.read().epoch();
     let wants_csv = wants_csv(request.headers());
+    let caller = request.extensions().get::<Caller>().map(|caller| caller.name.clone()).unwrap_or_default();
     let inputs = match raw(request).await.and_then(|raw| Inputs::read(route, &raw)) {
         Ok(inputs) => inputs,
         Err(fault) => return with_epoch(fault.into_response(), epoch),
@@ -128,7 +152,7 @@ async fn answer(app: App, route: &'static Route, request: Request) -> Response {
             read_from(&app, &inputs, wants_csv, |reading| read(reading, &inputs, found))
         }
         Answer::Stream => changes::stream(&app, &inputs),
-        Answer::Act(decide) => app.actions.answer(&app, route, decide, inputs, "local").await,
+        Answer::Act(decide) => app.actions.answer(&app, route, decide, inputs, &caller).await,
     }
 }
 

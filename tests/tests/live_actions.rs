@@ -23,10 +23,8 @@ fn an_action_goes_round_once_and_no_log_line_tells_a_secret() {
     let set = TopicSet::live("actions", 2);
     let dir = tempfile::tempdir().expect("a temporary folder");
     let (token, kept) = Token::fresh("olga", Role::Operator).expect("randomness");
-    let config = format!(
-        "[[api.tokens]]\nname = \"olga\"\nrole = \"operator\"\nsha256 = \"{}\"\n",
-        kept.sha256
-    );
+    let config =
+        format!("[[api.tokens]]\nname = \"olga\"\nrole = \"operator\"\nsha256 = \"{}\"\n", kept.sha256);
     std::fs::write(dir.path().join("lsie.toml"), config).expect("a configuration");
     let engine = Engine::start(dir.path(), set.prefix(), &token);
 
@@ -35,7 +33,8 @@ fn an_action_goes_round_once_and_no_log_line_tells_a_secret() {
     let body = json!({"stream_url": "https://example.org/live", "experiment_id": "greeting_line_v1", "client_action_id": action});
     assert_eq!(engine.call("POST", "/api/v1/sessions", Some(&body)).0, 200);
     engine.until(&format!("/api/v1/operator/sessions/{session}"), |found| found["status"] == "active");
-    let stimulus = |n: u128| json!({"client_action_id": Uuid::from_u128(action.as_u128() + n), "operator_note": NOTE});
+    let stimulus =
+        |n: u128| json!({"client_action_id": Uuid::from_u128(action.as_u128() + n), "operator_note": NOTE});
     let path = format!("/api/v1/operator/sessions/{session}/stimulus");
     let first = engine.call("POST", &path, Some(&stimulus(1)));
     assert_eq!(first.0, 200, "{}", first.1);
@@ -58,7 +57,8 @@ fn an_action_goes_round_once_and_no_log_line_tells_a_secret() {
     engine.until(&format!("/api/v1/operator/sessions/{session}"), |found| found["status"] == "ended");
 
     let (_, trail) = engine.call("GET", "/api/v1/views/actions", None);
-    let mut actions: Vec<&str> = trail.as_array().expect("rows").iter().filter_map(|row| row["action"].as_str()).collect();
+    let mut actions: Vec<&str> =
+        trail.as_array().expect("rows").iter().filter_map(|row| row["action"].as_str()).collect();
     actions.sort_unstable();
     assert_eq!(actions, ["delete_arm", "end", "set_arm", "start", "stimulus"]);
     assert!(trail.as_array().expect("rows").iter().all(|row| row["actor"] == "olga"));

@@ -34,7 +34,7 @@ async fn call(views: &Views, method: &str, path: &str) -> (StatusCode, String, V
     let kind =
         response.headers().get("content-type").expect("on every answer").to_str().expect("text").to_owned();
     if kind == "text/event-stream" {
-        return (status, kind, Value::Null);
+        return (status, kind, Value::from(""));
     }
     let bytes = to_bytes(response.into_body(), 4 << 20).await.expect("a body");
     (status, kind, serde_json::from_slice(&bytes).expect("JSON"))

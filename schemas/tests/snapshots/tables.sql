@@ -1,5 +1,5 @@
 CREATE TABLE IF NOT EXISTS "actions" (
-    "id" BIGINT PRIMARY KEY,
+    "id" BIGINT NOT NULL UNIQUE,
     "action_id" UUID NOT NULL,
     "actor" TEXT NOT NULL,
     "action" TEXT NOT NULL,
@@ -12,7 +12,7 @@ CREATE TABLE IF NOT EXISTS "actions" (
     "record_offset" BIGINT NOT NULL,
     "created_at" TIMESTAMPTZ NOT NULL,
     "updated_at" TIMESTAMPTZ NOT NULL,
-    UNIQUE ("action_id")
+    PRIMARY KEY ("action_id")
 );
 CREATE INDEX IF NOT EXISTS "actions_at_idx" ON "actions" ("at");
 

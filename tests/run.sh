@@ -107,6 +107,8 @@ run_tests() {
   cargo test "${all[@]}" --no-fail-fast --doc
   step "end-to-end tests, one at a time: each has the processor to itself"
   RUST_TEST_THREADS=1 cargo test "${all[@]}" --no-fail-fast "${far[@]}"
+  step "the API against its own document"
+  tests/schemathesis.sh
 }
 
 check_docs() {

@@ -14,6 +14,7 @@ mod run;
 mod running;
 mod shell;
 mod summary;
+mod token;
 mod topics;
 mod verify;
 
@@ -74,6 +75,8 @@ enum Command {
     Replay(replay::Replay),
     /// Run live against the topics.
     Run(run::RunLive),
+    /// Make a bearer token for the API.
+    Token(token::Token),
     /// Create or check the topics.
     Topics(topics::Topics),
     /// Hash the tables of a result directory, or compare two.
@@ -105,6 +108,7 @@ impl Cli {
             Command::Models(command) => command.run(config),
             Command::Replay(command) => command.run(config),
             Command::Run(command) => command.run(config),
+            Command::Token(command) => command.run(),
             Command::Topics(command) => command.run(config),
             Command::Verify(command) => command.run(),
         }

@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, bail, ensure};
 use lsie_operators::align::Limits;
 use lsie_schemas::log::Fetch;
+use lsie_sinks::views::{Tls, Token};
 use serde::Deserialize;
 
 use crate::checkpoint::state_file::sha256;
@@ -164,11 +165,56 @@ pub struct CheckpointConfig {
 }
 
 /// Section `[api]`.
-#[derive(Clone, Copy, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ApiConfig {
     /// Address of the views.
     pub listen: SocketAddr,
+    /// Who may ask; none: everyone on this machine.
+    pub tokens: Vec<Token>,
+    /// Most requests of one address a second; 0: any number.
+    pub requests_per_s: u32,
+    /// PEM file of the certificate; empty: no TLS.
+    pub tls_certificate: PathBuf,
+    /// PEM file of its private key.
+    pub tls_key: PathBuf,
+}
+
+impl ApiConfig {
+    /// The certificate and its key, if TLS is wanted.
+    pub fn tls(&self) -> Option<Tls> {
+        let (certificate, key) = (self.tls_certificate.clone(), self.tls_key.clone());
+        (!certificate.as_os_str().is_empty()).then_some(Tls { certificate, key })
+    }
+
+    /// Checks that nobody but this machine is served without tokens; for who is about to listen.
+    pub fn check_reach(&self) -> anyhow::Result<()> {
+        ensure!(
+            self.listen.ip().is_loopback() || !self.tokens.is_empty(),
+            "api.listen is {}, which others can reach: api.tokens must say who may ask; `lsie token` makes one",
+            self.listen
+        );
+        Ok(())
+    }
+
+    /// Checks that tokens and certificate are whole.
+    fn check(&self) -> anyhow::Result<()> {
+        for (at, token) in self.tokens.iter().enumerate() {
+            if let Some(problem) = token.problem() {
+                bail!("api.tokens, number {}: {problem}", at + 1);
+            }
+            let earlier = self.tokens.iter().take(at);
+            ensure!(
+                earlier.into_iter().all(|t| t.name != token.name),
+                "api.tokens names {:?} twice",
+                token.name
+            );
+        }
+        let (certificate, key) = (&self.tls_certificate, &self.tls_key);
+        let is_whole = certificate.as_os_str().is_empty() == key.as_os_str().is_empty();
+        ensure!(is_whole, "api.tls_certificate and api.tls_key belong together");
+        Ok(())
+    }
 }
 
 /// Section `[capture]`.
@@ -257,6 +303,7 @@ impl Config {
         positive("speech.deadline_ms", self.speech.deadline_ms)?;
         positive("parquet.flush_ms", self.parquet.flush_ms)?;
         positive("parquet.max_files", self.parquet.max_files as u64)?;
+        self.api.check()?;
         // Below it a single large record would never find room.
         ensure!(self.capture.buffer_mib >= 17, "capture.buffer_mib must be 17 or more");
         positive("postgres.queue_mib", self.postgres.queue_mib as u64)?;
@@ -398,11 +445,25 @@ mod tests {
     }
 
     #[test]
+    fn without_tokens_only_this_machine_is_served() {
+        let reach = |text: &str| Config::parse(text).expect("valid").api.check_reach().is_ok();
+        let token = "[[api.tokens]]\nname = \"a\"\nrole = \"viewer\"\nsha256 = ";
+        let token = format!("{token}\"{}\"", "0a".repeat(32));
+        assert!(reach(""));
+        assert!(reach("[api]\nlisten = \"[::1]:8000\""));
+        assert!(!reach("[api]\nlisten = \"0.0.0.0:8000\""));
+        assert!(reach(&format!("[api]\nlisten = \"0.0.0.0:8000\"\n{token}")));
+    }
+
+    #[test]
     fn a_bad_value_names_its_key() {
         assert!(refused("[engine]\nworker = 4").contains("engine.worker"));
         assert!(refused("[engine]\nworkers = \"many\"").contains("engine.workers is a string"));
         assert!(refused("[engine]\nworkers = 0").contains("engine.workers"));
         assert!(refused("[session]\nstall_timeout_ms = 70000").contains("session.stall_timeout_ms"));
+        assert!(refused("[api]\ntls_key = \"k.pem\"").contains("api.tls_certificate"));
+        let token = "[[api.tokens]]\nname = \"a\"\nrole = \"viewer\"\nsha256 = \"00\"";
+        assert!(refused(token).contains("sha256"));
         assert!(refused("[log]\nallow_long_retention = [\"av.adio\"]").contains("av.adio"));
     }
 }

@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use crate::views::act::{Asked, Decision};
 use crate::views::inputs::Inputs;
+use crate::views::probe::Found;
 use crate::views::reading::Reading;
 use crate::views::reply::{Fault, Reply};
 
@@ -47,7 +48,7 @@ impl Route {
     /// Everything it takes: its own inputs, and those of its kind.
     pub(crate) fn all_inputs(&self) -> impl Iterator<Item = &'static Input> {
         let common = match self.answer {
-            Answer::Read(_) => READ,
+            Answer::Read(_) | Answer::Probed(_) => READ,
             Answer::Act(_) => ACT,
             Answer::Stream => &[],
         };
@@ -59,6 +60,8 @@ impl Route {
 pub(crate) enum Answer {
     Read(fn(&Reading<'_>, &Inputs) -> Result<Reply, Fault>),
     Act(fn(&Reading<'_>, &Inputs, &Asked) -> Result<Decision, Fault>),
+    /// The same, with what the probes find.
+    Probed(fn(&Reading<'_>, &Inputs, Found) -> Result<Reply, Fault>),
     /// A stream of changes.
     Stream,
 }

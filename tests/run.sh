@@ -111,6 +111,21 @@ run_tests() {
   tests/schemathesis.sh
 }
 
+# The console's types, units and bundle; the engine's build embeds it.
+make_console() {
+  step "the console: types, units, bundle"
+  sinks/console/build.sh --packages
+  (cd sinks/console && npm run --silent check && npm test --silent)
+  sinks/console/build.sh
+}
+
+# Every page and state of the console in Chromium, on a made-up engine and on the one that was built.
+browse_console() {
+  step "the console in a real browser"
+  local bin=${CARGO_TARGET_DIR:-target}/release/lsie
+  (LSIE_BIN=$(realpath "$bin") && export LSIE_BIN && cd sinks/console && npm run --silent browser)
+}
+
 check_docs() {
   step "documentation without warnings"
   RUSTDOCFLAGS="-D warnings" cargo doc "${all[@]}" --no-deps
@@ -120,12 +135,14 @@ everything() {
   need_rust
   check_format
   install
+  make_console
   check_lints
   check_deployment
   step "build"
   cargo build "${all[@]}" --all-targets
   start_servers
   run_tests
+  browse_console
   check_docs
   step "all passed"
 }

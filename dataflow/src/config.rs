@@ -49,6 +49,8 @@ pub struct Config {
     pub capture: CaptureConfig,
     /// Ingest over HTTP.
     pub ingest: IngestConfig,
+    /// The console.
+    pub operator: lsie_sinks::console::Settings,
 }
 
 /// Section `[log]`.
@@ -301,6 +303,9 @@ impl Config {
         positive("models.max_pixels", u64::from(self.models.max_pixels))?;
         positive("speech.threads", self.speech.threads as u64)?;
         positive("speech.deadline_ms", self.speech.deadline_ms)?;
+        for (key, value) in self.operator.durations() {
+            positive(&format!("operator.{key}"), value)?;
+        }
         positive("parquet.flush_ms", self.parquet.flush_ms)?;
         positive("parquet.max_files", self.parquet.max_files as u64)?;
         self.api.check()?;
@@ -426,6 +431,7 @@ mod tests {
     fn the_defaults_are_complete_and_agree_with_the_code() {
         let config = Config::parse("").expect("the defaults");
         assert_eq!(config.session, Limits::default());
+        assert_eq!(config.operator, lsie_sinks::console::Settings::default());
     }
 
     #[test]

@@ -8,6 +8,7 @@
 
 pub mod audit;
 pub mod catalog;
+pub mod console;
 pub mod dead_letters;
 pub mod error;
 pub mod follower;

@@ -77,7 +77,7 @@ impl Demo {
             Speed::Max => Api::new(&views),
             Speed::One => live_api(&views, &log, watch.clone()),
         };
-        let server = serve(api, &config.api, Some(self.port))?;
+        let server = serve(api.with_console(config.operator.clone()), &config.api, Some(self.port))?;
         views.serve();
         let ending = Arc::new(AtomicBool::new(false));
         match self.speed {

@@ -45,7 +45,11 @@ impl RunLive {
         views.restore(&Reader::open(&dir)?).context("the served views")?;
         let watch = add_postgres(&mut sinks, &config, &dir, true)?;
         sinks.extend([letters as Box<dyn Sink>, views_sink(&views)]);
-        let server = serve(live_api(&views, &log, watch.clone()), &config.api, self.port)?;
+        let server = serve(
+            live_api(&views, &log, watch.clone()).with_console(config.operator.clone()),
+            &config.api,
+            self.port,
+        )?;
         views.serve();
         println!("tables in {}", dir.display());
         let ending = Arc::new(AtomicBool::new(false));

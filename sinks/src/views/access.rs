@@ -22,7 +22,7 @@ const MAX_SESSIONS: usize = 1_024;
 const WEBHOOK: &str = "/api/v1/ingest/oura/webhook";
 
 /// What someone may do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize, serde::Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Role {
     /// Read.
@@ -68,9 +68,10 @@ impl Token {
 }
 
 /// Who asks.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 pub(crate) struct Caller {
     pub(crate) name: String,
+    /// None where no token is asked for.
     role: Option<Role>,
 }
 

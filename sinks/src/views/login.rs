@@ -1,11 +1,12 @@
-//! `/login` and `/logout`: a browser trades a token for a cookie that no script can read and no other site can send.
+//! `/login`, `/logout` and `/whoami`: a browser trades a token for a cookie that no script can read and no other site can send.
 
 use axum::body::to_bytes;
 use axum::extract::{Request, State as Extract};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{Html, IntoResponse, Redirect, Response};
+use axum::{Extension, Json};
 
-use crate::views::access::{COOKIE, SESSION};
+use crate::views::access::{COOKIE, Caller, SESSION};
 use crate::views::guard::{Guard, address};
 use crate::views::reply::Fault;
 
@@ -46,6 +47,11 @@ pub(crate) async fn log_in(Extract(guard): Extract<Guard>, request: Request) -> 
         None if guard.may_try(peer) => (StatusCode::UNAUTHORIZED, Html(PAGE)).into_response(),
         None => Fault::TooMany.into_response(),
     }
+}
+
+/// `GET /whoami`: name and role of the caller; the role is null where no token is asked for.
+pub(crate) async fn who(Extension(caller): Extension<Caller>) -> Json<Caller> {
+    Json(caller)
 }
 
 /// `POST /logout`: ends the browser's session.

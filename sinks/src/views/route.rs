@@ -2,6 +2,7 @@
 //! router, the reading of requests and the OpenAPI document all follow from this one description.
 
 use axum::http::Method;
+use axum::response::Response;
 use serde_json::Value;
 
 use crate::views::act::{Asked, Decision};
@@ -9,6 +10,7 @@ use crate::views::inputs::Inputs;
 use crate::views::probe::Found;
 use crate::views::reading::Reading;
 use crate::views::reply::{Fault, Reply};
+use crate::views::router::App;
 
 /// One route under `/api/v1`.
 pub(crate) struct Route {
@@ -50,7 +52,7 @@ impl Route {
         let common = match self.answer {
             Answer::Read(_) | Answer::Probed(_) => READ,
             Answer::Act(_) => ACT,
-            Answer::Stream => &[],
+            Answer::Stream(_) => &[],
         };
         self.inputs.iter().chain(common)
     }
@@ -62,8 +64,8 @@ pub(crate) enum Answer {
     Act(fn(&Reading<'_>, &Inputs, &Asked) -> Result<Decision, Fault>),
     /// The same, with what the probes find.
     Probed(fn(&Reading<'_>, &Inputs, Found) -> Result<Reply, Fault>),
-    /// A stream of changes.
-    Stream,
+    /// A stream of events, for as long as the client wants it.
+    Stream(fn(&App, &Inputs) -> Response),
 }
 
 /// What a successful answer looks like.

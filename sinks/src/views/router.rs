@@ -12,6 +12,7 @@ use lsie_schemas::log::AppendRecord;
 use serde_json::json;
 use tokio::sync::Semaphore;
 
+use crate::console;
 use crate::views::access::{Access, Caller};
 use crate::views::act::Actions;
 use crate::views::guard::{self, Guard};
@@ -25,7 +26,7 @@ use crate::views::route::{Answer, Route};
 use crate::views::{
     Shutdown, Views, alerts, attribution, changes, comodulation, encounters, experiment_actions,
     experiment_detail, experiments, generic, health, live_encounters, live_sessions, metrics, openapi,
-    overview, page, physiology, segments, session_actions, sessions, stimulus,
+    overview, physiology, pulse, segments, session_actions, sessions, stimulus, trace,
 };
 
 /// At most this many streams of changes at a time; one more is answered with 503.
@@ -51,10 +52,12 @@ pub(crate) const ROUTES: &[&[Route]] = &[
     openapi::ROUTES,
     overview::ROUTES,
     physiology::ROUTES,
+    pulse::ROUTES,
     segments::ROUTES,
     session_actions::ROUTES,
     sessions::ROUTES,
     stimulus::ROUTES,
+    trace::ROUTES,
 ];
 
 /// What the API is made of.
@@ -64,18 +67,25 @@ pub struct Api {
     log: Option<Arc<dyn AppendRecord>>,
     probes: Vec<Probe>,
     guard: Guard,
+    console: console::Settings,
 }
 
 impl Api {
     /// An API that reads views, and refuses actions.
     pub fn new(views: &Views) -> Api {
         let guard = Guard { access: Access::default(), limiter: Limiter::new(0), is_secure: false };
-        Api { views: views.clone(), log: None, probes: Vec::new(), guard }
+        let console = console::Settings::default();
+        Api { views: views.clone(), log: None, probes: Vec::new(), guard, console }
     }
 
     /// Actions become records in this log.
     pub fn with_log(self, log: Arc<dyn AppendRecord>) -> Api {
         Api { log: Some(log), ..self }
+    }
+
+    /// What the console is told.
+    pub fn with_console(self, console: console::Settings) -> Api {
+        Api { console, ..self }
     }
 
     /// Health looks at these, too.
@@ -92,10 +102,11 @@ impl Api {
 
     /// The router. Its streams of changes end when `shutdown` does.
     pub fn router(self, shutdown: Shutdown) -> Router {
-        let Api { views, log, probes, guard } = self;
+        let Api { views, log, probes, guard, console } = self;
         let streams = Arc::new(Semaphore::new(MAX_STREAMS));
         let (actions, probes) = (Actions::new(log), Probes::new(probes));
-        let app = App { views: views.clone(), actions, probes, guard: guard.clone(), shutdown, streams };
+        let app =
+            App { views: views.clone(), actions, probes, guard: guard.clone(), console, shutdown, streams };
         let mut api = Router::new();
         for route in ROUTES.iter().copied().flatten() {
             // The table's methods are those that filters know.
@@ -105,7 +116,10 @@ impl Api {
             api = api.route(route.path, on(method, handler));
         }
         Router::new()
-            .route("/", get(page::index))
+            .route("/", get(console::index))
+            .route("/console.json", get(console::settings))
+            .route("/{file}", get(console::file))
+            .route("/whoami", get(login::who))
             .route("/health", get(alive))
             .route("/login", get(login::form).post(login::log_in))
             .route("/logout", post(login::log_out))
@@ -125,6 +139,7 @@ pub(crate) struct App {
     pub(crate) actions: Actions,
     pub(crate) probes: Probes,
     pub(crate) guard: Guard,
+    pub(crate) console: console::Settings,
     /// Ends the streams, which would otherwise keep a server from stopping.
     pub(crate) shutdown: Shutdown,
     pub(crate) streams: Arc<Semaphore>,
@@ -151,7 +166,7 @@ async fn answer(app: App, route: &'static Route, request: Request) -> Response {
             let found = app.probes.look().await;
             read_from(&app, &inputs, wants_csv, |reading| read(reading, &inputs, found))
         }
-        Answer::Stream => changes::stream(&app, &inputs),
+        Answer::Stream(open) => open(&app, &inputs),
         Answer::Act(decide) => app.actions.answer(&app, route, decide, inputs, &caller).await,
     }
 }

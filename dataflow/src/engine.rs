@@ -101,6 +101,9 @@ impl Range {
     pub const ALL: Range = Range { from: LogTime(0), until: LogTime(u64::MAX) };
 }
 
+/// The epochs that a run takes, and the checkpoint that it resumes from, if it does.
+type Beginning = (Vec<EpochRecord>, Option<(Manifest, Restored)>);
+
 impl Engine {
     /// Runs to the end. The sinks hold every epoch when this returns without an error.
     pub fn run(mut self, run: Run, sinks: Vec<Box<dyn Sink>>, shared: Arc<Shared>) -> anyhow::Result<()> {
@@ -236,7 +239,7 @@ impl Engine {
         table: Vec<EpochRecord>,
         from: &mut [(TopicPartition, i64)],
         sinks: &[Box<dyn Sink>],
-    ) -> anyhow::Result<(Vec<EpochRecord>, Option<(Manifest, Restored)>)> {
+    ) -> anyhow::Result<Beginning> {
         let Some(checkpoints) = &self.checkpoints else {
             recovery::refuse_gaps(&table, from)?;
             return Ok((table, None));

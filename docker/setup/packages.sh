@@ -53,8 +53,6 @@ missing() {
   for package in "$@"; do
     case $package in
       maven) command -v mvn >/dev/null && continue ;;
-      nodejs) command -v node >/dev/null && continue ;;
-      npm) command -v npm >/dev/null && continue ;;
       clang | gcc | g++ | make | pkg-config | ffmpeg | espeak-ng | python3)
         command -v "$package" >/dev/null && continue ;;
     esac

@@ -85,12 +85,9 @@ pub trait Keyed: Default {
 }
 
 /// The pieces of a map by key, each of which is made a snapshot.
-pub(crate) fn apart<K: Clone, V, S>(
-    map: BTreeMap<K, V>,
-    piece: impl Fn(BTreeMap<K, V>) -> S,
-) -> Vec<(Option<K>, S)>
+pub(crate) fn apart<K, V, S>(map: BTreeMap<K, V>, piece: impl Fn(BTreeMap<K, V>) -> S) -> Vec<(Option<K>, S)>
 where
-    K: Ord,
+    K: Clone + Ord,
 {
     map.into_iter().map(|(key, value)| (Some(key.clone()), piece(BTreeMap::from([(key, value)])))).collect()
 }

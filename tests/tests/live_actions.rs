@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use lsie_schemas::record::{Control, Transcript, session_id_from_action};
+use lsie_schemas::record::{Answer, Heard, Inference, session_id_from_action};
 use lsie_schemas::{Topic, Uuid};
 use lsie_sinks::views::{Role, Token};
 use lsie_tests::broker;
@@ -40,8 +40,7 @@ fn an_action_goes_round_once_and_no_log_line_tells_a_secret() {
     assert_eq!(first.0, 200, "{}", first.1);
     let again = engine.call("POST", &path, Some(&stimulus(1)));
     assert_eq!((again.0, &again.1["received_at_utc"]), (200, &first.1["received_at_utc"]));
-    let said = Transcript { session_id: session, client_action_id: Uuid::from_u128(9), text: SAID.into() };
-    set.append(Control::Transcript(said).encode(None));
+    set.append(overheard(session).encode(None));
     let arms = "/api/v1/experiments/greeting_line_v1/arms";
     let arm = json!({"arm": "evening", "greeting_text": "good evening to all of you"});
     assert_eq!(engine.call("POST", arms, Some(&arm)).0, 201);
@@ -63,13 +62,26 @@ fn an_action_goes_round_once_and_no_log_line_tells_a_secret() {
     assert_eq!(actions, ["delete_arm", "end", "set_arm", "start", "stimulus"]);
     assert!(trail.as_array().expect("rows").iter().all(|row| row["actor"] == "olga"));
     let control = read_all(set.log(), &[Topic::Control]);
-    assert_eq!(control.len(), 4, "start, stimulus, transcript, end: a repeated action is no record");
+    assert_eq!(control.len(), 3, "start, stimulus, end: a repeated action is no record");
     assert_eq!(engine.raw("GET", "/api/v1/sessions", None, "Bearer lsie_wrong").0, 401);
 
     let logs = engine.stop();
     assert!(logs.lines().count() > 20, "at level trace there is something to search:\n{logs}");
     for secret in [token.as_str(), kept.sha256.as_str(), "lsie_wrong", SAID, NOTE, "good evening"] {
         assert!(!logs.contains(secret), "a log line has {secret:?}");
+    }
+}
+
+/// An answer of a speech model that nobody asked for: it is filed, and its words are nobody's business either.
+fn overheard(session: Uuid) -> Inference {
+    let heard = Heard { text: SAID.into(), ..Heard::default() };
+    Inference {
+        session_id: session,
+        request_id: "0".repeat(64),
+        ordinal: 1,
+        input_sha256: "0".repeat(64),
+        model: "somebody else".into(),
+        answer: Answer::Heard(heard),
     }
 }
 

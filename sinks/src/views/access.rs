@@ -84,11 +84,14 @@ pub(crate) enum Refusal {
     Forbidden,
 }
 
+/// Who has logged in, until when, by the hash of the browser's secret.
+type Sessions = BTreeMap<[u8; 32], (Caller, Instant)>;
+
 /// The tokens, and the browsers that have logged in. Cheap to clone.
 #[derive(Clone, Debug, Default)]
 pub struct Access {
     tokens: Arc<[Token]>,
-    sessions: Arc<Mutex<BTreeMap<[u8; 32], (Caller, Instant)>>>,
+    sessions: Arc<Mutex<Sessions>>,
 }
 
 impl Access {
@@ -162,7 +165,7 @@ impl Access {
         }
     }
 
-    fn sessions(&self) -> MutexGuard<'_, BTreeMap<[u8; 32], (Caller, Instant)>> {
+    fn sessions(&self) -> MutexGuard<'_, Sessions> {
         // Nothing under the lock can panic.
         self.sessions.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -106,7 +106,7 @@ fn answer(row: &InferenceRow) -> Option<Answer> {
     Some(serde_json::from_str(text.as_str()).expect("a recorded answer can be read"))
 }
 
-fn of<'r>(session: Uuid, rows: &'r [InferenceRow]) -> impl Iterator<Item = &'r InferenceRow> {
+fn of(session: Uuid, rows: &[InferenceRow]) -> impl Iterator<Item = &InferenceRow> {
     rows.iter().filter(move |row| row.session_id == session && row.what == "speech")
 }
 

@@ -2,12 +2,12 @@
 
 target := $(or $(CARGO_TARGET_DIR),target)
 
-.PHONY: help demo models build test check bench deny
+.PHONY: fault-test help demo models console build test check bench deny
 
 help:
 	@echo "LSIE: topics in, synchronised 30-second segments, measures, rewards and posteriors out."
 	@echo
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
 	@echo
 	@echo "Start with make demo. One test alone: tests/run.sh with cargo test --release --workspace NAME"
 
@@ -20,9 +20,13 @@ models: ## fetch ONNX Runtime and the models into the cache, verified by hash
 
 # --examples adds no work; it makes cargo choose the features that the tests need as well, so
 # that `make test` after `make demo` builds nothing a second time.
-build: ## the binary lsie, into target/release
+console: ## the operator console, which the next build embeds; needs Node 18 or newer and npm
+	@sinks/console/build.sh
+
+build: ## the binary lsie, into target/release; with the console where Node is installed
 	@command -v cargo >/dev/null || { echo "cargo is missing: install Rust with rustup; Cargo.toml names the version"; exit 1; }
 	@docker/setup/packages.sh build
+	@sinks/console/build.sh --if-possible
 	cargo build --release --locked --workspace --bins --examples
 
 test: ## everything that must hold: format, lints, all tests on a real Kafka and a real PostgreSQL, docs
@@ -30,6 +34,9 @@ test: ## everything that must hold: format, lints, all tests on a real Kafka and
 
 check: ## the quick part of it: format and lints
 	@tests/run.sh check
+
+fault-test: ## RUNS=n seeded rounds of faults against the running engine, and their table; docs/RELIABILITY.md
+	@tests/run.sh faults
 
 bench: ## measure; what the figures mean and the bars they are held against: docs/BENCHMARKS.md
 	@tests/run.sh with sh -c 'cargo bench --locked --workspace --bench "*" -- kafka:$$LSIE_TEST_KAFKA'

@@ -4,6 +4,7 @@
 #
 #   run.sh                  formatting, lints, deployment files, build, all tests against a real Kafka and a real PostgreSQL, docs
 #   run.sh check            formatting and lints only
+#   run.sh faults           RUNS (32) rounds of faults from SEED on, of all kinds or of FAULT alone, and their table
 #   run.sh with COMMAND...  one command while the servers are up, for example
 #                           tests/run.sh with cargo test --release --workspace --test log_conformance
 #
@@ -106,6 +107,23 @@ run_tests() {
   cargo test "${all[@]}" --no-fail-fast --doc
   step "end-to-end tests, one at a time: each has the processor to itself"
   RUST_TEST_THREADS=1 cargo test "${all[@]}" --no-fail-fast "${far[@]}"
+  step "the API against its own document"
+  tests/schemathesis.sh
+}
+
+# The console's types, units and bundle; the engine's build embeds it.
+make_console() {
+  step "the console: types, units, bundle"
+  sinks/console/build.sh --packages
+  (cd sinks/console && npm run --silent check && npm test --silent)
+  sinks/console/build.sh
+}
+
+# Every page and state of the console in Chromium, on a made-up engine and on the one that was built.
+browse_console() {
+  step "the console in a real browser"
+  local bin=${CARGO_TARGET_DIR:-target}/release/lsie
+  (LSIE_BIN=$(realpath "$bin") && export LSIE_BIN && cd sinks/console && npm run --silent browser)
 }
 
 check_docs() {
@@ -117,12 +135,14 @@ everything() {
   need_rust
   check_format
   install
+  make_console
   check_lints
   check_deployment
   step "build"
   cargo build "${all[@]}" --all-targets
   start_servers
   run_tests
+  browse_console
   check_docs
   step "all passed"
 }
@@ -138,6 +158,13 @@ case ${1:-all} in
     check_format
     docker/setup/packages.sh build
     check_lints
+    ;;
+  faults)
+    need_rust
+    install
+    step "build"
+    cargo build "${all[@]}" --all-targets
+    cargo test "${all[@]}" --test faults -- --ignored --nocapture many_rounds
     ;;
   with)
     [[ $# -gt 1 ]] || die "no command given" "see the head of this file"

@@ -55,7 +55,11 @@ fn fed() -> Fed {
             Record::Audio(chunk) => fed.audio.push((timed.at_ms, chunk)),
             Record::Video(unit) => fed.video.push((timed.at_ms, unit)),
             Record::Control(control) => fed.control.push((timed.at_ms, control)),
-            Record::Experiment(_) | Record::Physio(_) | Record::Event(_) | Record::Outcome(_) => {
+            Record::Experiment(_)
+            | Record::Physio(_)
+            | Record::Event(_)
+            | Record::Outcome(_)
+            | Record::Inference(_) => {
                 panic!("the feeder plays media and control")
             }
         }
@@ -87,7 +91,7 @@ fn media_are_complete_and_stamped_by_the_device_clock() {
 }
 
 #[test]
-fn control_tells_start_polls_stimuli_transcripts_and_end() {
+fn control_tells_start_polls_stimuli_and_end() {
     let Fed { control, .. } = fed();
     let id = session_id("short", 0);
     assert!(control.is_sorted_by_key(|(at, _)| *at));
@@ -111,13 +115,12 @@ fn control_tells_start_polls_stimuli_transcripts_and_end() {
     let told: Vec<_> = control
         .iter()
         .filter_map(|(at, c)| match c {
-            Control::Stimulus(s) => Some((*at, s.client_action_id, None)),
-            Control::Transcript(t) => Some((*at, t.client_action_id, Some(t.text.clone()))),
+            Control::Stimulus(s) => Some((*at, s.client_action_id)),
             _ => None,
         })
         .collect();
     let action = stimulus.client_action_id.expect("the script names its actions");
-    assert_eq!(told, [(12_000, action, None), (13_500, action, stimulus.spoken_text.clone())]);
+    assert_eq!(told, [(12_000, action)]);
 }
 
 #[test]

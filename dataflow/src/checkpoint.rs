@@ -28,20 +28,27 @@ use state_file::{Added, StateError, StateFile, decode, encode};
 
 /// Every station of the graph, sorted, with the version of the encoding of its state. Whoever changes what a
 /// station's state looks like raises its version; a checkpoint with another one is not used.
-pub const STATIONS: [(&str, u32); 13] = [
+pub const STATIONS: [(&str, u32); 20] = [
     ("actions", 1),
     ("administered", 1),
     ("align", 1),
     ("classes", 1),
     ("decisions", 1),
+    ("evaluated", 1),
     ("infer", 1),
+    ("judging", 1),
     ("ledger", 1),
     ("measure", 1),
     ("measured", 1),
-    ("said", 1),
+    ("parts", 1),
+    ("posterior_history", 1),
+    ("scans", 1),
     ("select_arm", 1),
     ("session_facts", 1),
+    ("stimuli", 1),
     ("telemetry", 1),
+    ("transcribe", 1),
+    ("watch", 1),
 ];
 
 /// State as bytes, made on the thread that writes it.

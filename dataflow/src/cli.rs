@@ -1,17 +1,20 @@
 //! The command line: one file per command.
 
+mod audit;
 mod capture;
 mod config;
 mod demo;
 mod doctor;
 mod feed;
 mod ingest;
+mod models;
 mod recordings;
 mod replay;
 mod run;
 mod running;
 mod shell;
 mod summary;
+mod token;
 mod topics;
 mod verify;
 
@@ -48,6 +51,8 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Compare the database with the Parquet tables.
+    Audit(audit::Audit),
     /// Capture sound and pictures of a phone, or of any two programs, to the topics.
     Capture(capture::Capture),
     /// Print completions for a shell.
@@ -64,10 +69,14 @@ enum Command {
     Ingest(ingest::Ingest),
     /// Print the manual page.
     Man(shell::Man),
+    /// The models: list, fetch or check them.
+    Models(models::Models),
     /// Run a recorded range of the topics through the same graph into a fresh directory.
     Replay(replay::Replay),
     /// Run live against the topics.
     Run(run::RunLive),
+    /// Make a bearer token for the API.
+    Token(token::Token),
     /// Create or check the topics.
     Topics(topics::Topics),
     /// Hash the tables of a result directory, or compare two.
@@ -90,13 +99,16 @@ impl Cli {
             Command::Capture(command) => command.run(config),
             Command::Completions(command) => command.run(),
             Command::Config(command) => command.run(file.as_deref()),
+            Command::Audit(command) => command.run(config),
             Command::Demo(command) => command.run(config),
             Command::Doctor(command) => command.run(config),
             Command::Feed(command) => command.run(config),
             Command::Ingest(command) => command.run(config),
             Command::Man(command) => command.run(),
+            Command::Models(command) => command.run(config),
             Command::Replay(command) => command.run(config),
             Command::Run(command) => command.run(config),
+            Command::Token(command) => command.run(),
             Command::Topics(command) => command.run(config),
             Command::Verify(command) => command.run(),
         }

@@ -11,10 +11,12 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, bail, ensure};
 use lsie_operators::align::Limits;
 use lsie_schemas::log::Fetch;
+use lsie_sinks::views::{Tls, Token};
 use serde::Deserialize;
 
 use crate::checkpoint::state_file::sha256;
 use crate::epochs::Cut;
+use crate::speech::SpeechSettings;
 
 /// The commented file of all defaults.
 pub const DEFAULTS: &str = include_str!("../lsie.toml");
@@ -33,6 +35,8 @@ pub struct Config {
     pub engine: EngineConfig,
     /// The models.
     pub models: ModelsConfig,
+    /// How speech is transcribed.
+    pub speech: SpeechSettings,
     /// The result tables.
     pub parquet: ParquetConfig,
     /// The database.
@@ -45,6 +49,8 @@ pub struct Config {
     pub capture: CaptureConfig,
     /// Ingest over HTTP.
     pub ingest: IngestConfig,
+    /// The console.
+    pub operator: lsie_sinks::console::Settings,
 }
 
 /// Section `[log]`.
@@ -161,11 +167,56 @@ pub struct CheckpointConfig {
 }
 
 /// Section `[api]`.
-#[derive(Clone, Copy, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ApiConfig {
     /// Address of the views.
     pub listen: SocketAddr,
+    /// Who may ask; none: everyone on this machine.
+    pub tokens: Vec<Token>,
+    /// Most requests of one address a second; 0: any number.
+    pub requests_per_s: u32,
+    /// PEM file of the certificate; empty: no TLS.
+    pub tls_certificate: PathBuf,
+    /// PEM file of its private key.
+    pub tls_key: PathBuf,
+}
+
+impl ApiConfig {
+    /// The certificate and its key, if TLS is wanted.
+    pub fn tls(&self) -> Option<Tls> {
+        let (certificate, key) = (self.tls_certificate.clone(), self.tls_key.clone());
+        (!certificate.as_os_str().is_empty()).then_some(Tls { certificate, key })
+    }
+
+    /// Checks that nobody but this machine is served without tokens; for who is about to listen.
+    pub fn check_reach(&self) -> anyhow::Result<()> {
+        ensure!(
+            self.listen.ip().is_loopback() || !self.tokens.is_empty(),
+            "api.listen is {}, which others can reach: api.tokens must say who may ask; `lsie token` makes one",
+            self.listen
+        );
+        Ok(())
+    }
+
+    /// Checks that tokens and certificate are whole.
+    fn check(&self) -> anyhow::Result<()> {
+        for (at, token) in self.tokens.iter().enumerate() {
+            if let Some(problem) = token.problem() {
+                bail!("api.tokens, number {}: {problem}", at + 1);
+            }
+            let earlier = self.tokens.iter().take(at);
+            ensure!(
+                earlier.into_iter().all(|t| t.name != token.name),
+                "api.tokens names {:?} twice",
+                token.name
+            );
+        }
+        let (certificate, key) = (&self.tls_certificate, &self.tls_key);
+        let is_whole = certificate.as_os_str().is_empty() == key.as_os_str().is_empty();
+        ensure!(is_whole, "api.tls_certificate and api.tls_key belong together");
+        Ok(())
+    }
 }
 
 /// Section `[capture]`.
@@ -250,8 +301,14 @@ impl Config {
         positive("engine.budget_mib", self.engine.budget_mib as u64)?;
         positive("engine.fetch_kib", self.engine.fetch_kib as u64)?;
         positive("models.max_pixels", u64::from(self.models.max_pixels))?;
+        positive("speech.threads", self.speech.threads as u64)?;
+        positive("speech.deadline_ms", self.speech.deadline_ms)?;
+        for (key, value) in self.operator.durations() {
+            positive(&format!("operator.{key}"), value)?;
+        }
         positive("parquet.flush_ms", self.parquet.flush_ms)?;
         positive("parquet.max_files", self.parquet.max_files as u64)?;
+        self.api.check()?;
         // Below it a single large record would never find room.
         ensure!(self.capture.buffer_mib >= 17, "capture.buffer_mib must be 17 or more");
         positive("postgres.queue_mib", self.postgres.queue_mib as u64)?;
@@ -267,6 +324,7 @@ impl Config {
             ensure!(low.1 < high.1, "{} ({}) must be less than {} ({})", low.0, low.1, high.0, high.1);
             Ok(())
         };
+        below(("epochs.epoch_ms", epoch_ms), ("speech.answer_delay_ms", self.speech.answer_delay_ms))?;
         let stall = ("session.stall_timeout_ms", session.stall_timeout_ms);
         below(("epochs.epoch_ms", epoch_ms), stall)?;
         below(("session.allowed_lateness_ms", session.allowed_lateness_ms), stall)?;
@@ -297,9 +355,10 @@ impl Config {
             self.session;
         let text = format!(
             "session {start_wait_ms} {allowed_lateness_ms} {stall_timeout_ms} {max_wait_ms} {future_guard_ms}\n\
-             models {} {}\n",
+             models {} {}\nspeech {}\n",
             self.models_folder().file_name().unwrap_or_default().display(),
-            self.models.max_pixels
+            self.models.max_pixels,
+            self.speech.answer_delay_ms
         );
         sha256(text.as_bytes())
     }
@@ -372,6 +431,7 @@ mod tests {
     fn the_defaults_are_complete_and_agree_with_the_code() {
         let config = Config::parse("").expect("the defaults");
         assert_eq!(config.session, Limits::default());
+        assert_eq!(config.operator, lsie_sinks::console::Settings::default());
     }
 
     #[test]
@@ -391,11 +451,25 @@ mod tests {
     }
 
     #[test]
+    fn without_tokens_only_this_machine_is_served() {
+        let reach = |text: &str| Config::parse(text).expect("valid").api.check_reach().is_ok();
+        let token = "[[api.tokens]]\nname = \"a\"\nrole = \"viewer\"\nsha256 = ";
+        let token = format!("{token}\"{}\"", "0a".repeat(32));
+        assert!(reach(""));
+        assert!(reach("[api]\nlisten = \"[::1]:8000\""));
+        assert!(!reach("[api]\nlisten = \"0.0.0.0:8000\""));
+        assert!(reach(&format!("[api]\nlisten = \"0.0.0.0:8000\"\n{token}")));
+    }
+
+    #[test]
     fn a_bad_value_names_its_key() {
         assert!(refused("[engine]\nworker = 4").contains("engine.worker"));
         assert!(refused("[engine]\nworkers = \"many\"").contains("engine.workers is a string"));
         assert!(refused("[engine]\nworkers = 0").contains("engine.workers"));
         assert!(refused("[session]\nstall_timeout_ms = 70000").contains("session.stall_timeout_ms"));
+        assert!(refused("[api]\ntls_key = \"k.pem\"").contains("api.tls_certificate"));
+        let token = "[[api.tokens]]\nname = \"a\"\nrole = \"viewer\"\nsha256 = \"00\"";
+        assert!(refused(token).contains("sha256"));
         assert!(refused("[log]\nallow_long_retention = [\"av.adio\"]").contains("av.adio"));
     }
 }

@@ -44,6 +44,26 @@ impl LogClock {
     }
 }
 
+/// What a run that is to end waits for: the answers to what it has asked.
+///
+/// A replay answers a request itself whose answer is in no epoch, `answer_delay_ms` after it. So that it finds
+/// nothing to answer, the last epoch comes when every request is answered that is old enough for that.
+#[derive(Clone, Copy, Debug)]
+pub struct Drain {
+    /// Log time after which a replay answers a request itself, ms.
+    pub answer_delay_ms: u64,
+    /// How long to wait at most, ms.
+    pub limit_ms: u64,
+}
+
+impl Drain {
+    /// Whether an epoch of this log time may be the last.
+    fn is_done(self, shared: &Shared, log_time: LogTime) -> bool {
+        let committed = LogTime(shared.committed.load(Ordering::SeqCst));
+        committed.plus_ms(self.answer_delay_ms) >= log_time && shared.unanswered.load(Ordering::SeqCst) <= 0
+    }
+}
+
 /// Even steps of time: writing an epoch takes from the pause after it, not from the pace.
 struct Pace {
     step: Duration,
@@ -64,7 +84,8 @@ impl Pace {
     }
 }
 
-/// Runs until `ending` is set, then writes one last epoch and finishes the inboxes.
+/// Runs until `ending` is set and nothing asked is unanswered, then writes one last epoch and finishes the
+/// inboxes.
 ///
 /// While a partition is behind (its records of before the start are not all fetched, or the byte budget holds
 /// it back), log time goes no further than that partition has come: overload and recovery show as lag, never
@@ -74,7 +95,7 @@ pub fn run(
     inboxes: &[Arc<Inbox>],
     mut at: Positions,
     last: LogTime,
-    epoch_ms: u64,
+    (epoch_ms, drain): (u64, Drain),
     gate: &Gate,
     (ending, shared): (&AtomicBool, &Shared),
 ) -> Result<(), LogError> {
@@ -89,11 +110,15 @@ pub fn run(
     }
     let mut clock = LogClock::anchored(last);
     let mut pace = Pace::new(Duration::from_millis(epoch_ms));
+    let mut patience = drain.limit_ms / epoch_ms.max(1);
     loop {
-        let end = ending.load(Ordering::SeqCst);
         let limit = inboxes.iter().filter_map(|inbox| inbox.behind()).min();
         let fetched = inboxes.iter().flat_map(|inbox| inbox.fetched()).collect();
-        let epoch = close(&mut at, fetched, clock.next(limit));
+        let log_time = clock.next(limit);
+        let ends = ending.load(Ordering::SeqCst);
+        patience = patience.saturating_sub(u64::from(ends));
+        let end = ends && (patience == 0 || drain.is_done(shared, log_time));
+        let epoch = close(&mut at, fetched, log_time);
         append(table, &epoch, ending, shared)?;
         if end {
             gate.end_at(epoch.log_time.0);

@@ -14,19 +14,23 @@ use lsie_schemas::record::EpochRecord;
 use lsie_schemas::{LogTime, Topic};
 use lsie_sinks::Sink;
 
+use crate::answers::Answers;
 use crate::checkpoint::gate::{Gate, Rule};
 use crate::checkpoint::manifest::Manifest;
 use crate::checkpoint::store::Store;
 use crate::checkpoint::writer::{Identity, Writer};
 use crate::checkpoint::{Keep, Restored};
 use crate::commit::{Committer, Message};
-use crate::coordinator;
+use crate::coordinator::{self, Drain};
 use crate::epochs::{self, Cut, Positions};
 use crate::fault;
 use crate::graph::{self, Parts};
 use crate::ingest::{Inbox, Shared, owns};
+use crate::judge::{Bench, JudgeFactory};
 use crate::pool::{MeasurerFactory, Pool};
 use crate::recovery::{self, Facts, Plan};
+use crate::speech::{Scribe, SpeechPool, SpeechSettings, TranscriberFactory};
+use crate::transcribe::{Answering, Hearing};
 
 /// Name under which coordinators fence each other.
 const COORDINATOR: &str = "lsie-coordinator";
@@ -43,6 +47,12 @@ pub struct Engine {
     pub pool_threads: usize,
     /// Makes what measures faces.
     pub measurer: MeasurerFactory,
+    /// Makes what transcribes speech.
+    pub transcriber: TranscriberFactory,
+    /// How speech is transcribed.
+    pub speech: SpeechSettings,
+    /// Makes what judges what was said.
+    pub judge: JudgeFactory,
     /// The limits of alignment.
     pub limits: Limits,
     /// How readers prefetch.
@@ -102,6 +112,7 @@ impl Engine {
         };
         let (mut table, at) = self.table(&run, &from)?;
         let last = table.last().map_or(LogTime(0), |epoch| epoch.log_time);
+        let answers = Answers::read(&*self.log, &table, coordinating.is_some())?;
         let mut left_out = BTreeSet::new();
         let mut resumed = None;
         match run {
@@ -162,6 +173,8 @@ impl Engine {
             })
             .collect();
         let pool = Pool::start(self.pool_threads, self.measurer.clone(), &shared)?;
+        let speech = SpeechPool::start(self.speech.threads, &self.transcriber, &shared)?;
+        let bench = Bench::start(self.judge.clone(), &shared)?;
 
         let mut threads = Threads { shared: shared.clone(), handles: Vec::new() };
         let (epochs, complete) = crossbeam_channel::unbounded();
@@ -183,6 +196,17 @@ impl Engine {
             threads
                 .spawn(&format!("fetch-{worker}"), move |shared| Ok(inbox.fetch(&*log, fetch, shared)?))?;
         }
+        let (answering, scribe) = match coordinating.is_some() {
+            true => {
+                let deadline = Duration::from_millis(self.speech.deadline_ms);
+                let (scribe, write) = Scribe::new(speech, deadline);
+                let log = self.log.clone();
+                threads.spawn("scribe", move |shared| Ok(write(&*log, shared)?))?;
+                (Answering::Live(scribe.clone()), Some(scribe))
+            }
+            false => (Answering::InRun(speech, self.speech.answer_delay_ms), None),
+        };
+        let hearing = Hearing { answering, answers: Arc::new(answers) };
         shared.span.0.store(table.first().map_or(0, |epoch| epoch.log_time.0), Ordering::SeqCst);
         shared.span.1.store(last.0, Ordering::SeqCst);
         for epoch in table {
@@ -190,15 +214,19 @@ impl Engine {
         }
         match (run, coordinating) {
             (Run::Live(ending), Some(table)) => {
-                let (inboxes, epoch_ms) = (inboxes.clone(), self.cut.epoch_ms);
+                let (inboxes, SpeechSettings { answer_delay_ms, deadline_ms, .. }) =
+                    (inboxes.clone(), self.speech);
+                let drain = Drain { answer_delay_ms, limit_ms: 2 * deadline_ms };
+                let pace = (self.cut.epoch_ms, drain);
                 threads.spawn("coordinator", move |shared| {
-                    Ok(coordinator::run(&*table, &inboxes, at, last, epoch_ms, &gate, (&ending, shared))?)
+                    Ok(coordinator::run(&*table, &inboxes, at, last, pace, &gate, (&ending, shared))?)
                 })?;
             }
             _ => inboxes.iter().for_each(|inbox| inbox.finish()),
         }
 
-        work(inboxes, pool, (self.limits, partitions), epochs, keep)?;
+        work(inboxes, (pool, hearing, bench), (self.limits, partitions), epochs, keep)?;
+        scribe.iter().for_each(Scribe::end);
         threads.join()
     }
 
@@ -279,7 +307,7 @@ impl Engine {
 /// Runs the workers until their inputs end.
 fn work(
     inboxes: Vec<Arc<Inbox>>,
-    pool: Pool,
+    (pool, hearing, bench): (Pool, Hearing, Bench),
     (limits, partitions): (Limits, BTreeMap<Topic, i32>),
     epochs: crossbeam_channel::Sender<Message>,
     keep: Keep,
@@ -291,6 +319,8 @@ fn work(
             inbox: inboxes[worker.index()].clone(),
             shared: shared.clone(),
             pool: pool.clone(),
+            hearing: hearing.clone(),
+            bench: bench.clone(),
             limits,
             partitions: partitions.clone(),
             epochs: epochs.clone(),

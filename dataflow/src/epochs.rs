@@ -177,7 +177,7 @@ fn bind_steps(runs: &mut BTreeMap<TopicPartition, Vec<Run>>, step: u64, day: u64
 }
 
 /// Reads partitions from their first retained to their present end offset.
-fn read_to_end(
+pub(crate) fn read_to_end(
     log: &dyn Log,
     partitions: &[TopicPartition],
     mut each: impl FnMut(LogRecord),

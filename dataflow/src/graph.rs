@@ -7,10 +7,12 @@ use crossbeam_channel::Sender;
 use differential_dataflow::AsCollection;
 use lsie_operators::align::{Align, AlignSnapshot, Aligned, Arrived, Class, Classified, Limits, classified};
 use lsie_operators::attribution::link::LedgerRow;
+use lsie_operators::judging::{self, Judging};
 use lsie_operators::logic::Logic;
 use lsie_operators::measure::{Fact, Input, Measure};
 use lsie_operators::posterior::RewardSum;
 use lsie_operators::telemetry::{Scan, Telemetry, Told};
+use lsie_operators::utterance::Output as Spoken;
 use lsie_schemas::codec;
 use lsie_schemas::log::LogRecord;
 use lsie_schemas::record::{DeadLetter, ExperimentRecord, Record};
@@ -27,9 +29,11 @@ use crate::adapter::{Time, at_their_time, kept, per_epoch, stateful};
 use crate::checkpoint::Keep;
 use crate::commit::{self, Message, Written};
 use crate::ingest::{self, Inbox, Ingested, Shared};
+use crate::judge::{Bench, judge};
 use crate::ledger::{self, Ledger};
 use crate::pool::{Inferred, Pool, infer};
 use crate::select::{self, AdminOrder, Select};
+use crate::transcribe::{Heard, Hearing, transcribe};
 use crate::view::{self, Note, PosteriorHistory, Rows, SessionFact, Watch, Watched};
 
 /// What the graph needs besides its records.
@@ -40,6 +44,10 @@ pub struct Parts {
     pub shared: Arc<Shared>,
     /// Measures faces.
     pub pool: Pool,
+    /// Transcribes speech.
+    pub hearing: Hearing,
+    /// Judges what was said.
+    pub bench: Bench,
     /// The limits of alignment.
     pub limits: Limits,
     /// How many partitions each input topic has.
@@ -52,7 +60,7 @@ pub struct Parts {
 
 /// Builds the dataflow of one worker; the same on every worker.
 pub fn build(scope: Scope<'_, Time>, parts: Parts) {
-    let Parts { inbox, shared, pool, limits, partitions, epochs, keep } = parts;
+    let Parts { inbox, shared, pool, hearing, bench, limits, partitions, epochs, keep } = parts;
     let resumed = keep.resumed;
     let sessions = partitions.get(&Topic::Control).copied().unwrap_or(1);
     let by_partition = move |session: &Uuid| partition_of(session.to_string().as_bytes(), sessions) as u64;
@@ -74,6 +82,9 @@ pub fn build(scope: Scope<'_, Time>, parts: Parts) {
     let telemetry = Telemetry::new(limits.max_wait_ms);
     let told = stateful(aligned.clone(), Pipeline, keep.station("telemetry"), telemetry, by_partition);
 
+    let words = aligned.clone().flat_map(heard).concat(ticks.clone().map(|_| Heard::Tick));
+    let spoken = transcribe(words, hearing, keep.station("transcribe"), by_partition);
+
     // Arms, by experiment: selection learns from earlier epochs through one feedback edge.
     let (handle, learned) = scope.feedback(1);
     let by_experiment = Exchange::new(|input: &select::Input| hash(input.experiment()));
@@ -81,10 +92,18 @@ pub fn build(scope: Scope<'_, Time>, parts: Parts) {
     let select = keep.station("select_arm");
     let decisions = stateful(selecting, by_experiment, select, Select::default(), |id: &String| hash(id));
 
+    // Judgements, by session: what was said against the greeting of the session's arm.
+    let asked_about = decisions.clone().map(judging::Input::Decided).concat(spoken.clone().flat_map(said));
+    let by_session = Exchange::new(|input: &judging::Input| input.session().as_u64_pair().0);
+    let judging = keep.station("judging");
+    let questions =
+        stateful(asked_about, by_session, judging, Judging::default(), |id: &Uuid| id.as_u64_pair().0);
+    let judged = judge(questions, bench);
+
     // Views: differential collections over facts, each of which is kept in checkpoints.
     let decisions = kept(decisions, keep.station("decisions"));
-    let said = kept(facts.clone().flat_map(said), keep.station("said"));
-    let evaluated = view::evaluated(said, decisions.clone());
+    let evaluated = judged.clone().map(|judged| (judged.stimulus, judged.evaluated));
+    let evaluated = kept(evaluated, keep.station("evaluated"));
     let measured = kept(facts.clone().flat_map(measured), keep.station("measured"));
     let encounters = view::encounters(measured.clone(), evaluated.clone());
     let rewards = view::rewards(encounters.clone());
@@ -106,9 +125,9 @@ pub fn build(scope: Scope<'_, Time>, parts: Parts) {
     let credited = at_their_time(credited.inner).map(|(event, _)| ledger::Input::Event(Box::new(event)));
     let worker = scope.worker().index() as u64;
     let ledger_ticks = ticks.clone().map(move |_| ledger::Input::Tick(worker));
-    let heard = credited.concat(told.clone().flat_map(outcome)).concat(ledger_ticks);
+    let entered = credited.concat(told.clone().flat_map(outcome)).concat(ledger_ticks);
     let by_session = Exchange::new(ledger::Input::route);
-    let ledgered = stateful(heard, by_session, keep.station("ledger"), Ledger::default(), |id: &Uuid| {
+    let ledgered = stateful(entered, by_session, keep.station("ledger"), Ledger::default(), |id: &Uuid| {
         id.as_u64_pair().0
     });
 
@@ -124,6 +143,7 @@ pub fn build(scope: Scope<'_, Time>, parts: Parts) {
         .clone()
         .flat_map(aligned_class)
         .concat(inferred.clone().flat_map(inferred_class))
+        .concat(spoken.clone().flat_map(spoken_class))
         .concat(told.clone().flat_map(told_class))
         .concat(ledgered.clone().flat_map(ledgered_class));
     let classes = view::record_classes(kept(classes, keep.station("classes")));
@@ -131,6 +151,7 @@ pub fn build(scope: Scope<'_, Time>, parts: Parts) {
         .clone()
         .flat_map(aligned_dead)
         .concat(inferred.clone().flat_map(inferred_dead))
+        .concat(spoken.clone().flat_map(spoken_dead))
         .concat(told.clone().flat_map(told_dead))
         .concat(ledgered.clone().flat_map(ledgered_dead))
         .map(DeadLetterRow::from);
@@ -158,17 +179,17 @@ pub fn build(scope: Scope<'_, Time>, parts: Parts) {
         stateful(moved.clone(), by_arm, steps, PosteriorHistory::default(), |(id, _): &(String, String)| {
             hash(id)
         });
-    let judged = at_their_time(evaluated.clone().inner).filter(|(_, diff)| *diff > 0);
+    let known = at_their_time(evaluated.clone().inner).filter(|(_, diff)| *diff > 0);
     let notes = aligned
         .flat_map(Note::of_aligned)
         .concat(inferred.clone().flat_map(inferred_dead).map(|letter| Note::filed(&letter)))
         .concat(facts.clone().flat_map(Note::of_fact))
         .concat(told.clone().flat_map(Note::of_told))
-        .concat(judged.map(|((_, judged), _)| Note::Judged(judged.reason)))
+        .concat(known.map(|((_, judged), _)| Note::Judged(judged.reason)))
         .concat(moved.filter(|(_, diff)| *diff > 0).flat_map(|(row, _)| Note::of_encounter(&row)))
         .concat(ticks.clone().map(|_| Note::Tick));
     let one = Exchange::new(|_: &Note| 0);
-    let watched = stateful(notes, one, keep.station("watch"), Watch::default(), |_: &()| 0);
+    let watched = stateful(notes, one, keep.station("watch"), Watch::default(), |worker: &u64| *worker);
 
     // Rows out: everything of an epoch to one committing writer. What views say of a restored state is known.
     let written = ticks
@@ -180,11 +201,12 @@ pub fn build(scope: Scope<'_, Time>, parts: Parts) {
         .concat(changes(actions, resumed))
         .concat(changes(decisions, resumed))
         .concat(changes(encounters, resumed))
-        .concat(changes(view::transcripts(evaluated.clone()), resumed))
         .concat(changes(view::evaluations(evaluated), resumed))
         .concat(changes(classes, resumed))
         .concat(facts_out(dead))
         .concat(facts_out(inferred.flat_map(face_row)))
+        .concat(spoken_changes(spoken))
+        .concat(facts_out(judged.flat_map(|judged| judged.inference)))
         .concat(told_changes(told))
         .concat(ledger_changes(ledgered))
         .concat(fact_changes(facts));
@@ -282,7 +304,11 @@ impl Logic for Alignment {
             Decoded::Arrived(arrived) => Some(*arrived),
             Decoded::Rejected(_) | Decoded::Tick => None,
         });
-        self.0.rebuild(epoch, arrived.collect(), again);
+        let arrived: Vec<Arrived> = arrived.collect();
+        // Open requests are made of sound whose segment has closed here.
+        let sound = arrived.iter().filter(|arrived| matches!(arrived.record, Record::Audio(_)));
+        again.extend(sound.cloned().map(Arc::new).map(Aligned::Sound));
+        self.0.rebuild(epoch, arrived, again);
     }
 }
 
@@ -406,9 +432,35 @@ fn stimulus(fact: Fact) -> Option<StimulusRow> {
     }
 }
 
-fn said(fact: Fact) -> Option<(view::StimulusKey, lsie_operators::measure::Said)> {
-    match fact {
-        Fact::Said(session, action, said) => Some(((session, action), said)),
+fn heard(word: Aligned) -> Option<Heard> {
+    match word {
+        Aligned::Anchored { .. }
+        | Aligned::Stimulus { .. }
+        | Aligned::Speech(_)
+        | Aligned::Answer(_)
+        | Aligned::Sound(_)
+        | Aligned::Ended { .. } => Some(Heard::Word(word)),
+        _ => None,
+    }
+}
+
+fn said(spoken: Spoken) -> Option<judging::Input> {
+    match spoken {
+        Spoken::Said(session, action, said) => Some(judging::Input::Said(session, action, said)),
+        _ => None,
+    }
+}
+
+fn spoken_class(spoken: Spoken) -> Option<Classified> {
+    match spoken {
+        Spoken::Classified(classified) => Some(classified),
+        _ => None,
+    }
+}
+
+fn spoken_dead(spoken: Spoken) -> Option<DeadLetter> {
+    match spoken {
+        Spoken::Dead(letter) => Some(letter),
         _ => None,
     }
 }
@@ -440,6 +492,19 @@ fn told_changes<'scope>(told: StreamVec<'scope, Time, Told>) -> StreamVec<'scope
                 Told::Comodulation(row) => change(row, epoch, 1),
                 Told::Event(row, diff) => change(row, epoch, *diff),
                 Told::Scanned(..) | Told::Outcome(..) | Told::Classified(_) | Told::Dead(_) => return None,
+            };
+            Some(Written::Change(change))
+        }));
+    })
+}
+
+fn spoken_changes<'scope>(spoken: StreamVec<'scope, Time, Spoken>) -> StreamVec<'scope, Time, Written> {
+    per_epoch(spoken, Pipeline, "spoken", |epoch, spoken, out| {
+        out.extend(spoken.iter().filter_map(|spoken| {
+            let change = match spoken {
+                Spoken::Transcript(row) => change(row, epoch, 1),
+                Spoken::Inference(row) => change(row, epoch, 1),
+                _ => return None,
             };
             Some(Written::Change(change))
         }));
@@ -490,7 +555,7 @@ fn fact_changes<'scope>(facts: StreamVec<'scope, Time, Fact>) -> StreamVec<'scop
                 Fact::Metrics(row) => change(row, epoch, 1),
                 Fact::Pitch(row) => change(row, epoch, 1),
                 Fact::Stimulus(row) => change(row, epoch, 1),
-                Fact::Calibrated(..) | Fact::Measured(..) | Fact::Said(..) => return None,
+                Fact::Calibrated(..) | Fact::Measured(..) => return None,
             };
             Some(Written::Change(change))
         }));

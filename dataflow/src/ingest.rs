@@ -4,7 +4,7 @@
 //! dataflow when it is in the epoch table and all its records have been fetched; nothing else decides.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -23,7 +23,7 @@ use crate::checkpoint::gate::Gate;
 use crate::checkpoint::manifest::Witness;
 
 /// The topics the engine has operators for.
-pub const INPUTS: [Topic; 7] = [
+pub const INPUTS: [Topic; 8] = [
     Topic::Control,
     Topic::Experiments,
     Topic::Physio,
@@ -31,6 +31,7 @@ pub const INPUTS: [Topic; 7] = [
     Topic::Outcomes,
     Topic::AvAudio,
     Topic::AvVideo,
+    Topic::Inference,
 ];
 
 /// Epochs that may be released and not yet committed; empty ones count no bytes.
@@ -65,6 +66,8 @@ pub struct Shared {
     pub committed: AtomicU64,
     /// Bytes of released epochs that are not committed yet, over all workers.
     pub in_flight: AtomicU64,
+    /// Requests to models that no epoch has answered yet.
+    pub unanswered: AtomicI64,
     /// Log times of the first and the last epoch known so far; 0 while unknown. For showing progress.
     pub span: (AtomicU64, AtomicU64),
     /// Where every operator stands.
@@ -82,6 +85,11 @@ impl Shared {
     /// The failure that ended the run, if any.
     pub fn failure(&self) -> Option<String> {
         lock(&self.failure).clone()
+    }
+
+    /// Counts requests that were made or answered.
+    pub fn count_unanswered(&self, by: i64) {
+        self.unanswered.fetch_add(by, Ordering::SeqCst);
     }
 
     /// Whether the run shall end.

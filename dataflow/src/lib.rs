@@ -4,6 +4,7 @@
 //! by epoch, keeps the views, and hands complete epochs to sinks.
 
 pub mod adapter;
+pub mod answers;
 pub mod board;
 pub mod checkpoint;
 pub mod cli;
@@ -16,10 +17,13 @@ pub mod faces;
 pub mod fault;
 pub mod graph;
 pub mod ingest;
+pub mod judge;
 pub mod ledger;
 pub mod pool;
 pub mod recovery;
 pub mod select;
+pub mod speech;
+pub mod transcribe;
 mod view;
 
 pub use engine::{Engine, Range, Run};

@@ -101,7 +101,8 @@ pub enum Inferred {
 struct Job {
     epoch: Time,
     tasks: Vec<Task>,
-    reply: Sender<Reply>,
+    /// None for what is asked for by the way: states, and frames taken again.
+    reply: Option<Sender<Reply>>,
     activator: SyncActivator,
     /// Where the state goes that the task asks for: to the writer of checkpoints, past the operator, which may
     /// have gone by then.
@@ -173,7 +174,8 @@ fn work(mut measure: Measurer, jobs: &Receiver<Job>) -> anyhow::Result<()> {
             }
         }
         // The operator is gone only when the run is over.
-        if job.reply.send(Reply { epoch: job.epoch, results }).is_ok() {
+        let Some(reply) = job.reply else { continue };
+        if reply.send(Reply { epoch: job.epoch, results }).is_ok() {
             let _ = job.activator.activate();
         }
     }
@@ -304,7 +306,10 @@ impl Desk {
                     Some(Task::Snapshot(_)) => self.station.sender(),
                     _ => None,
                 };
-                let (reply, activator) = (self.reply.clone(), self.activator.clone());
+                let by_the_way =
+                    matches!(tasks.first(), Some(Task::Snapshot(_) | Task::Restore(..) | Task::Again(_)));
+                let reply = (!by_the_way).then(|| self.reply.clone());
+                let activator = self.activator.clone();
                 let job = Job { epoch, tasks, reply, activator, state };
                 let sent = match at_end {
                     true => thread.send(job).map_err(|failed| TrySendError::Disconnected(failed.0)),
@@ -368,7 +373,6 @@ pub fn infer<'scope>(
                 again.activate_after(RETRY);
             }
             for Reply { epoch, results } in replies.try_iter() {
-                // There is none for what was asked for by the way: states, and frames taken again.
                 if let Some(entry) = open.get_mut(&epoch) {
                     entry.outstanding -= 1;
                     entry.results.extend(results);

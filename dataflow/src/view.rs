@@ -10,6 +10,7 @@ mod arm_summaries;
 mod arms;
 mod encounter_summaries;
 mod encounters;
+mod evaluations;
 mod health;
 mod ledger;
 mod physiology_current;
@@ -20,18 +21,17 @@ mod sessions;
 mod summary;
 #[cfg(test)]
 mod tests;
-mod transcripts;
 mod watch;
 
 pub(crate) use actions::{actions, asked};
 pub(crate) use arms::arms;
-pub(crate) use encounters::{Evaluated, StimulusKey, encounters, evaluated, rewards};
+pub(crate) use encounters::{Evaluated, StimulusKey, encounters, rewards};
+pub(crate) use evaluations::evaluations;
 pub(crate) use ledger::ledger_events;
 pub(crate) use posterior_history::PosteriorHistory;
 pub(crate) use record_classes::record_classes;
 pub(crate) use sessions::{SessionFact, sessions};
 pub(crate) use summary::{Of, Part, Sources, of_fact, of_ledger, of_told, summaries};
-pub(crate) use transcripts::{evaluations, transcripts};
 pub(crate) use watch::{Note, Watch, Watched};
 
 /// A collection of the dataflow.

@@ -3,7 +3,8 @@
 #
 #   packages.sh build   what compiling and setting up the models needs (the default)
 #   packages.sh demo    the same: the demo runs without a broker and a database
-#   packages.sh test    build, and what the tests need: PostgreSQL 15, Java 17 or newer, Maven, ffmpeg, Node
+#   packages.sh test    build, and what the tests need: PostgreSQL 15, Java 17 or newer, Maven, ffmpeg, Node 18 or
+#                       newer with npm, Chromium
 #   packages.sh sessions  build, and what making the recorded sessions anew needs: ffmpeg, espeak-ng
 #
 # Rust comes from rustup (Cargo.toml names the oldest version that will do), not from here.
@@ -23,7 +24,7 @@ build=(
   zlib1g-dev libssl-dev
   python3 python3-venv # the models' set-up
 )
-test=(maven ffmpeg nodejs npm) # and Java and PostgreSQL, below
+test=(libfaketime maven ffmpeg chromium) # and Java, PostgreSQL and Node, below
 sessions=(ffmpeg espeak-ng)
 
 installed() { [[ $(dpkg-query -W -f '${db:Status-Abbrev}' "$1" 2>/dev/null) == ii* ]]; }
@@ -37,6 +38,11 @@ have_java() {
     [[ ${version:-0} -ge 17 ]] && return
   done
   return 1
+}
+
+# Node 18 or newer with npm, wherever they come from.
+have_node() {
+  command -v node >/dev/null && command -v npm >/dev/null && [[ $(node --version | sed 's/^v\([0-9]*\).*/\1/') -ge 18 ]]
 }
 
 have_postgres() { compgen -G '/usr/lib/postgresql/1[5-9]/bin/initdb' >/dev/null; }
@@ -71,6 +77,7 @@ mapfile -t needed < <(missing "${wanted[@]}")
 if [[ $kind == test ]]; then
   have_java || needed+=(openjdk-17-jre-headless)
   have_postgres || needed+=(postgresql-15)
+  have_node || needed+=(nodejs npm)
 fi
 [[ ${#needed[@]} -eq 0 ]] && exit 0
 

@@ -3,6 +3,7 @@
 
 mod audio;
 mod closing;
+mod pause;
 mod sequence;
 mod session;
 
@@ -16,6 +17,7 @@ use lsie_schemas::{EventTime, LogTime, Topic};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+pub use audio::{Making, Recipe};
 pub use closing::{Evidence, Rule};
 use session::Session;
 
@@ -132,6 +134,28 @@ pub struct VoiceJob {
     pub sound: Vec<i16>,
 }
 
+/// The sound to transcribe when a segment closes: from the pause at which the segment before was cut to the
+/// last pause in this one, or to its end when nothing follows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SpeechJob {
+    /// The session.
+    pub session: Uuid,
+    /// The segment's ordinal.
+    pub ordinal: i64,
+    /// The session's anchor.
+    pub anchor: EventTime,
+    /// From where on nothing has been asked about before.
+    pub from: EventTime,
+    /// Up to where this asks.
+    pub until: EventTime,
+    /// Time of the first sample.
+    pub start: EventTime,
+    /// 16 kHz samples, gaps as silence, without the zeros in front and behind; empty when there is no sound.
+    pub sound: std::sync::Arc<[i16]>,
+    /// How to make the sound again from the records.
+    pub recipe: Recipe,
+}
+
 /// A closed segment, as far as the streams tell.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ClosedSegment {
@@ -195,15 +219,13 @@ pub enum Aligned {
     /// A chunk, event or outcome of a session that has begun. It brings its own time: it takes no part in the
     /// closing of segments, and has no class yet.
     Telemetry(std::sync::Arc<Arrived>),
-    /// What was said in answer to a stimulus.
-    Said {
-        /// The session.
-        session: Uuid,
-        /// The stimulus' action.
-        action: Uuid,
-        /// The words.
-        text: String,
-    },
+    /// The sound to transcribe of a segment that closes at the same epoch, of every session that has audio.
+    Speech(std::sync::Arc<SpeechJob>),
+    /// The answer of a model, of a session that has begun; whether it was asked for is not known here, so that it
+    /// has no class yet.
+    Answer(std::sync::Arc<Arrived>),
+    /// A chunk of audio that is seen again after a restart, for whoever has to make sound of it again.
+    Sound(std::sync::Arc<Arrived>),
     /// Everything of the session before this event time is there.
     Settled {
         /// The session.
@@ -213,7 +235,7 @@ pub enum Aligned {
     },
     /// A segment closed.
     Closed(ClosedSegment),
-    /// The session ended; nothing of it follows but `Classified` and `Dead`.
+    /// The session ended; nothing of it follows but answers, outcomes, late events, `Classified` and `Dead`.
     Ended {
         /// The session.
         session: Uuid,
@@ -453,10 +475,11 @@ impl Align {
         self.acted.insert(action, epoch).is_some()
     }
 
-    /// Outcomes may come days after their session; events until `max_wait` after its end.
+    /// Outcomes may come days after their session, and answers whenever a model has got there; events until
+    /// `max_wait` after its end.
     fn take_after_end(&self, at: LogTime, epoch: LogTime, arrived: Arrived, out: &mut Vec<Aligned>) {
         let awaited = match &arrived.record {
-            Record::Outcome(_) => true,
+            Record::Outcome(_) | Record::Inference(_) => true,
             Record::Event(_) => epoch < at.plus_ms(self.limits.max_wait_ms),
             _ => false,
         };

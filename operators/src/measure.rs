@@ -110,19 +110,6 @@ impl Lift {
     }
 }
 
-/// What was said in answer to a stimulus, and where that stands.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub struct Said {
-    /// The stimulus' time.
-    pub at: EventTime,
-    /// The segment that contains the stimulus.
-    pub segment_id: String,
-    /// That segment's window end.
-    pub window_end: EventTime,
-    /// The words.
-    pub text: String,
-}
-
 /// A fact that this operator produces.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Fact {
@@ -140,8 +127,6 @@ pub enum Fact {
     Calibrated(Uuid, i64),
     /// The reaction to the stimulus of this session and action.
     Measured(Uuid, Uuid, Measured),
-    /// The words said to the stimulus of this session and action.
-    Said(Uuid, Uuid, Said),
 }
 
 /// All sessions of one worker.
@@ -209,19 +194,21 @@ fn rank(word: &Aligned) -> (Uuid, u8, i64, Uuid) {
     match word {
         Aligned::Anchored { session, .. } => (*session, 0, 0, none),
         Aligned::Stimulus { session, action, at, .. } => (*session, 1, at.0, *action),
-        Aligned::Said { session, action, .. } => (*session, 2, 0, *action),
-        Aligned::Settled { session, until } => (*session, 3, until.0, none),
-        Aligned::Closed(segment) => (segment.session, 4, segment.ordinal, none),
-        Aligned::Ended { session, at } => (*session, 5, at.0, none),
+        Aligned::Settled { session, until } => (*session, 2, until.0, none),
+        Aligned::Closed(segment) => (segment.session, 3, segment.ordinal, none),
+        Aligned::Ended { session, at } => (*session, 4, at.0, none),
         Aligned::Started { .. }
         | Aligned::Polled { .. }
         | Aligned::Experiment { .. }
         | Aligned::Frame(_)
         | Aligned::Voice(_)
+        | Aligned::Speech(_)
+        | Aligned::Answer(_)
+        | Aligned::Sound(_)
         | Aligned::Telemetry(_)
         | Aligned::Asked(_)
         | Aligned::Classified(_)
-        | Aligned::Dead(_) => (none, 6, 0, none),
+        | Aligned::Dead(_) => (none, 5, 0, none),
     }
 }
 
@@ -241,10 +228,6 @@ impl Measure {
                 let reaction = self.sessions.entry(session).or_default();
                 reaction.stimulate(session, action, at, note, out);
             }
-            Aligned::Said { session, action, text } => {
-                let reaction = self.sessions.entry(session).or_default();
-                out.extend(reaction.hear(session, action, text));
-            }
             Aligned::Settled { session, until } => {
                 self.sessions.entry(session).or_default().settle(session, until, out);
             }
@@ -263,6 +246,9 @@ impl Measure {
             | Aligned::Experiment { .. }
             | Aligned::Frame(_)
             | Aligned::Voice(_)
+            | Aligned::Speech(_)
+            | Aligned::Answer(_)
+            | Aligned::Sound(_)
             | Aligned::Telemetry(_)
             | Aligned::Asked(_)
             | Aligned::Classified(_)
@@ -328,13 +314,6 @@ impl Reaction {
             segment_id,
             operator_note: note,
         }));
-    }
-
-    /// What was said to an accepted stimulus.
-    fn hear(&self, session: Uuid, action: Uuid, text: String) -> Option<Fact> {
-        let (at, _) = *self.stimuli.keys().find(|(_, a)| *a == action)?;
-        let (segment_id, window_end) = self.segment_of(session, at)?;
-        Some(Fact::Said(session, action, Said { at, segment_id, window_end, text }))
     }
 
     /// Takes every frame up to `until` and measures the stimuli whose window has passed.

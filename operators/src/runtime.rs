@@ -43,6 +43,14 @@ pub enum ModelError {
         /// What differs.
         reason: String,
     },
+    /// A model that the user supplies cannot be used.
+    #[error("{}: {reason}; `[models]` of the configuration names the directory", path.display())]
+    Foreign {
+        /// The file or directory.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// The runtime failed while it ran a model.
     #[error("model {model} failed: {reason}")]
     Failed {
@@ -129,8 +137,28 @@ pub(crate) fn file_and_hash(path: &Path) -> Result<(Vec<u8>, String), ModelError
     Ok((bytes, hash))
 }
 
+/// SHA-256 of a file that may be larger than memory, and of the weights beside it (`NAME.onnx_data`), if any.
+pub(crate) fn hash_of(path: &Path) -> io::Result<String> {
+    let mut hash = Sha256::new();
+    io::copy(&mut fs::File::open(path)?, &mut hash)?;
+    let mut beside = path.as_os_str().to_owned();
+    beside.push("_data");
+    match fs::File::open(beside) {
+        Ok(mut weights) => {
+            io::copy(&mut weights, &mut hash)?;
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => return Err(error),
+    }
+    Ok(hex(&hash.finalize()))
+}
+
+fn hex(hash: &[u8]) -> String {
+    hash.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
 fn hex_hash(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+    hex(&Sha256::digest(bytes))
 }
 
 fn missing(path: &Path, source: io::Error) -> ModelError {

@@ -5,10 +5,16 @@
 //! be asked; [`resolve`] decides from the fallback's answers. Every scorer goes through here, the interim
 //! [`gate`](crate::gate) too, so that no code outside the two enums ever reaches a row.
 
+mod cross_encoder;
+mod encode;
+mod minilm;
+
 use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
 
+pub use self::cross_encoder::CrossEncoder;
+pub use self::minilm::{Calibration, MiniLm};
 use crate::runtime::ModelError;
 
 /// A local model of meaning. One per thread.
@@ -40,6 +46,11 @@ pub enum ScoreError {
     /// The model gave what is no score.
     #[error(transparent)]
     NotFinite(#[from] NotFinite),
+}
+
+/// Whether there is anything to compare.
+fn has_words(text: &str) -> bool {
+    text.chars().any(char::is_alphanumeric)
 }
 
 /// How often the fallback is asked before it has failed: once and once again.

@@ -6,11 +6,13 @@
 pub mod activity;
 mod ctc;
 mod mel;
+mod whisper;
 
 use crate::runtime::ModelError;
 
 pub use self::ctc::DemoSpeech;
 pub use self::mel::{FRAME_SAMPLES, LogMel};
+pub use self::whisper::{Whisper, WhisperSettings};
 
 /// Sampling rate of the input, Hz (mathematics §4).
 pub const SAMPLE_HZ: usize = 16_000;

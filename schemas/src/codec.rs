@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use crate::log::LogRecord;
 use crate::record::{
-    AudioChunk, Control, ExperimentRecord, LiveEvent, Outcome, PhysioRecord, Record, VideoUnit,
+    AudioChunk, Control, ExperimentRecord, Inference, LiveEvent, Outcome, PhysioRecord, Record, VideoUnit,
 };
 use crate::topic::Topic;
 
@@ -44,6 +44,7 @@ pub fn decode(record: &LogRecord) -> Result<Record, Rejection> {
         Topic::Physio => PhysioRecord::decode(&record.value).map(Record::Physio),
         Topic::Events => LiveEvent::decode(&record.value).map(Record::Event),
         Topic::Outcomes => Outcome::decode(&record.value).map(Record::Outcome),
+        Topic::Inference => Inference::decode(&record.value).map(Record::Inference),
         other => Err(Rejection::new("unexpected_topic", format!("{other} is not an input of the engine"))),
     }
     .and_then(|decoded| key_agrees(record, decoded))

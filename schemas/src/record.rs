@@ -6,6 +6,7 @@ mod dead_letter;
 mod epoch;
 mod event;
 mod experiment;
+mod inference;
 mod outcome;
 mod physio;
 mod request;
@@ -16,13 +17,13 @@ use uuid::Uuid;
 
 pub use audio::AudioChunk;
 pub use control::{
-    ClockPoll, Control, EndSession, Gap, StartSession, Stimulus, Stream, Subjects, Transcript,
-    session_id_from_action,
+    ClockPoll, Control, EndSession, Gap, StartSession, Stimulus, Stream, Subjects, session_id_from_action,
 };
 pub use dead_letter::DeadLetter;
 pub use epoch::{EpochRange, EpochRecord};
 pub use event::{ACTION_COMBO, LiveEvent, is_follow};
 pub use experiment::{ArmText, ExperimentRecord};
+pub use inference::{Answer, Heard, HeardWord, Inference, MAX_WORDS, NoAnswer};
 pub use outcome::{CREATOR_FOLLOW, Outcome, TIKTOK_WEBCAST};
 pub use physio::{
     ChunkPayload, DerivationMethod, HEART_RATE_BPM, PhysioRecord, PhysiologicalChunk, Provider, SourceKind,
@@ -67,6 +68,8 @@ pub enum Record {
     Event(LiveEvent),
     /// A delayed outcome.
     Outcome(Outcome),
+    /// The answer of a model asked via the log.
+    Inference(Inference),
 }
 
 impl Record {
@@ -79,6 +82,7 @@ impl Record {
             Record::Physio(p) => Some(p.session_id),
             Record::Event(e) => Some(e.session_id),
             Record::Outcome(o) => Some(o.session_id),
+            Record::Inference(i) => Some(i.session_id),
             Record::Experiment(_) => None,
         }
     }

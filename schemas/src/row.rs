@@ -6,6 +6,7 @@ mod action;
 mod attribution;
 mod encounter;
 mod experiment;
+mod inference;
 mod ledger;
 mod measure;
 mod operator;
@@ -20,6 +21,7 @@ pub use action::ActionRow;
 pub use attribution::{AttributionEventRow, AttributionScoreRow, EventOutcomeLinkRow, OutcomeEventRow};
 pub use encounter::{EncounterRow, EvaluationRow, StimulusRow, TranscriptRow};
 pub use experiment::{ArmRow, DecisionRow};
+pub use inference::InferenceRow;
 pub use ledger::{DeadLetterRow, RecordClassRow};
 pub use measure::{Au12Row, ContextRow, EventRow, FaceRow, MetricsRow};
 pub use operator::OperatorRow;
@@ -55,6 +57,7 @@ pub fn tables() -> &'static [Table] {
         ArmRow::TABLE,
         FaceRow::TABLE,
         HealthRow::TABLE,
+        InferenceRow::TABLE,
         MetricsRow::TABLE,
         OutcomeEventRow::TABLE,
         PhysiologyCurrentRow::TABLE,

@@ -9,7 +9,7 @@ use lsie_schemas::log::{LogRecord, TopicPartition};
 use lsie_schemas::record::{
     ArmText, AudioChunk, CREATOR_FOLLOW, ClockPoll, Control, EndSession, EpochRange, EpochRecord,
     ExperimentRecord, Gap, HydrateRequest, LiveEvent, Outcome, Record, Request, StartSession, Stimulus,
-    Stream, Subjects, Transcript, VideoUnit,
+    Stream, Subjects, VideoUnit,
 };
 use lsie_schemas::table::Json;
 use lsie_schemas::{EventTime, LogTime, Real, Topic};
@@ -54,16 +54,12 @@ fn control() -> impl Strategy<Value = Control> {
             Control::ClockPoll(ClockPoll { session_id, host_before_us, host_after_us, device_us })
         },
     );
-    let transcript =
-        (session(), action(), any::<String>()).prop_map(|(session_id, client_action_id, text)| {
-            Control::Transcript(Transcript { session_id, client_action_id, text })
-        });
     let gap = (session(), prop_oneof![Just(Stream::Audio), Just(Stream::Video)], any::<[u64; 3]>()).prop_map(
         |(session_id, stream, [from_seq, records, bytes])| {
             Control::Gap(Gap { session_id, stream, from_seq, records, bytes })
         },
     );
-    prop_oneof![start, end, stimulus, poll, gap, transcript]
+    prop_oneof![start, end, stimulus, poll, gap]
 }
 
 proptest! {

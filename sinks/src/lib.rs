@@ -6,7 +6,9 @@
 //!
 //! [`Cell`]: lsie_schemas::Cell
 
+pub mod audit;
 pub mod catalog;
+pub mod console;
 pub mod dead_letters;
 pub mod error;
 pub mod follower;

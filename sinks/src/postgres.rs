@@ -19,7 +19,7 @@ use lsie_schemas::{Change, LogTime, Table};
 use tokio_postgres::{Client, Config};
 
 pub use codec::stored;
-pub use read::Reader;
+pub use read::{Held, Reader};
 
 use crate::order::Order;
 use crate::size::size;

@@ -4,7 +4,7 @@
 //! covers every row with the epochs at which it came and went. Neither depends on the order of rows, on how
 //! they lie in files, or on changes that cancel within an epoch.
 
-mod compare;
+pub(crate) mod compare;
 mod log;
 
 use std::fmt;
@@ -14,6 +14,7 @@ use lsie_schemas::LogTime;
 use sha2::{Digest, Sha256};
 
 pub use compare::{Comparison, Difference, compare};
+pub(crate) use log::state_hash;
 
 use crate::parquet::Reader;
 use crate::{Catalog, Error};

@@ -3,24 +3,40 @@
 //! A [`Views`] is the state that readers share; [`Views::sink`] is the one writer, which applies each
 //! complete epoch at once. [`Api`] is the HTTP interface over it, [`Server`] a thread that serves any router.
 
+mod access;
 mod act;
 mod alerts;
+mod attribution;
 mod changes;
+mod comodulation;
 mod csv;
 mod encounters;
 mod experiment_actions;
+mod experiment_detail;
 mod experiments;
+mod gate;
 mod generic;
+mod guard;
+mod health;
 mod inputs;
+mod limiter;
+mod live_encounters;
+mod live_sessions;
+mod login;
+mod metrics;
 mod openapi;
-mod page;
+mod overview;
+pub(crate) mod page;
+mod physiology;
+mod probe;
+mod pulse;
 mod reading;
 mod record;
-mod reply;
+pub(crate) mod reply;
 mod restore;
 mod ring;
 mod route;
-mod router;
+pub(crate) mod router;
 mod row;
 mod segments;
 mod server;
@@ -29,7 +45,11 @@ mod sessions;
 mod sink;
 mod state;
 mod stimulus;
+mod trace;
 
+pub use access::{Access, Role, Token};
+pub use gate::Tls;
+pub use probe::{Look, Probe};
 pub use ring::EpochChanges;
 pub use router::Api;
 pub use server::{Server, Shutdown};

@@ -13,7 +13,7 @@ use lsie_sinks::{Error, Sink, Views};
 
 fn server(views: &Views) -> Server {
     let views = views.clone();
-    Server::start(SocketAddr::from(([127, 0, 0, 1], 0)), |shutdown| Api::new(&views).router(shutdown))
+    Server::start(SocketAddr::from(([127, 0, 0, 1], 0)), None, |shutdown| Api::new(&views).router(shutdown))
         .expect("a free port")
 }
 
@@ -50,7 +50,7 @@ fn answers_on_any_free_port() {
 #[test]
 fn a_port_in_use_is_an_error() {
     let server = server(&views());
-    let other = Server::start(server.address(), |shutdown| Api::new(&views()).router(shutdown));
+    let other = Server::start(server.address(), None, |shutdown| Api::new(&views()).router(shutdown));
     assert!(matches!(other, Err(Error::Serve(_))));
 }
 

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use lsie_connectors::feed::{Pace, TimedRecord, feed, merge};
@@ -10,7 +11,9 @@ use lsie_connectors::{KafkaConfig, KafkaLog};
 use lsie_dataflow::config::Config;
 use lsie_dataflow::ingest::{INPUTS, Shared};
 use lsie_dataflow::pool::{MeasurerFactory, Outcome, Task};
-use lsie_dataflow::{Engine, Range, Run, faces};
+use lsie_dataflow::speech::{self, SpeechSettings, TranscriberFactory};
+use lsie_dataflow::{Engine, Range, Run, faces, judge};
+use lsie_operators::speech::{Heard, SpeechError, Transcriber};
 use lsie_schemas::log::{
     Appended, Fetch, Log, LogRecord, NewRecord, TimestampType, TopicPartition, TopicSpec,
 };
@@ -110,6 +113,24 @@ impl TopicSet {
         self.run_into(Vec::new(), settings, run, beside)
     }
 
+    /// Runs the engine live and stops it dead, in the midst of whatever it does, when `when` returns.
+    pub fn break_off(&self, settings: Settings, when: impl FnOnce(&MemoryStore)) {
+        let (store, shared) = (MemoryStore::new(Catalog::all()), Arc::new(Shared::default()));
+        let (sinks, engine) =
+            (vec![Box::new(store.sink()) as Box<dyn Sink>], settings.engine(self.log.clone()));
+        let run = Run::Live(Arc::default());
+        let result = std::thread::scope(|scope| {
+            let running = scope.spawn({
+                let shared = shared.clone();
+                move || engine.run(run, sinks, shared)
+            });
+            when(&store);
+            shared.stop.store(true, Ordering::SeqCst);
+            running.join().expect("the engine does not panic")
+        });
+        result.expect("a run that is stopped has not failed");
+    }
+
     /// The same, into these sinks as well.
     pub fn run_into(
         &self,
@@ -164,6 +185,46 @@ pub struct Settings {
     pub models: bool,
     /// Whether voices are measured; only with models.
     pub voices: bool,
+    /// Who transcribes.
+    pub ears: Ears,
+}
+
+/// As long as a live run waits for the speech model by default.
+const A_LONG_TIME: Duration = Duration::from_secs(60);
+
+/// Who transcribes the speech of a run.
+#[derive(Clone, Copy, Debug)]
+pub enum Ears {
+    /// The demo model; a live run waits for it as long as the configuration says.
+    Demo,
+    /// Somebody who hears nothing for so long, and then silence; a live run waits half a second for it, or, when that
+    /// is a minute or more, as long as the configuration says.
+    Slow(Duration),
+    /// A model that fails on every input.
+    Failing,
+}
+
+impl Ears {
+    fn transcriber(self, config: &Config) -> TranscriberFactory {
+        match self {
+            Ears::Demo => speech::demo(config.models_folder()),
+            Ears::Slow(_) | Ears::Failing => Arc::new(move |_| Ok(Box::new(self))),
+        }
+    }
+}
+
+impl Transcriber for Ears {
+    fn transcribe(&mut self, samples: &[i16]) -> Result<Heard, SpeechError> {
+        if let Ears::Slow(pause) = self {
+            std::thread::sleep(*pause);
+            return Ok(Heard::default());
+        }
+        Err(SpeechError::TooLong { samples: samples.len() })
+    }
+
+    fn model(&self) -> &str {
+        "no model at all"
+    }
 }
 
 impl Settings {
@@ -175,6 +236,7 @@ impl Settings {
         budget_bytes: 64 << 20,
         models: true,
         voices: true,
+        ears: Ears::Demo,
     };
 
     /// One worker that measures everything but faces.
@@ -193,6 +255,14 @@ impl Settings {
             workers: self.workers,
             pool_threads: self.pool_threads,
             measurer,
+            transcriber: self.ears.transcriber(&config),
+            speech: match self.ears {
+                Ears::Slow(pause) if pause < A_LONG_TIME => {
+                    SpeechSettings { deadline_ms: 500, ..config.speech }
+                }
+                _ => config.speech,
+            },
+            judge: judge::token_overlap(),
             limits: config.session,
             fetch: Fetch { prefetch_bytes: self.budget_bytes, poll_bytes: self.poll_bytes },
             budget_bytes: self.budget_bytes,

@@ -2,6 +2,7 @@
 
 pub mod broker;
 pub mod embedded;
+pub mod faults;
 pub mod harness;
 pub mod oracle;
 pub mod sessions;

@@ -3,10 +3,12 @@
 //!
 //! It is written from DESIGN §3 and `math.md` §1 to §7 and shares no code with the engine's operators, except
 //! the resampling filter (whose taps no specification fixes; here it runs once over whole runs of audio, there
-//! chunk by chunk). Recorded inputs are the mouth/eye ratios of table `faces` and the arms of table `decisions`.
+//! chunk by chunk). Recorded inputs are the mouth/eye ratios of table `faces`, the words of table `inferences`, and
+//! the arms of table `decisions`.
 
 mod admin;
 mod reaction;
+mod speech;
 mod story;
 pub mod summaries;
 mod text;
@@ -15,10 +17,12 @@ mod time_line;
 use lsie_schemas::log::LogRecord;
 use lsie_schemas::record::EpochRecord;
 use lsie_schemas::row::{
-    ArmRow, Au12Row, DecisionRow, EncounterRow, EvaluationRow, FaceRow, SegmentRow, SessionRow, StimulusRow,
+    ArmRow, Au12Row, DecisionRow, EncounterRow, EvaluationRow, FaceRow, InferenceRow, SegmentRow, SessionRow,
+    StimulusRow, TranscriptRow,
 };
 use uuid::Uuid;
 
+pub use speech::Asked;
 pub use text::{canonical, seed};
 
 use story::Story;
@@ -39,6 +43,10 @@ pub struct Expected {
     pub encounters: Vec<EncounterRow>,
     /// Table `evaluations`.
     pub evaluations: Vec<EvaluationRow>,
+    /// Table `transcripts`.
+    pub transcripts: Vec<TranscriptRow>,
+    /// What must have been asked about speech.
+    pub asked: Vec<Asked>,
     /// Table `experiments`.
     pub arms: Vec<ArmRow>,
     /// Of table `metrics`: session, segment, mean legacy score.
@@ -53,12 +61,14 @@ pub fn compute(
     epochs: &[EpochRecord],
     faces: &[FaceRow],
     decisions: &[DecisionRow],
+    inferences: &[InferenceRow],
 ) -> Expected {
     let mut expected = Expected::default();
     for story in story::read(records, epochs) {
-        let line = time_line::follow(&story, epochs);
+        let mut line = time_line::follow(&story, epochs);
+        speech::attribute(story.id, inferences, &mut line);
         let decision = decisions.iter().find(|row| row.session_id == story.id);
-        one_session(&story, &line, faces, decision, &mut expected);
+        one_session(&story, &line, (faces, inferences), decision, &mut expected);
     }
     expected.arms = admin::arms(records, &expected.encounters);
     sort(&mut expected);
@@ -68,7 +78,7 @@ pub fn compute(
 fn one_session(
     story: &Story,
     line: &TimeLine,
-    faces: &[FaceRow],
+    (faces, inferences): (&[FaceRow], &[InferenceRow]),
     decision: Option<&DecisionRow>,
     out: &mut Expected,
 ) {
@@ -82,6 +92,8 @@ fn one_session(
     out.legacy.extend(reaction::legacy(story.id, anchor, line, &scored));
     out.encounters.extend(reaction::encounters(story.id, anchor, line, &scored, decision));
     out.evaluations.extend(reaction::evaluations(story.id, anchor, line, decision));
+    out.transcripts.extend(speech::transcripts(story.id, anchor, inferences, line));
+    out.asked.extend(speech::asked(story.id, anchor, line));
     out.au12.extend(scored.into_iter().map(|frame| frame.row));
     out.stimuli.extend(stimuli);
 }
@@ -93,6 +105,8 @@ fn sort(expected: &mut Expected) {
     expected.au12.sort();
     expected.encounters.sort();
     expected.evaluations.sort();
+    expected.transcripts.sort();
+    expected.asked.sort();
     expected.arms.sort();
     expected.legacy.sort_by(|a, b| (a.0, &a.1).cmp(&(b.0, &b.1)));
     expected.frames.sort();

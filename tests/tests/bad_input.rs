@@ -272,6 +272,39 @@ fn a_log_timestamp_an_hour_ahead() {
     check(unused(Topic::AvVideo, ahead), filed("future"));
 }
 
+/// Answers of models: unreadable, of another version, of nobody's asking, of a session that never began.
+#[test]
+fn a_bad_answer() {
+    let answer = |text: &str| {
+        let mut timed = json(text);
+        timed.record.topic = Topic::Inference;
+        timed
+    };
+    let rest = format!(
+        r#""request_id":"{0}","ordinal":1,"input_sha256":"{0}","model":"m","none":"deadline""#,
+        "a".repeat(64)
+    );
+    check(answer("hello, is this on?"), filed("malformed_json"));
+    check(
+        answer(&format!(r#"{{"v":2,"type":"speech","session_id":"SESSION",{rest}}}"#)),
+        filed("unknown_version"),
+    );
+    check(
+        answer(&format!(r#"{{"v":1,"type":"face","session_id":"SESSION",{rest}}}"#)),
+        filed("unknown_type"),
+    );
+    check(answer(r#"{"v":1,"type":"speech","session_id":"SESSION"}"#), filed("missing_field"));
+    check(
+        answer(&format!(r#"{{"v":1,"type":"speech","session_id":"SESSION",{rest}}}"#)),
+        filed("unrequested"),
+    );
+    let stranger = "11111111-2222-4333-8444-555555555555";
+    let mut unknown = answer(&format!(r#"{{"v":1,"type":"speech","session_id":"{stranger}",{rest}}}"#));
+    check(unknown.clone(), filed("key_mismatch"));
+    unknown.record.key = stranger.into();
+    check(unknown, Wanted { session: stranger.into(), ..filed("unknown_session") });
+}
+
 /// Our own log refuses to append it, so another producer does.
 #[test]
 fn a_record_above_the_size_limit() {

@@ -10,8 +10,8 @@ use lsie_dataflow::Run;
 use lsie_schemas::LogTime;
 use lsie_schemas::row::{
     AlertRow, ArmSummaryRow, AttributionScoreRow, Au12Row, EncounterRow, EncounterSummaryRow,
-    EventOutcomeLinkRow, EventRow, FaceRow, HealthRow, PhysiologyCurrentRow, PhysiologyRow,
-    PosteriorUpdateRow, SegmentRow, SessionRow, SessionSummaryRow,
+    EventOutcomeLinkRow, EventRow, FaceRow, HealthRow, InferenceRow, PhysiologyCurrentRow, PhysiologyRow,
+    PosteriorUpdateRow, SegmentRow, SessionRow, SessionSummaryRow, TranscriptRow,
 };
 use lsie_sinks::MemoryStore;
 use lsie_tests::harness::{Settings, TopicSet, assert_law_4, assert_same};
@@ -91,6 +91,9 @@ fn assert_worth_comparing(tables: &Tables, sessions: usize) {
     assert_eq!(tables.rows::<SessionRow>().iter().filter(|row| row.ended_at.is_some()).count(), sessions);
     assert_eq!(tables.rows::<SegmentRow>().len(), 2 * sessions);
     assert_eq!(tables.rows::<EncounterRow>().len(), sessions);
+    assert_eq!(tables.rows::<TranscriptRow>().len(), sessions);
+    // Speech in the first segment of two, and the greeting in it.
+    assert!(tables.rows::<InferenceRow>().iter().filter(|row| row.what == "speech").count() == sessions);
     assert_eq!(tables.rows::<FaceRow>().len(), 1_050 * sessions);
     assert!(tables.rows::<FaceRow>().iter().all(|face| face.present));
     assert!(tables.rows::<Au12Row>().len() > 800 * sessions);

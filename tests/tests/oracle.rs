@@ -4,16 +4,19 @@ use std::collections::BTreeMap;
 
 use lsie_connectors::feed::{Pace, TimedRecord, session_id};
 use lsie_schemas::log::{LogRecord, TopicPartition};
-use lsie_schemas::record::{Control, ExperimentRecord, Record};
-use lsie_schemas::row::{ArmRow, DecisionRow, EncounterRow, FaceRow, MetricsRow};
+use lsie_schemas::record::{Control, EpochRecord, ExperimentRecord, Record};
+use lsie_schemas::row::{ArmRow, DecisionRow, EncounterRow, FaceRow, InferenceRow, MetricsRow};
 use lsie_schemas::{Cell, LogTime, TableRow, Topic, codec};
 use lsie_tests::harness::{Settings, TopicSet};
-use lsie_tests::oracle::{self, Expected};
+use lsie_tests::oracle::{self, Asked, Expected};
 use lsie_tests::sessions::{RECORDED_AT, id_for_arm, recording, records};
 use lsie_tests::tables::Tables;
 
 /// `math.md`: 1e-12, relative, of values up to 1; posteriors are sums of fixed-point units of 1e-12.
 const TOLERANCE: f64 = 1e-11;
+
+/// The default of `speech.answer_delay_ms`.
+const ANSWER_DELAY_MS: u64 = 5_000;
 
 /// The demo (a stimulus whose window crosses a border, two seconds without a face) and two short sessions,
 /// one with the arm whose greeting is spoken and one with another.
@@ -55,7 +58,7 @@ type Keeps = fn(&Seen) -> bool;
 #[test]
 fn clocks_and_closing_rules() {
     let set = TopicSet::recorded("closing", 2);
-    let stories: [(&str, Keeps); 9] = [
+    let stories: [(&str, Keeps); 8] = [
         ("whole", |_| true),
         ("breaks-off", |r| r.at_s() < 9.0),
         ("video-stops", |r| r.topic() != Topic::AvVideo || r.at_s() < 14.0),
@@ -63,7 +66,6 @@ fn clocks_and_closing_rules() {
         ("audio-pauses", |r| r.topic() != Topic::AvAudio || !(6.0..19.0).contains(&r.at_s())),
         ("no-end", |r| !matches!(r.control(), Some(Control::End(_)))),
         ("no-polls", |r| !matches!(r.control(), Some(Control::ClockPoll(_)))),
-        ("no-transcript", |r| !matches!(r.control(), Some(Control::Transcript(_)))),
         ("all-stops-early", |r| r.topic() == Topic::Control || r.at_s() < 9.0),
     ];
     let short = recording("short");
@@ -141,12 +143,15 @@ impl Seen<'_> {
 fn check(set: &TopicSet, tables: &Tables) -> Expected {
     let (records, epochs) = (set.inputs(), set.epochs());
     let (faces, decisions) = (tables.rows::<FaceRow>(), tables.rows::<DecisionRow>());
-    let expected = oracle::compute(&records, &epochs, &faces, &decisions);
+    let inferences = tables.rows::<InferenceRow>();
+    let expected = oracle::compute(&records, &epochs, &faces, &decisions, &inferences);
+    assert_asked(tables, &expected, &epochs);
     assert_rows(tables, &expected.sessions);
     assert_rows(tables, &expected.segments);
     assert_rows(tables, &expected.stimuli);
     assert_rows(tables, &expected.au12);
     assert_rows(tables, &expected.encounters);
+    assert_rows(tables, &expected.transcripts);
     assert_rows(tables, &expected.evaluations);
     assert_rows(tables, &expected.arms);
     let measured: Vec<(uuid::Uuid, i64, i64)> =
@@ -156,6 +161,37 @@ fn check(set: &TopicSet, tables: &Tables) -> Expected {
     decisions.iter().for_each(|decision| assert_decision(tables, &expected, decision));
     oracle::summaries::check(tables);
     expected
+}
+
+/// Everything was asked that had to be, about exactly that sound, and nothing else; and each answer entered at the
+/// first epoch that is the delay after the one that asked.
+fn assert_asked(tables: &Tables, expected: &Expected, epochs: &[EpochRecord]) {
+    let mut found: Vec<(LogTime, Asked)> = Vec::new();
+    for (entered, row, _) in tables.changes::<InferenceRow>() {
+        if row.what != "speech" {
+            continue;
+        }
+        let same = |asked: &&Asked| (asked.session, &asked.segment_id) == (row.session_id, &row.segment_id);
+        let at_ms = expected.asked.iter().find(same).map_or(0, |asked| asked.at_ms);
+        let asked = Asked {
+            session: row.session_id,
+            segment_id: row.segment_id,
+            from: row.from_utc.0,
+            until: row.to_utc.0,
+            sha256: row.input_sha256,
+            at_ms,
+        };
+        found.push((entered, asked));
+    }
+    let answered = |asked: &Asked| {
+        let due = LogTime(asked.at_ms + ANSWER_DELAY_MS);
+        let entered = epochs.iter().map(|epoch| epoch.log_time).find(|log_time| *log_time >= due)?;
+        Some((entered, asked.clone()))
+    };
+    let mut wanted: Vec<(LogTime, Asked)> = expected.asked.iter().filter_map(answered).collect();
+    found.sort();
+    wanted.sort();
+    assert_eq!(found, wanted, "answers of the engine (left) and of the oracle");
 }
 
 /// The rows of a table are these; doubles within the tolerance.

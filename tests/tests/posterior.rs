@@ -3,7 +3,7 @@
 
 use lsie_connectors::feed::{Pace, Recording};
 use lsie_schemas::record::{ArmText, ExperimentRecord};
-use lsie_schemas::row::{ArmRow, DecisionRow, EncounterRow, FaceRow};
+use lsie_schemas::row::{ArmRow, DecisionRow, EncounterRow, FaceRow, InferenceRow};
 use lsie_tests::harness::{Settings, TopicSet};
 use lsie_tests::oracle;
 use lsie_tests::sessions::{RECORDED_AT, id_for_arm, recording, records};
@@ -46,7 +46,8 @@ fn a_strong_arm_and_a_weak_one_part() {
     }
 
     let decisions = tables.rows::<DecisionRow>();
-    let expected = oracle::compute(&set.inputs(), &set.epochs(), &tables.rows::<FaceRow>(), &decisions);
+    let (faces, inferences) = (tables.rows::<FaceRow>(), tables.rows::<InferenceRow>());
+    let expected = oracle::compute(&set.inputs(), &set.epochs(), &faces, &decisions, &inferences);
     assert_eq!(encounters.len(), expected.encounters.len());
     for (found, expected) in encounters.iter().zip(&expected.encounters) {
         assert_eq!((found.session_id, found.stimulus_time), (expected.session_id, expected.stimulus_time));

@@ -52,7 +52,7 @@ pub struct ScriptStimulus {
     pub expected_peak_au12: f64,
     /// Whether what is said matches the greeting.
     pub expected_semantic_match: bool,
-    /// What is said after it; without it no transcript follows.
+    /// What is said after it; for people and for tests.
     #[serde(default)]
     pub spoken_text: Option<String>,
     /// The action that triggered it.

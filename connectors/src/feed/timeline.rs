@@ -7,8 +7,7 @@ use bytes::Bytes;
 use lsie_schemas::LogTime;
 use lsie_schemas::log::NewRecord;
 use lsie_schemas::record::{
-    AudioChunk, ClockPoll, Control, EndSession, StartSession, Stimulus, Stream, Subjects, Transcript,
-    VideoUnit,
+    AudioChunk, ClockPoll, Control, EndSession, StartSession, Stimulus, Stream, Subjects, VideoUnit,
 };
 use uuid::Uuid;
 
@@ -20,8 +19,6 @@ const LATENCY_US: u64 = 20_000;
 /// Length of an audio chunk.
 const CHUNK_US: u64 = 100_000;
 const CHUNK_BYTES: usize = (AUDIO_BYTES_PER_S * CHUNK_US / 1_000_000) as usize;
-/// From a stimulus to the record of what was said.
-const TRANSCRIPT_US: u64 = 1_500_000;
 /// How long a poll of the device takes.
 const POLL_US: i64 = 2_000;
 /// The experiment of sessions that name none.
@@ -213,11 +210,6 @@ impl<'r> Controls<'r> {
             let (operator_note, received_at_utc) = (None, None);
             let record = Stimulus { session_id, client_action_id, operator_note, received_at_utc };
             self.records.push((at, Control::Stimulus(record)));
-            if let Some(text) = stimulus.spoken_text.clone() {
-                let spoken = (at + TRANSCRIPT_US).min(self.recording.duration_us());
-                let record = Transcript { session_id, client_action_id, text };
-                self.records.push((spoken, Control::Transcript(record)));
-            }
         }
     }
 

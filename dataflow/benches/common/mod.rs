@@ -11,9 +11,9 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use lsie_connectors::{KafkaConfig, KafkaLog};
-use lsie_dataflow::Engine;
 use lsie_dataflow::config::Config;
 use lsie_dataflow::pool::MeasurerFactory;
+use lsie_dataflow::{Engine, judge, speech};
 use lsie_schemas::log::{Log, TimestampType, TopicSpec};
 use lsie_schemas::record::{ClockPoll, Control, ExperimentRecord, StartSession, Stream, Subjects};
 use lsie_schemas::topic::{KeyedBy, Retention};
@@ -96,6 +96,9 @@ pub(crate) fn engine(log: Arc<dyn Log>, measurer: MeasurerFactory, tail_ms: u64)
         workers: 1,
         pool_threads: 1,
         measurer,
+        transcriber: speech::demo(config.models_folder()),
+        speech: config.speech,
+        judge: judge::token_overlap(),
         limits: config.session,
         fetch: config.fetch(),
         budget_bytes: config.engine.budget_mib << 20,

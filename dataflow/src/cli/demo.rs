@@ -18,8 +18,8 @@ use lsie_sinks::Views;
 use lsie_sinks::views::Api;
 
 use super::running::{
-    add_postgres, end_on_signal, engine, parquet, report_postgres, run_with_progress, serve, served,
-    views_sink,
+    add_postgres, end_on_signal, engine, live_api, parquet, report_postgres, run_with_progress, serve,
+    served, views_sink,
 };
 use super::{recordings, summary, topics};
 use crate::config::Config;
@@ -72,14 +72,12 @@ impl Demo {
         let tables = self.out.join("tables");
         let mut sinks = vec![parquet(&config, &tables)?, views_sink(&views)];
         let watch = add_postgres(&mut sinks, &config, &tables, false)?;
-        let mut listen = config.api.listen;
-        listen.set_port(self.port);
         // Only an engine that runs live takes actions.
         let api = match self.speed {
             Speed::Max => Api::new(&views),
-            Speed::One => Api::new(&views).with_log(log.clone()),
+            Speed::One => live_api(&views, &log, watch.clone()),
         };
-        let server = serve(api, listen)?;
+        let server = serve(api.with_console(config.operator.clone()), &config.api, Some(self.port))?;
         views.serve();
         let ending = Arc::new(AtomicBool::new(false));
         match self.speed {

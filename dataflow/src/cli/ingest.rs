@@ -38,7 +38,8 @@ impl Ingest {
             move || stop.stop()
         })?;
         let router = router(open_log(&config)?, &Credentials { token, oura_secret }, health.clone())?;
-        let server = Server::start(listen, |_| router).with_context(|| format!("ingest on {listen}"))?;
+        let server =
+            Server::start(listen, None, |_| router).with_context(|| format!("ingest on {listen}"))?;
         println!("ingest on http://{}/api/v1/ingest/", server.address());
         print_health(&health, &stop);
         server.stop()?;

@@ -8,12 +8,11 @@ use std::sync::atomic::AtomicBool;
 use anyhow::{Context, bail};
 use clap::Args;
 use lsie_sinks::parquet::Reader;
-use lsie_sinks::views::Api;
 use lsie_sinks::{DeadLetters, Sink};
 
 use super::running::{
-    add_postgres, checkpoints, end_on_signal, engine, open_log, parquet, report_postgres, run_with_progress,
-    serve, served, views_sink,
+    add_postgres, checkpoints, end_on_signal, engine, live_api, open_log, parquet, report_postgres,
+    run_with_progress, serve, served, views_sink,
 };
 use super::topics;
 use crate::config::Config;
@@ -39,8 +38,6 @@ impl RunLive {
             bail!("the topics are not as they should be:\n  {}", problems.join("\n  "));
         }
         let views = served();
-        let mut listen = config.api.listen;
-        listen.set_port(self.port.unwrap_or(listen.port()));
         let dir = self.out.unwrap_or_else(|| config.parquet.dir.clone());
         let letters = Box::new(DeadLetters::open(&*log)?);
         let mut sinks = vec![parquet(&config, &dir)?];
@@ -48,7 +45,11 @@ impl RunLive {
         views.restore(&Reader::open(&dir)?).context("the served views")?;
         let watch = add_postgres(&mut sinks, &config, &dir, true)?;
         sinks.extend([letters as Box<dyn Sink>, views_sink(&views)]);
-        let server = serve(Api::new(&views).with_log(log.clone()), listen)?;
+        let server = serve(
+            live_api(&views, &log, watch.clone()).with_console(config.operator.clone()),
+            &config.api,
+            self.port,
+        )?;
         views.serve();
         println!("tables in {}", dir.display());
         let ending = Arc::new(AtomicBool::new(false));

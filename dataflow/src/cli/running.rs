@@ -1,28 +1,32 @@
 //! What every command that runs the engine shares: opening the log, the sinks, progress, and the end.
 
-use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
 use indicatif::{ProgressBar, ProgressStyle};
 use lsie_connectors::{Health, Stop};
+use lsie_schemas::Topic;
 use lsie_schemas::log::Log;
 use lsie_sinks::follower::{self, Watch};
 use lsie_sinks::parquet::{Options, Run as Writer};
 use lsie_sinks::postgres::{self, Database};
-use lsie_sinks::views::{Api, Server};
+use lsie_sinks::views::{Access, Api, Probe, Server};
 use lsie_sinks::{Catalog, Follower, ParquetSink, PostgresSink, Selected, Sink, Views};
 
 use crate::checkpoint::gate::Rule;
 use crate::checkpoint::store::Store;
-use crate::config::Config;
+use crate::config::{ApiConfig, Config};
 use crate::engine::{Checkpoints, Engine, Run};
 use crate::faces;
 use crate::ingest::Shared;
+use crate::{judge, speech};
+
+/// An engine that commits no epoch for so long is not well.
+const HEARTBEAT: Duration = Duration::from_secs(10);
 
 /// Opens the log of the configuration.
 pub(super) fn open_log(config: &Config) -> anyhow::Result<Arc<dyn Log>> {
@@ -37,6 +41,9 @@ pub(super) fn engine(config: &Config, log: Arc<dyn Log>, tail_ms: u64) -> Engine
         workers: config.engine.workers,
         pool_threads: config.pool_threads(),
         measurer: faces::with_models(config.models_folder(), config.models.max_pixels),
+        transcriber: speech::demo(config.models_folder()),
+        speech: config.speech,
+        judge: judge::token_overlap(),
         limits: config.session,
         fetch: config.fetch(),
         budget_bytes: config.engine.budget_mib << 20,
@@ -129,12 +136,58 @@ pub(super) fn views_sink(views: &Views) -> Box<dyn Sink> {
     Box::new(Selected::new(views.sink(), views.catalog().clone()))
 }
 
-/// Serves an API at an address; says where.
-pub(super) fn serve(api: Api, address: SocketAddr) -> anyhow::Result<Server> {
-    let server = Server::start(address, |shutdown| api.router(shutdown)).with_context(|| {
-        format!("views on {address}; another program may hold the port, --port 0 takes any free one")
-    })?;
-    println!("views on http://{}/", server.address());
+/// The API over the views of an engine that runs: it takes actions, and looks at what the engine stands on.
+#[allow(clippy::disallowed_methods, reason = "a heartbeat is about the engine itself")]
+pub(super) fn live_api(views: &Views, log: &Arc<dyn Log>, database: Option<Watch>) -> Api {
+    let (broker, engine) = (log.clone(), views.clone());
+    let last = Mutex::new((None, Instant::now()));
+    let heartbeat = move || {
+        let (now, mut last) = (engine.read().epoch(), last.lock().unwrap_or_else(PoisonError::into_inner));
+        if now != last.0 {
+            *last = (now, Instant::now());
+        }
+        match last.1.elapsed() {
+            silent if silent > HEARTBEAT => Err(format!("no epoch since {} s", silent.as_secs())),
+            _ => Ok("epochs are committed".to_owned()),
+        }
+    };
+    let metadata = move || match broker.topic(Topic::Control) {
+        Ok(Some(_)) => Ok("the broker answers".to_owned()),
+        Ok(None) => Err("topic control is missing".to_owned()),
+        Err(error) => Err(error.to_string()),
+    };
+    Api::new(views).with_log(log.clone()).with_probes(vec![
+        database.map_or(Probe::not_configured("postgres", "PostgreSQL"), postgres_probe),
+        Probe::new("redis", "Kafka", metadata),
+        Probe::not_configured("azure_openai", "LLM of the gray band"),
+        Probe::not_configured("whisper_worker", "Speech recognition"),
+        Probe::new("orchestrator", "Engine", heartbeat),
+    ])
+}
+
+/// Whether the database takes what it is sent.
+fn postgres_probe(watch: Watch) -> Probe {
+    Probe::new("postgres", "PostgreSQL", move || {
+        let status = watch.status();
+        let lag = format!("{:.1} s behind", status.lag_ms() as f64 / 1e3);
+        // What the database says could name it; that it is away is enough here, the log has the rest.
+        if status.away.is_some() { Err(format!("away, {lag}")) } else { Ok(lag) }
+    })
+}
+
+/// Serves an API as the configuration says, perhaps on another port; says where.
+pub(super) fn serve(api: Api, config: &ApiConfig, port: Option<u16>) -> anyhow::Result<Server> {
+    config.check_reach()?;
+    let mut address = config.listen;
+    address.set_port(port.unwrap_or(address.port()));
+    let (tls, access) = (config.tls(), Access::new(config.tokens.clone()));
+    let api = api.guarded(access, config.requests_per_s, tls.is_some());
+    let server =
+        Server::start(address, tls.as_ref(), |shutdown| api.router(shutdown)).with_context(|| {
+            format!("views on {address}; another program may hold the port, --port 0 takes any free one")
+        })?;
+    let scheme = if tls.is_some() { "https" } else { "http" };
+    println!("views on {scheme}://{}/", server.address());
     Ok(server)
 }
 

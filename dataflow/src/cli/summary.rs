@@ -1,8 +1,11 @@
-//! The readable end of a demo: segments, encounters, rewards and posteriors.
+//! The readable end of a demo: segments, what was heard, encounters, rewards and posteriors.
 
-use lsie_schemas::TableRow;
-use lsie_schemas::row::{ArmRow, EncounterRow, RecordClassRow, SegmentRow, SessionRow};
+use lsie_schemas::row::{
+    ArmRow, EncounterRow, EvaluationRow, RecordClassRow, SegmentRow, SessionRow, TranscriptRow,
+};
+use lsie_schemas::{EventTime, TableRow};
 use lsie_sinks::Views;
+use uuid::Uuid;
 
 /// Prints what the views hold.
 pub(super) fn print(views: &Views) {
@@ -27,6 +30,23 @@ pub(super) fn print(views: &Views) {
             row.video_frames,
             row.face_frames,
             row.audio_samples as f64 / 16e3
+        );
+    }
+    println!("\n{:10} {:>20}  text", "heard", "in the segment until");
+    for row in by_time(views, |row: &TranscriptRow| (row.session_id, row.timestamp_utc)) {
+        let session = row.session_id.to_string();
+        println!("{:10} {:>20}  {}", short(&session), row.timestamp_utc.canonical(), row.text);
+    }
+    println!("\n{:10} {:>20}  {:24} confidence  by", "judged", "in the segment until", "reason");
+    for row in by_time(views, |row: &EvaluationRow| (row.session_id, row.timestamp_utc)) {
+        let session = row.session_id.to_string();
+        println!(
+            "{:10} {:>20}  {:24} {:>10.3}  {}",
+            short(&session),
+            row.timestamp_utc.canonical(),
+            row.reasoning.unwrap_or_default(),
+            row.confidence.map_or(0.0, |confidence| confidence.0),
+            row.semantic_method_version.unwrap_or_default()
         );
     }
     println!(
@@ -64,6 +84,12 @@ fn rows<R: TableRow>(views: &Views) -> Vec<R> {
     let state = views.read();
     let entries = state.table(at).into_iter().flat_map(|table| table.entries());
     entries.filter_map(|entry| R::from_cells(&entry.row)).collect()
+}
+
+fn by_time<R: TableRow>(views: &Views, time: impl Fn(&R) -> (Uuid, EventTime)) -> Vec<R> {
+    let mut rows = rows::<R>(views);
+    rows.sort_by_key(time);
+    rows
 }
 
 fn short(text: &str) -> &str {

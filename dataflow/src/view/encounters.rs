@@ -1,11 +1,11 @@
 //! View `encounter_log`: what was measured after a stimulus, joined with whether the greeting was said.
 
 use differential_dataflow::{AsCollection, VecCollection};
-use lsie_operators::gate;
-use lsie_operators::measure::{Measured, Said};
+use lsie_operators::measure::Measured;
 use lsie_operators::posterior::RewardSum;
+use lsie_operators::utterance::Said;
 use lsie_schemas::Real;
-use lsie_schemas::row::{DecisionRow, EncounterRow};
+use lsie_schemas::row::EncounterRow;
 use serde::{Deserialize, Serialize};
 use timely::dataflow::operators::vec::Map;
 use uuid::Uuid;
@@ -27,28 +27,6 @@ pub(crate) struct Evaluated {
     pub(crate) reason: String,
     pub(crate) method: String,
     pub(crate) version: String,
-}
-
-/// What was said, judged against the greeting of the session's arm.
-pub(crate) fn evaluated<'scope>(
-    said: Rows<'scope, (StimulusKey, Said)>,
-    decisions: Rows<'scope, DecisionRow>,
-) -> Rows<'scope, (StimulusKey, Evaluated)> {
-    let by_session = said.map(|((session, action), said)| (session, (action, said)));
-    by_session.join_map(decisions.map(|row| (row.session_id, row)), |session, (action, said), decision| {
-        let judged = gate::judge(&decision.expected_greeting, &said.text);
-        let evaluated = Evaluated {
-            said: said.clone(),
-            experiment: decision.experiment_id.clone(),
-            arm: decision.selected_arm_id.clone(),
-            is_match: judged.is_match,
-            confidence: Real(judged.confidence),
-            reason: judged.reason.into(),
-            method: judged.method.into(),
-            version: judged.version.into(),
-        };
-        ((*session, *action), evaluated)
-    })
 }
 
 /// One row per stimulus that was measured and judged; without a judgement there is none (`math.md` §6).

@@ -6,8 +6,9 @@ use std::rc::Rc;
 
 use differential_dataflow::input::Input as _;
 use lsie_operators::logic::Logic;
-use lsie_operators::measure::{Lift, Measured, Said};
+use lsie_operators::measure::{Lift, Measured};
 use lsie_operators::segment_id::{segment_id, window};
+use lsie_operators::utterance::Said;
 use lsie_schemas::row::{
     ArmSummaryRow, DecisionRow, EncounterRow, EncounterSummaryRow, PhysiologyCurrentRow, PhysiologyRow,
     PosteriorUpdateRow, SessionRow, SessionSummaryRow, StimulusRow,

@@ -164,11 +164,12 @@ pub(crate) struct Known {
 
 /// One piece: all of it is on one worker.
 impl Keyed for Known {
-    type Key = ();
+    /// The worker that it is on.
+    type Key = u64;
 
-    fn apart(self) -> Vec<(Option<()>, Known)> {
+    fn apart(self) -> Vec<(Option<u64>, Known)> {
         // Elsewhere there are no rows.
-        if self.rows.is_empty() { Vec::new() } else { vec![(Some(()), self)] }
+        if self.rows.is_empty() { Vec::new() } else { vec![(Some(0), self)] }
     }
 
     fn join(&mut self, piece: Known) {

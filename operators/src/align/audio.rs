@@ -1,11 +1,14 @@
-//! The audio of one session on its time line: resampled, cut at segment borders, hashed.
+//! The audio of one session on its time line: resampled, cut at segment borders, hashed; and cut once more, in
+//! pauses, for what is to be transcribed.
 
 use std::collections::{BTreeMap, VecDeque};
 
+use lsie_schemas::record::AudioChunk;
 use lsie_schemas::{EventTime, LogTime};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use super::pause;
 use crate::resample::Resampler;
 use crate::segment_id::{SEGMENT_US, hex};
 
@@ -15,7 +18,9 @@ const GAP_US: i64 = 20_000;
 /// More than the filter looks back, and no shorter than what a resumed one needs.
 const FILTER_US: i64 = 3_000;
 /// Samples of a full window.
-const SEGMENT_SAMPLES: usize = (SEGMENT_US * 16 / 1_000) as usize;
+pub(super) const SEGMENT_SAMPLES: usize = (SEGMENT_US * 16 / 1_000) as usize;
+/// Silence that is left around sound when nothing but zeros is there, in samples: 0.3 s.
+const MARGIN: usize = 4_800;
 
 /// Samples of one segment so far.
 #[derive(Clone, Debug, Default)]
@@ -38,11 +43,23 @@ impl Window {
         if self.sound.is_empty() {
             self.first = at;
         }
-        // Where the device's clock makes runs overlap, by less than a gap, the later samples move on.
-        let end = at.saturating_sub(self.first).max(self.sound.len());
+        // Where the device's clock makes runs overlap, the later samples stand: each is at its own time, whatever
+        // came before it.
+        let from = at.saturating_sub(self.first);
+        let room = SEGMENT_SAMPLES.saturating_sub(self.first + from);
+        let samples = &samples[..samples.len().min(room)];
+        let end = (from + samples.len()).max(self.sound.len());
         self.sound.resize(end, 0);
-        let room = SEGMENT_SAMPLES.saturating_sub(self.first + end);
-        self.sound.extend(samples.iter().take(room));
+        self.sound[from..from + samples.len()].copy_from_slice(samples);
+    }
+
+    /// Puts what it holds from sample `from` on into `out`, which begins there.
+    fn copy_from(&self, from: usize, out: &mut [i16]) {
+        let skipped = from.saturating_sub(self.first).min(self.sound.len());
+        let at = (self.first + skipped).saturating_sub(from);
+        for (to, sample) in out.iter_mut().skip(at).zip(&self.sound[skipped..]) {
+            *to = *sample;
+        }
     }
 }
 
@@ -57,6 +74,67 @@ pub(crate) struct WindowAudio {
     pub(crate) first: usize,
     /// From the first sample on, 16 kHz, gaps as silence.
     pub(crate) sound: Vec<i16>,
+}
+
+/// Sound to transcribe: from one pause to the next.
+#[derive(Clone, Debug)]
+pub(crate) struct Spoken {
+    /// Where it begins on the time line: at the cut of the segment before.
+    pub(crate) from: EventTime,
+    /// Where it ends.
+    pub(crate) until: EventTime,
+    /// Time of the first sample.
+    pub(crate) start: EventTime,
+    /// 16 kHz, gaps as silence, without the zeros in front and behind; empty when all are zeros.
+    pub(crate) sound: Vec<i16>,
+    /// How to make it again from the records.
+    pub(crate) recipe: Recipe,
+}
+
+/// How the sound of a request is made again from the log, for a request that a restart has left unanswered.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Recipe {
+    anchor: EventTime,
+    cut: usize,
+    pieces: VecDeque<Piece>,
+    ordinal: i64,
+    /// Nothing of the session follows.
+    last: bool,
+}
+
+/// A recipe at work: it takes the chunks that it names, in order.
+#[derive(Clone, Debug)]
+pub struct Making {
+    track: AudioTrack,
+    ordinal: i64,
+    last: bool,
+}
+
+impl Recipe {
+    /// The oldest epoch with a record that it needs.
+    pub fn since(&self) -> Option<LogTime> {
+        self.pieces.iter().map(|piece| piece.epoch).min()
+    }
+
+    /// Begins to make the sound.
+    pub fn begin(&self) -> Making {
+        let (pieces, cut) = (self.pieces.clone(), self.cut);
+        let closed = self.ordinal - 1;
+        let track = AudioTrack { closed, cut, pieces, ..AudioTrack::new(self.anchor) };
+        Making { track, ordinal: self.ordinal, last: self.last }
+    }
+}
+
+impl Making {
+    /// Takes a chunk of an epoch; one that the recipe does not name changes nothing.
+    pub fn take(&mut self, epoch: LogTime, chunk: &AudioChunk) {
+        self.track.rebuild(epoch, chunk.seq, &chunk.pcm);
+    }
+
+    /// The sound, as it was.
+    pub fn finish(mut self) -> Vec<i16> {
+        self.track.close(self.ordinal, self.last).1.sound
+    }
 }
 
 /// A chunk that open windows were made from.
@@ -90,6 +168,9 @@ pub(crate) struct AudioTrack {
     anchor: EventTime,
     /// Ordinal of the newest closed window.
     closed: i64,
+    /// Sample of that window from which on it has not been handed out for transcription; its length when all
+    /// of it has been.
+    cut: usize,
     /// What a restored track must see again; empty in one that runs.
     pieces: VecDeque<Piece>,
     #[serde(skip)]
@@ -108,6 +189,7 @@ impl AudioTrack {
         AudioTrack {
             anchor,
             closed: 0,
+            cut: SEGMENT_SAMPLES,
             pieces: VecDeque::new(),
             chunks: VecDeque::new(),
             resampler: Resampler::default(),
@@ -155,20 +237,61 @@ impl AudioTrack {
         }
     }
 
-    /// Takes out what lies in the window of `ordinal`. What the filter holds back of it is flushed first.
-    pub(crate) fn close(&mut self, ordinal: i64) -> WindowAudio {
+    /// Takes out what lies in the window of `ordinal`, and what is to be transcribed: up to the last pause in the
+    /// window, or all of it when nothing follows. What the filter holds back of the window is flushed first.
+    pub(crate) fn close(&mut self, ordinal: i64, last: bool) -> (WindowAudio, Spoken) {
+        let recipe = self.recipe(ordinal, last);
         let end = self.anchor.plus_us(ordinal * SEGMENT_US);
         let given = samples_us(self.resampler.samples_out() as i64, 16);
         if self.run.is_some_and(|run| run.plus_us(given) < end) {
             self.finish_run();
         }
         let window = self.windows.remove(&ordinal).unwrap_or_default();
-        self.closed = ordinal;
-        // Nothing can be added to closed windows any more: late media are filed.
+        let cut = if last { SEGMENT_SAMPLES } else { pause::last_pause(window.first, &window.sound) };
+        let spoken = self.spoken(ordinal, cut, &window, recipe);
+        (self.closed, self.cut) = (ordinal, cut);
+        // Nothing can be added to what is handed out: late media are filed.
         self.windows.retain(|open, _| *open > ordinal);
-        self.forget(end);
+        if cut < SEGMENT_SAMPLES {
+            let (first, sound) = (window.first, window.sound.clone());
+            self.windows.insert(ordinal, Window { first, sound, ..Window::default() });
+        }
+        self.forget(self.at(ordinal, cut));
         let Window { samples, hash, first, sound } = window;
-        WindowAudio { samples, sha256: hex(&hash.finalize()), first, sound }
+        (WindowAudio { samples, sha256: hex(&hash.finalize()), first, sound }, spoken)
+    }
+
+    /// Whether something of the newest closed window has not been handed out for transcription.
+    pub(crate) fn carries(&self) -> bool {
+        self.cut < SEGMENT_SAMPLES
+    }
+
+    /// The time of a window's sample; exact to 10 ms, at which cuts lie.
+    fn at(&self, ordinal: i64, sample: usize) -> EventTime {
+        self.anchor.plus_us((ordinal - 1) * SEGMENT_US + samples_us(sample as i64, 16))
+    }
+
+    fn recipe(&self, ordinal: i64, last: bool) -> Recipe {
+        let pieces = self.without_samples().pieces;
+        Recipe { anchor: self.anchor, cut: self.cut, pieces, ordinal, last }
+    }
+
+    /// The sound from the last cut to this one.
+    fn spoken(&self, ordinal: i64, cut: usize, window: &Window, recipe: Recipe) -> Spoken {
+        let carried = SEGMENT_SAMPLES - self.cut;
+        let mut sound = vec![0; carried + cut];
+        if let Some(before) = self.windows.get(&(ordinal - 1)).filter(|_| carried > 0) {
+            before.copy_from(self.cut, &mut sound[..carried]);
+        }
+        window.copy_from(0, &mut sound[carried..]);
+        let from = self.at(ordinal - 1, self.cut);
+        let is_sound = |sample: &i16| *sample != 0;
+        let start = sound.iter().position(is_sound).map_or(0, |at| at.saturating_sub(MARGIN));
+        let end = sound.iter().rposition(is_sound).map_or(0, |at| (at + 1 + MARGIN).min(sound.len()));
+        sound.truncate(end);
+        sound.drain(..start.min(end));
+        let start = from.plus_us(samples_us(start as i64, 16));
+        Spoken { from, until: self.at(ordinal, cut), start, sound, recipe }
     }
 
     /// Forgets the chunks that nothing from `end` on depends on.
@@ -201,7 +324,7 @@ impl AudioTrack {
                 }
             }
         }
-        AudioTrack { closed: self.closed, pieces, ..AudioTrack::new(self.anchor) }
+        AudioTrack { closed: self.closed, cut: self.cut, pieces, ..AudioTrack::new(self.anchor) }
     }
 
     /// Takes a chunk again. What the pieces do not name was not used then.
@@ -241,9 +364,11 @@ impl AudioTrack {
             let end = (end_us * 16).div_euclid(1_000) + i64::from((end_us * 16).rem_euclid(1_000) != 0);
             let fit = usize::try_from(end - given as i64).unwrap_or(1).clamp(1, rest.len());
             let (now, later) = rest.split_at(fit);
-            if ordinal > self.closed {
-                let from_us = at.0 - self.anchor.0 - (ordinal - 1) * SEGMENT_US;
-                let index = usize::try_from((from_us * 16 + 500).div_euclid(1_000)).unwrap_or(0);
+            if ordinal > self.closed || (ordinal == self.closed && self.carries()) {
+                // The run's own place, rounded once: where a chunk begins must not move its samples.
+                let from_us = run.0 - self.anchor.0 - (ordinal - 1) * SEGMENT_US;
+                let index = (from_us * 16 + 500).div_euclid(1_000) + given as i64;
+                let index = usize::try_from(index).unwrap_or(0);
                 self.windows.entry(ordinal).or_default().take(index, now);
             }
             given += fit as u64;
@@ -277,7 +402,7 @@ mod tests {
         }
         cut.finish_run();
         for ordinal in [1, 2, 3] {
-            let (a, b) = (whole.close(ordinal), cut.close(ordinal));
+            let (a, b) = (whole.close(ordinal, false).0, cut.close(ordinal, false).0);
             assert_eq!((&a.sha256, &a.sound, a.first), (&b.sha256, &b.sound, b.first));
             assert_eq!(a.samples, if ordinal == 3 { 16_000 } else { 480_000 });
             assert_eq!((a.first, a.sound.len()), (0, a.samples as usize));
@@ -291,7 +416,7 @@ mod tests {
         track.push(LogTime(0), 0, anchor, &pcm(1));
         track.push(LogTime(0), 1, EventTime(30_500_000), &pcm(1));
         track.finish_run();
-        let (first, second) = (track.close(1), track.close(2));
+        let (first, second) = (track.close(1, false).0, track.close(2, false).0);
         assert_eq!((first.samples, second.samples), (16_000, 16_000));
         assert_eq!((second.first, second.sound.len()), (8_000, 16_000));
     }
@@ -302,7 +427,7 @@ mod tests {
         let mut track = AudioTrack::new(anchor);
         track.push(LogTime(0), 0, EventTime(1_000_000), &pcm(1));
         track.push(LogTime(0), 1, EventTime(4_000_000), &pcm(1));
-        let window = track.close(1);
+        let window = track.close(1, false).0;
         assert_eq!((window.first, window.sound.len(), window.samples), (16_000, 64_000, 32_000));
         assert!(window.sound[17_000..47_000].iter().all(|sample| *sample == 0));
     }

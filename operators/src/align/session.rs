@@ -1,21 +1,21 @@
 //! The life of one session: waiting for its clock, running on its time line, ended.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use lsie_schemas::codec::Rejection;
 use lsie_schemas::log::LogRecord;
-use lsie_schemas::record::{
-    AudioChunk, ClockPoll, Control, Record, StartSession, Stream, Transcript, VideoUnit,
-};
+use lsie_schemas::record::{AudioChunk, ClockPoll, Control, Record, StartSession, Stream, VideoUnit};
 use lsie_schemas::{EventTime, LogTime};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::audio::AudioTrack;
+use super::audio::{AudioTrack, Spoken};
 use super::closing::{self, Evidence, Progress, Rule};
 use super::sequence::{Seen, Sequence};
-use super::{Aligned, Arrived, Class, ClosedSegment, FrameJob, Limits, VoiceJob, classify, file, late};
+use super::{
+    Aligned, Arrived, Class, ClosedSegment, FrameJob, Limits, SpeechJob, VoiceJob, classify, file, late,
+};
 use crate::drift::{DriftState, Poll, PollEffect};
 use crate::reward::MEASURE_S;
 use crate::segment_id::{SEGMENT_US, window};
@@ -47,7 +47,6 @@ pub(super) struct Session {
     tracks: BTreeMap<Stream, Track>,
     audio: Option<AudioTrack>,
     stimuli: BTreeMap<Uuid, EventTime>,
-    said: BTreeSet<Uuid>,
     end: Option<LogTime>,
     settled: Option<EventTime>,
     next_ordinal: i64,
@@ -67,7 +66,6 @@ impl Session {
             tracks,
             audio: None,
             stimuli: BTreeMap::new(),
-            said: BTreeSet::new(),
             end: None,
             settled: None,
             next_ordinal: 1,
@@ -95,7 +93,7 @@ impl Session {
                 self.end.get_or_insert(arrived.raw.log_time);
                 classify(&arrived.raw, class, "", out);
             }
-            (Record::Physio(_) | Record::Event(_) | Record::Outcome(_), _) => {
+            (Record::Physio(_) | Record::Event(_) | Record::Outcome(_) | Record::Inference(_), _) => {
                 pass_telemetry(arrived, limits, out);
             }
             (_, None) => self.held.push((seen, arrived)),
@@ -211,13 +209,13 @@ impl Session {
                 let (action, note) = (stimulus.client_action_id, stimulus.operator_note);
                 self.place_stimulus(anchor, &raw, action, note, out);
             }
-            Record::Control(Control::Transcript(transcript)) => self.place_transcript(&raw, transcript, out),
             // None of these gets here: `take` and `Align` handle them.
             Record::Control(_)
             | Record::Experiment(_)
             | Record::Physio(_)
             | Record::Event(_)
-            | Record::Outcome(_) => {
+            | Record::Outcome(_)
+            | Record::Inference(_) => {
                 classify(&raw, Class::Used, "", out);
             }
         }
@@ -320,22 +318,6 @@ impl Session {
         }
     }
 
-    fn place_transcript(&mut self, raw: &LogRecord, transcript: Transcript, out: &mut Vec<Aligned>) {
-        let action = transcript.client_action_id;
-        if !self.stimuli.contains_key(&action) {
-            return file(
-                raw,
-                Rejection::new("unknown_stimulus", "no accepted stimulus has this action"),
-                out,
-            );
-        }
-        if !self.said.insert(action) {
-            return classify(raw, Class::Duplicate, "", out);
-        }
-        classify(raw, Class::Used, "", out);
-        out.push(Aligned::Said { session: self.start.session_id, action, text: transcript.text });
-    }
-
     /// Moves settled event time on and closes the segments it has passed.
     fn settle(
         &mut self,
@@ -362,14 +344,23 @@ impl Session {
             let cut = || rules.iter().find(|rule| rule.rule == Rule::Ended);
             let Some(decided) = full.or_else(cut) else { break };
             let (rule, evidence) = (decided.rule, decided.evidence);
-            self.close(anchor, rule, evidence, out);
+            let last = ended.is_some_and(|at| end >= at);
+            self.close(anchor, (rule, evidence), last, out);
         }
     }
 
-    fn close(&mut self, anchor: EventTime, rule: Rule, evidence: Option<Evidence>, out: &mut Vec<Aligned>) {
+    fn close(
+        &mut self,
+        anchor: EventTime,
+        (rule, evidence): (Rule, Option<Evidence>),
+        last: bool,
+        out: &mut Vec<Aligned>,
+    ) {
         let (session, ordinal) = (self.start.session_id, self.next_ordinal);
         self.next_ordinal += 1;
-        let audio = self.audio.as_mut().map(|track| track.close(ordinal)).unwrap_or_default();
+        let (audio, spoken) = self.audio.as_mut().map(|track| track.close(ordinal, last)).unzip();
+        let audio = audio.unwrap_or_default();
+        out.extend(spoken.map(|spoken| speech(session, ordinal, anchor, spoken)));
         let start = anchor.plus_us((ordinal - 1) * SEGMENT_US);
         let inside = |at: &EventTime| (start.0..start.plus_us(SEGMENT_US).0).contains(&at.0);
         if let Some(stimulus) = self.stimuli.values().copied().filter(inside).min() {
@@ -393,7 +384,19 @@ impl Session {
         for (_, arrived) in std::mem::take(&mut self.held) {
             file(&arrived.raw, Rejection::new("no_media", "the session ended before its first sample"), out);
         }
+        self.ask_about_the_rest(out);
         out.push(Aligned::Ended { session: self.start.session_id, at });
+    }
+
+    /// A segment that was closed while another was expected has left the sound behind its last pause; it is
+    /// asked about as if that segment had begun.
+    fn ask_about_the_rest(&mut self, out: &mut Vec<Aligned>) {
+        let (session, ordinal) = (self.start.session_id, self.next_ordinal);
+        let rest = self.audio.as_mut().filter(|audio| audio.carries());
+        let rest = rest.map(|audio| audio.close(ordinal, true).1).filter(|rest| !rest.sound.is_empty());
+        if let (Some(anchor), Some(rest)) = (self.anchor, rest) {
+            out.push(speech(session, ordinal, anchor, rest));
+        }
     }
 
     /// Why a media record can have no place on any time line of this session: its stream is not declared, or
@@ -425,9 +428,17 @@ impl Session {
     }
 }
 
-/// Passes on what brings its own time, unless that is ahead of the log by more than the guard.
+fn speech(session: Uuid, ordinal: i64, anchor: EventTime, spoken: Spoken) -> Aligned {
+    let Spoken { from, until, start, sound, recipe } = spoken;
+    let sound = sound.into();
+    Aligned::Speech(Arc::new(SpeechJob { session, ordinal, anchor, from, until, start, sound, recipe }))
+}
+
+/// Passes on what brings its own time, unless that is ahead of the log by more than the guard; and answers, whose
+/// time is that of what was asked.
 pub(super) fn pass_telemetry(arrived: Arrived, limits: &Limits, out: &mut Vec<Aligned>) {
     let at = match &arrived.record {
+        Record::Inference(_) => return out.push(Aligned::Answer(Arc::new(arrived))),
         Record::Physio(chunk) => chunk.chunk.window_end_utc,
         Record::Event(event) => event.timestamp_utc,
         Record::Outcome(outcome) => outcome.outcome_time_utc,
@@ -471,6 +482,7 @@ fn captured(arrived: &Arrived) -> Option<(i64, i64, Stream)> {
         | Record::Experiment(_)
         | Record::Physio(_)
         | Record::Event(_)
-        | Record::Outcome(_) => None,
+        | Record::Outcome(_)
+        | Record::Inference(_) => None,
     }
 }

@@ -60,7 +60,7 @@ impl Model {
         network.run(vec![(name, tensor.into())], |outputs| {
             let mut slices: [&[f32]; N] = [&[]; N];
             for (slice, &(output, elements)) in slices.iter_mut().zip(signature.outputs) {
-                let (_, data) = super::network::floats(outputs, output)?;
+                let (_, data) = super::network::floats(&outputs, output)?;
                 if data.len() != elements {
                     return Err(format!("output {output} has {} elements, not {elements}", data.len()));
                 }

@@ -3,9 +3,9 @@
 use std::path::Path;
 
 use ort::environment::Environment;
-use ort::session::builder::GraphOptimizationLevel;
+use ort::session::builder::{GraphOptimizationLevel, SessionBuilder};
 use ort::session::{Session, SessionInputValue, SessionOutputs};
-use ort::value::Outlet;
+use ort::value::{Outlet, ValueType};
 
 use super::{ModelError, ModelInfo, Runtime, text};
 use crate::models;
@@ -17,6 +17,16 @@ pub(crate) struct Network {
 }
 
 impl Network {
+    /// Loads a graph that the user supplies: its hash is recorded, not checked. Weights may lie beside it.
+    pub(crate) fn load(runtime: &Runtime, name: &'static str, file: &Path) -> Result<Network, ModelError> {
+        let foreign = |reason: String| ModelError::Foreign { path: file.to_path_buf(), reason };
+        let sha256 = super::hash_of(file).map_err(|error| foreign(text(error)))?;
+        let session = builder(&runtime.environment)
+            .and_then(|mut builder| builder.commit_from_file(file).map_err(text))
+            .map_err(foreign)?;
+        Ok(Network { session, info: ModelInfo { name, sha256, runtime_version: runtime.version() } })
+    }
+
     /// Loads `file` of `folder`, whose bytes must be those of the committed manifest.
     pub(crate) fn pinned(
         runtime: &Runtime,
@@ -26,7 +36,9 @@ impl Network {
     ) -> Result<Network, ModelError> {
         let bytes = models::read(folder, file)?;
         let mismatch = |reason: String| ModelError::Mismatch { path: folder.join(file), reason };
-        let session = open(&runtime.environment, &bytes).map_err(mismatch)?;
+        let session = builder(&runtime.environment)
+            .and_then(|mut builder| builder.commit_from_memory(&bytes).map_err(text))
+            .map_err(mismatch)?;
         let sha256 = super::hex_hash(&bytes);
         Ok(Network { session, info: ModelInfo { name, sha256, runtime_version: runtime.version() } })
     }
@@ -50,11 +62,21 @@ impl Network {
     pub(crate) fn run<R>(
         &mut self,
         inputs: Vec<(&str, SessionInputValue<'_>)>,
-        read: impl FnOnce(&SessionOutputs<'_>) -> Result<R, String>,
+        read: impl FnOnce(SessionOutputs<'_>) -> Result<R, String>,
     ) -> Result<R, ModelError> {
         let failed = |reason: String| ModelError::Failed { model: self.info.name, reason };
         let outputs = self.session.run(inputs).map_err(|error| failed(text(error)))?;
-        read(&outputs).map_err(failed)
+        read(outputs).map_err(failed)
+    }
+}
+
+/// Shape of the tensor `name` among `outlets`; a free dimension is −1.
+pub(crate) fn shape<'a>(outlets: &'a [Outlet], name: &str) -> Result<&'a [i64], String> {
+    let outlet = outlets.iter().find(|outlet| outlet.name() == name);
+    match outlet.map(Outlet::dtype) {
+        Some(ValueType::Tensor { shape, .. }) => Ok(shape),
+        Some(other) => Err(format!("`{name}` is no tensor: {other}")),
+        None => Err(format!("the model has no tensor `{name}`")),
     }
 }
 
@@ -68,12 +90,11 @@ pub(crate) fn floats<'a>(
     Ok((shape, data))
 }
 
-fn open(environment: &Environment, model: &[u8]) -> Result<Session, String> {
+fn builder(environment: &Environment) -> Result<SessionBuilder, String> {
     // One thread, and only optimisations that do not depend on timing: the same input gives the same bits.
     let builder = Session::builder(environment).map_err(text)?;
     let builder = builder.with_optimization_level(GraphOptimizationLevel::Level3).map_err(text)?;
     let builder = builder.with_intra_threads(1).map_err(text)?;
     let builder = builder.with_inter_threads(1).map_err(text)?;
-    let mut builder = builder.with_deterministic_compute(true).map_err(text)?;
-    builder.commit_from_memory(model).map_err(text)
+    builder.with_deterministic_compute(true).map_err(text)
 }

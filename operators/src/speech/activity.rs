@@ -80,10 +80,10 @@ impl VoiceActivity {
             ("sr", TensorRef::from_array_view((no_dimensions, &rate[..])).map_err(failed)?.into()),
         ];
         self.network.run(inputs, |outputs| {
-            let (_, next) = network::floats(outputs, "stateN")?;
+            let (_, next) = network::floats(&outputs, "stateN")?;
             let next: &[f32; STATE] = next.try_into().map_err(|_| "a state of another size".to_string())?;
             state.copy_from_slice(next);
-            match network::floats(outputs, "output")?.1 {
+            match network::floats(&outputs, "output")?.1 {
                 [probability] if (0.0..=1.0).contains(probability) => Ok(*probability),
                 other => Err(format!("{other:?} is no probability")),
             }

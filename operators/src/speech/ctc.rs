@@ -78,7 +78,7 @@ impl DemoSpeech {
         let input = TensorRef::from_array_view((shape, frames)).map_err(failed)?;
         let wanted = frames.len() / BANDS / STRIDE * CLASSES;
         self.network.run(vec![("mel", input.into())], |outputs| {
-            let (_, logs) = network::floats(outputs, "logprobs")?;
+            let (_, logs) = network::floats(&outputs, "logprobs")?;
             if logs.len() != wanted || logs.iter().any(|log| log.is_nan()) {
                 return Err(format!("{} outputs, not {wanted} numbers", logs.len()));
             }

@@ -24,7 +24,7 @@ fn session(number: u128) -> Uuid {
 
 /// What may go wrong with a chunk on its way.
 #[derive(Clone, Copy, Debug)]
-enum Fate {
+pub(crate) enum Fate {
     Arrives,
     Lost,
     Twice,
@@ -48,16 +48,16 @@ fn fate() -> impl Strategy<Value = Fate> {
 
 /// One session's life: epochs of its start record and its end, ms that its clock is off, fates of its chunks.
 #[derive(Clone, Debug)]
-struct Life {
-    start: u64,
-    end: u64,
-    offset_ms: i64,
-    fates: Vec<Fate>,
-    streams: Vec<Stream>,
+pub(crate) struct Life {
+    pub(crate) start: u64,
+    pub(crate) end: u64,
+    pub(crate) offset_ms: i64,
+    pub(crate) fates: Vec<Fate>,
+    pub(crate) streams: Vec<Stream>,
 }
 
 prop_compose! {
-    fn life()(
+    pub(crate) fn life()(
         start in 0u64..6,
         end in 20u64..EPOCHS,
         offset_ms in -2_000i64..2_000,
@@ -91,7 +91,7 @@ impl Places {
     }
 }
 
-fn script(lives: &[Life]) -> Script<Arrived> {
+pub(crate) fn script(lives: &[Life]) -> Script<Arrived> {
     let mut places = Places::default();
     let line = |number: u64| {
         let epoch = LogTime(BASE_MS + number * EPOCH_MS);
@@ -165,7 +165,7 @@ fn happen(id: Uuid, life: &Life, epoch: u64, out: &mut Vec<NewRecord>) {
     }
 }
 
-fn make() -> Align {
+pub(crate) fn make() -> Align {
     Align::new(Limits::default())
 }
 

@@ -77,10 +77,6 @@ fn happen(id: Uuid, life: &Life, epoch: i64, out: &mut Vec<Input>) {
         let stimulus = Aligned::Stimulus { session: id, action: action(id, epoch), at: now, note: None };
         out.push(Input::Aligned(stimulus));
     }
-    if life.greeted.contains(&(epoch - 2)) {
-        let action = action(id, epoch - 2);
-        out.push(Input::Aligned(Aligned::Said { session: id, action, text: "hello".into() }));
-    }
     let settled = now.plus_us(-LATENESS_US);
     if settled > ANCHOR {
         out.push(Input::Aligned(Aligned::Settled { session: id, until: settled }));

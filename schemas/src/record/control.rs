@@ -1,4 +1,4 @@
-//! Control records of topic `control`: start, end, stimulus, clock poll, gap, transcript.
+//! Control records of topic `control`: start, end, stimulus, clock poll, gap of media.
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -136,19 +136,6 @@ pub struct Gap {
     pub bytes: u64,
 }
 
-/// What was said in answer to a stimulus; the interim source of the semantic gate.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Transcript {
-    /// The session.
-    #[serde(with = "session_field")]
-    pub session_id: Uuid,
-    /// The stimulus it answers.
-    pub client_action_id: Uuid,
-    /// The words.
-    pub text: String,
-}
-
 /// A record of topic `control`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Control {
@@ -162,8 +149,6 @@ pub enum Control {
     ClockPoll(ClockPoll),
     /// Type `gap`.
     Gap(Gap),
-    /// Type `transcript`.
-    Transcript(Transcript),
 }
 
 impl Control {
@@ -175,7 +160,6 @@ impl Control {
             "stimulus" => codec::fields(body).map(Control::Stimulus),
             "clock_poll" => codec::fields(body).map(Control::ClockPoll),
             "gap" => codec::fields(body).map(Control::Gap),
-            "transcript" => codec::fields(body).map(Control::Transcript),
             _ => Err(Rejection::new("unknown_type", "not a control record type")),
         }
     }
@@ -188,7 +172,6 @@ impl Control {
             Control::Stimulus(body) => codec::write("stimulus", body),
             Control::ClockPoll(body) => codec::write("clock_poll", body),
             Control::Gap(body) => codec::write("gap", body),
-            Control::Transcript(body) => codec::write("transcript", body),
         };
         let key = self.session().to_string().into();
         NewRecord { topic: Topic::Control, key, value, headers: Vec::new(), timestamp }
@@ -202,7 +185,6 @@ impl Control {
             Control::Stimulus(r) => r.session_id,
             Control::ClockPoll(r) => r.session_id,
             Control::Gap(r) => r.session_id,
-            Control::Transcript(r) => r.session_id,
         }
     }
 }

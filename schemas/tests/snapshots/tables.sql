@@ -1,3 +1,21 @@
+CREATE TABLE IF NOT EXISTS "actions" (
+    "id" BIGINT NOT NULL UNIQUE,
+    "action_id" UUID NOT NULL,
+    "actor" TEXT NOT NULL,
+    "action" TEXT NOT NULL,
+    "at" TIMESTAMPTZ NOT NULL,
+    "session_id" UUID,
+    "experiment_id" TEXT,
+    "arm" TEXT,
+    "topic" TEXT NOT NULL,
+    "partition" BIGINT NOT NULL,
+    "record_offset" BIGINT NOT NULL,
+    "created_at" TIMESTAMPTZ NOT NULL,
+    "updated_at" TIMESTAMPTZ NOT NULL,
+    PRIMARY KEY ("action_id")
+);
+CREATE INDEX IF NOT EXISTS "actions_at_idx" ON "actions" ("at");
+
 CREATE TABLE IF NOT EXISTS "alerts" (
     "id" BIGINT PRIMARY KEY,
     "alert_id" TEXT NOT NULL,

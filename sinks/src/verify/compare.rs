@@ -129,7 +129,7 @@ fn only(side: &str, table: &Table, row: &[Cell]) -> String {
 }
 
 /// The columns in which two rows differ, with both values.
-fn columns(table: &Table, a: &[Cell], b: &[Cell]) -> String {
+pub(crate) fn columns(table: &Table, a: &[Cell], b: &[Cell]) -> String {
     let cells = table.columns.iter().zip(a.iter().zip(b));
     let unequal = cells.filter(|(_, (a, b))| a != b);
     let texts =

@@ -115,6 +115,11 @@ fn first_violation(lines: &[Line]) -> Option<LogTime> {
     None
 }
 
+/// The state hash of rows that are there once each.
+pub(crate) fn state_hash<'a>(rows: impl Iterator<Item = &'a [Cell]>) -> Hash {
+    hash("state", rows.map(|row| row_bytes(row, &1i64.to_le_bytes())).collect())
+}
+
 /// The canonical bytes of a row and of what is counted with it.
 fn row_bytes(row: &[Cell], counts: &[u8]) -> Vec<u8> {
     let mut bytes = Vec::new();

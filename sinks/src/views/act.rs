@@ -164,7 +164,7 @@ fn fresh_action() -> Result<Uuid, Fault> {
 
 /// The wall clock, when a request comes in.
 #[allow(clippy::disallowed_methods, reason = "a request has no log time before the log has its record")]
-fn received() -> EventTime {
+pub(crate) fn received() -> EventTime {
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
     LogTime(since.as_millis() as u64).as_event()
 }

@@ -32,6 +32,15 @@ use crate::views::state::{Entry, State, Views};
 
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
+/// What a client sends that comes back to a stream.
+pub(crate) const LAST_EVENT_ID: Input = Input {
+    place: Place::Header,
+    name: "last-event-id",
+    kind: Kind::Word,
+    required: false,
+    doc: "The epoch to go on from.",
+};
+
 pub(crate) const ROUTES: &[Route] = &[Route {
     method: Method::GET,
     path: "/views/{view}/changes",
@@ -39,20 +48,14 @@ pub(crate) const ROUTES: &[Route] = &[Route {
     inputs: &[
         Input::path("view", Kind::Word, "The view."),
         Input::query("session_id", Kind::Uuid, "Only rows of this session."),
-        Input {
-            place: Place::Header,
-            name: "last-event-id",
-            kind: Kind::Word,
-            required: false,
-            doc: "The epoch to go on from.",
-        },
+        LAST_EVENT_ID,
     ],
-    answer: Answer::Stream,
+    answer: Answer::Stream(stream),
     returns: Returns::Events,
 }];
 
 /// Opens a stream of changes.
-pub(crate) fn stream(app: &App, inputs: &Inputs) -> Response {
+fn stream(app: &App, inputs: &Inputs) -> Response {
     let epoch = app.views.read().epoch();
     let response = match subscribe(app, inputs) {
         Ok(subscriber) => {

@@ -91,7 +91,12 @@ impl Inputs {
 
     /// The log time that an answer is asked for.
     pub(crate) fn as_of(&self) -> Option<LogTime> {
-        match self.values.get("as_of") {
+        self.epoch("as_of")
+    }
+
+    /// The log time of that name.
+    pub(crate) fn epoch(&self, name: &str) -> Option<LogTime> {
+        match self.values.get(name) {
             Some(Given::Number(at)) => Some(LogTime(*at)),
             _ => None,
         }

@@ -1,4 +1,4 @@
-//! `GET /`: a page for people that says what is served here.
+//! `GET /` of a binary without the console: a page for people that says how to get it, and what is served.
 
 use std::fmt::Write as _;
 
@@ -21,6 +21,8 @@ const HEAD: &str = r#"<!doctype html>
   td, th { text-align: left; padding: .3rem .6rem; border-bottom: 1px solid #ddd; vertical-align: top }
 </style>
 <h1>LSIE</h1>
+<p><strong>The operator console is not in this build.</strong> To have it here: install Node 18 or newer with npm, run
+<code>make console build</code> in the source folder, and start <code>lsie</code> again. The API does not need it.</p>
 <p>The API is at <code>/api/v1</code>. Every answer names the epoch it is as of in the header
 <code>X-Lsie-Epoch</code> (log time, ms).</p>
 <ul>

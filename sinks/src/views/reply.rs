@@ -1,7 +1,7 @@
 //! Answers of the API: the epoch header, lists as JSON or CSV, and errors with the body `{"detail": …}`.
 
 use axum::Json;
-use axum::http::header::{ACCEPT, CONTENT_TYPE};
+use axum::http::header::{ACCEPT, CONTENT_TYPE, WWW_AUTHENTICATE};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use lsie_schemas::LogTime;
@@ -51,7 +51,10 @@ pub(crate) enum Fault {
     NotFound(String),
     Conflict(String),
     Invalid(Vec<Problem>),
+    Unauthorized,
+    Forbidden(&'static str),
     TooLarge,
+    TooMany,
     Unavailable(&'static str),
 }
 
@@ -68,10 +71,19 @@ impl IntoResponse for Fault {
             Fault::NotFound(what) => (StatusCode::NOT_FOUND, Value::from(what)),
             Fault::Conflict(why) => (StatusCode::CONFLICT, Value::from(why)),
             Fault::Invalid(problems) => (StatusCode::UNPROCESSABLE_ENTITY, json!(problems)),
+            Fault::Unauthorized => {
+                (StatusCode::UNAUTHORIZED, Value::from("a bearer token or a log-in is wanted"))
+            }
+            Fault::Forbidden(why) => (StatusCode::FORBIDDEN, Value::from(why)),
+            Fault::TooMany => (StatusCode::TOO_MANY_REQUESTS, Value::from("too many requests")),
             Fault::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, Value::from("the body is too large")),
             Fault::Unavailable(why) => (StatusCode::SERVICE_UNAVAILABLE, Value::from(why)),
         };
-        (status, Json(json!({ "detail": detail }))).into_response()
+        let mut response = (status, Json(json!({ "detail": detail }))).into_response();
+        if status == StatusCode::UNAUTHORIZED {
+            response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        response
     }
 }
 

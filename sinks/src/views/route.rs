@@ -2,12 +2,15 @@
 //! router, the reading of requests and the OpenAPI document all follow from this one description.
 
 use axum::http::Method;
+use axum::response::Response;
 use serde_json::Value;
 
 use crate::views::act::{Asked, Decision};
 use crate::views::inputs::Inputs;
+use crate::views::probe::Found;
 use crate::views::reading::Reading;
 use crate::views::reply::{Fault, Reply};
+use crate::views::router::App;
 
 /// One route under `/api/v1`.
 pub(crate) struct Route {
@@ -47,9 +50,9 @@ impl Route {
     /// Everything it takes: its own inputs, and those of its kind.
     pub(crate) fn all_inputs(&self) -> impl Iterator<Item = &'static Input> {
         let common = match self.answer {
-            Answer::Read(_) => READ,
+            Answer::Read(_) | Answer::Probed(_) => READ,
             Answer::Act(_) => ACT,
-            Answer::Stream => &[],
+            Answer::Stream(_) => &[],
         };
         self.inputs.iter().chain(common)
     }
@@ -59,8 +62,10 @@ impl Route {
 pub(crate) enum Answer {
     Read(fn(&Reading<'_>, &Inputs) -> Result<Reply, Fault>),
     Act(fn(&Reading<'_>, &Inputs, &Asked) -> Result<Decision, Fault>),
-    /// A stream of changes.
-    Stream,
+    /// The same, with what the probes find.
+    Probed(fn(&Reading<'_>, &Inputs, Found) -> Result<Reply, Fault>),
+    /// A stream of events, for as long as the client wants it.
+    Stream(fn(&App, &Inputs) -> Response),
 }
 
 /// What a successful answer looks like.

@@ -3,23 +3,30 @@
 use std::sync::Arc;
 
 use axum::body::to_bytes;
-use axum::extract::{FromRequestParts, Query, RawPathParams, Request, State as Extract};
+use axum::extract::{FromRef, FromRequestParts, Query, RawPathParams, Request, State as Extract};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{MethodFilter, get, on};
+use axum::routing::{MethodFilter, get, on, post};
 use axum::{Json, Router};
 use lsie_schemas::log::AppendRecord;
 use serde_json::json;
 use tokio::sync::Semaphore;
 
+use crate::console;
+use crate::views::access::{Access, Caller};
 use crate::views::act::Actions;
+use crate::views::guard::{self, Guard};
 use crate::views::inputs::{Inputs, Raw};
+use crate::views::limiter::Limiter;
+use crate::views::login;
+use crate::views::probe::{Probe, Probes};
 use crate::views::reading::Reading;
-use crate::views::reply::{EPOCH_HEADER, Fault, wants_csv, with_epoch};
+use crate::views::reply::{EPOCH_HEADER, Fault, Reply, wants_csv, with_epoch};
 use crate::views::route::{Answer, Route};
 use crate::views::{
-    Shutdown, Views, alerts, changes, encounters, experiment_actions, experiments, generic, openapi, page,
-    segments, session_actions, sessions, stimulus,
+    Shutdown, Views, alerts, attribution, changes, comodulation, encounters, experiment_actions,
+    experiment_detail, experiments, generic, health, live_encounters, live_sessions, metrics, openapi,
+    overview, physiology, pulse, segments, session_actions, sessions, stimulus, trace,
 };
 
 /// At most this many streams of changes at a time; one more is answered with 503.
@@ -30,16 +37,27 @@ const MAX_BODY: usize = 64 * 1024;
 /// Every route under `/api/v1`.
 pub(crate) const ROUTES: &[&[Route]] = &[
     alerts::ROUTES,
+    attribution::ROUTES,
     changes::ROUTES,
+    comodulation::ROUTES,
     encounters::ROUTES,
     experiment_actions::ROUTES,
+    experiment_detail::ROUTES,
     experiments::ROUTES,
     generic::ROUTES,
+    health::ROUTES,
+    live_encounters::ROUTES,
+    live_sessions::ROUTES,
+    metrics::ROUTES,
     openapi::ROUTES,
+    overview::ROUTES,
+    physiology::ROUTES,
+    pulse::ROUTES,
     segments::ROUTES,
     session_actions::ROUTES,
     sessions::ROUTES,
     stimulus::ROUTES,
+    trace::ROUTES,
 ];
 
 /// What the API is made of.
@@ -47,12 +65,17 @@ pub(crate) const ROUTES: &[&[Route]] = &[
 pub struct Api {
     views: Views,
     log: Option<Arc<dyn AppendRecord>>,
+    probes: Vec<Probe>,
+    guard: Guard,
+    console: console::Settings,
 }
 
 impl Api {
     /// An API that reads views, and refuses actions.
     pub fn new(views: &Views) -> Api {
-        Api { views: views.clone(), log: None }
+        let guard = Guard { access: Access::default(), limiter: Limiter::new(0), is_secure: false };
+        let console = console::Settings::default();
+        Api { views: views.clone(), log: None, probes: Vec::new(), guard, console }
     }
 
     /// Actions become records in this log.
@@ -60,11 +83,30 @@ impl Api {
         Api { log: Some(log), ..self }
     }
 
+    /// What the console is told.
+    pub fn with_console(self, console: console::Settings) -> Api {
+        Api { console, ..self }
+    }
+
+    /// Health looks at these, too.
+    pub fn with_probes(self, probes: Vec<Probe>) -> Api {
+        Api { probes, ..self }
+    }
+
+    /// Only who holds a token is let in, an address may ask so often a second (0: any number), and browsers are told
+    /// whether TLS is the only way.
+    pub fn guarded(self, access: Access, requests_per_s: u32, is_secure: bool) -> Api {
+        let guard = Guard { access, limiter: Limiter::new(requests_per_s), is_secure };
+        Api { guard, ..self }
+    }
+
     /// The router. Its streams of changes end when `shutdown` does.
     pub fn router(self, shutdown: Shutdown) -> Router {
-        let Api { views, log } = self;
+        let Api { views, log, probes, guard, console } = self;
         let streams = Arc::new(Semaphore::new(MAX_STREAMS));
-        let app = App { views: views.clone(), actions: Actions::new(log), shutdown, streams };
+        let (actions, probes) = (Actions::new(log), Probes::new(probes));
+        let app =
+            App { views: views.clone(), actions, probes, guard: guard.clone(), console, shutdown, streams };
         let mut api = Router::new();
         for route in ROUTES.iter().copied().flatten() {
             // The table's methods are those that filters know.
@@ -74,12 +116,18 @@ impl Api {
             api = api.route(route.path, on(method, handler));
         }
         Router::new()
-            .route("/", get(page::index))
-            .route("/health", get(health))
+            .route("/", get(console::index))
+            .route("/console.json", get(console::settings))
+            .route("/{file}", get(console::file))
+            .route("/whoami", get(login::who))
+            .route("/health", get(alive))
+            .route("/login", get(login::form).post(login::log_in))
+            .route("/logout", post(login::log_out))
             .nest("/api/v1", api)
             .fallback(async || Fault::NotFound("no such route".into()))
             .method_not_allowed_fallback(method_not_allowed)
             .with_state(app)
+            .layer(from_fn_with_state(guard, guard::pass))
             .layer(from_fn_with_state(views, name_epoch))
     }
 }
@@ -89,35 +137,57 @@ impl Api {
 pub(crate) struct App {
     pub(crate) views: Views,
     pub(crate) actions: Actions,
+    pub(crate) probes: Probes,
+    pub(crate) guard: Guard,
+    pub(crate) console: console::Settings,
     /// Ends the streams, which would otherwise keep a server from stopping.
     pub(crate) shutdown: Shutdown,
     pub(crate) streams: Arc<Semaphore>,
+}
+
+impl FromRef<App> for Guard {
+    fn from_ref(app: &App) -> Guard {
+        app.guard.clone()
+    }
 }
 
 /// Reads the request as its route describes it, and answers it.
 async fn answer(app: App, route: &'static Route, request: Request) -> Response {
     let epoch = app.views.read().epoch();
     let wants_csv = wants_csv(request.headers());
+    let caller = request.extensions().get::<Caller>().map(|caller| caller.name.clone()).unwrap_or_default();
     let inputs = match raw(request).await.and_then(|raw| Inputs::read(route, &raw)) {
         Ok(inputs) => inputs,
         Err(fault) => return with_epoch(fault.into_response(), epoch),
     };
     match route.answer {
-        Answer::Read(read) => {
-            let state = app.views.read();
-            let reading = Reading::new(&app.views, &state, inputs.as_of());
-            let epoch = reading.as_ref().ok().map(Reading::epoch).or(epoch);
-            let result = reading.and_then(|reading| read(&reading, &inputs));
-            drop(state);
-            let response = match result {
-                Ok(reply) => reply.into_response(wants_csv),
-                Err(fault) => fault.into_response(),
-            };
-            with_epoch(response, epoch)
+        Answer::Read(read) => read_from(&app, &inputs, wants_csv, |reading| read(reading, &inputs)),
+        Answer::Probed(read) => {
+            let found = app.probes.look().await;
+            read_from(&app, &inputs, wants_csv, |reading| read(reading, &inputs, found))
         }
-        Answer::Stream => changes::stream(&app, &inputs),
-        Answer::Act(decide) => app.actions.answer(&app, route, decide, inputs, "local").await,
+        Answer::Stream(open) => open(&app, &inputs),
+        Answer::Act(decide) => app.actions.answer(&app, route, decide, inputs, &caller).await,
     }
+}
+
+/// Answers from the state of one epoch, and names it.
+fn read_from(
+    app: &App,
+    inputs: &Inputs,
+    wants_csv: bool,
+    read: impl FnOnce(&Reading<'_>) -> Result<Reply, Fault>,
+) -> Response {
+    let state = app.views.read();
+    let (reading, newest) = (Reading::new(&app.views, &state, inputs.as_of()), state.epoch());
+    let epoch = reading.as_ref().ok().map(Reading::epoch).or(newest);
+    let result = reading.and_then(|reading| read(&reading));
+    drop(state);
+    let response = match result {
+        Ok(reply) => reply.into_response(wants_csv),
+        Err(fault) => fault.into_response(),
+    };
+    with_epoch(response, epoch)
 }
 
 /// The parts of a request that inputs may stand in.
@@ -137,7 +207,7 @@ async fn raw(request: Request) -> Result<Raw, Fault> {
 }
 
 /// Whether the process lives; says nothing about the views.
-async fn health() -> impl IntoResponse {
+async fn alive() -> impl IntoResponse {
     Json(json!({"status": "ok"}))
 }
 

@@ -11,6 +11,7 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::sync::watch;
 
 use crate::Error;
+use crate::views::gate::{Gate, Peer, Tls};
 
 /// How long requests in progress may take after a stop.
 const GRACE: Duration = Duration::from_secs(5);
@@ -48,13 +49,18 @@ pub struct Server {
 }
 
 impl Server {
-    /// Binds the address, port 0 for any free one, and serves the router that `router` makes.
-    pub fn start(address: SocketAddr, router: impl FnOnce(Shutdown) -> Router) -> Result<Server, Error> {
+    /// Binds the address, port 0 for any free one, and serves the router that `router` makes, by TLS if it is given.
+    pub fn start(
+        address: SocketAddr,
+        tls: Option<&Tls>,
+        router: impl FnOnce(Shutdown) -> Router,
+    ) -> Result<Server, Error> {
         let builder = &mut Builder::new_multi_thread();
         let runtime = builder.worker_threads(THREADS).thread_name("http").enable_all().build();
         let runtime = runtime.map_err(Error::Serve)?;
         let listener = runtime.block_on(TcpListener::bind(address)).map_err(Error::Serve)?;
         let address = listener.local_addr().map_err(Error::Serve)?;
+        let listener = Gate::new(listener, tls)?;
         let (stop, stopping) = watch::channel(false);
         let shutdown = Shutdown { stopping, _sender: None };
         let router = router(shutdown.clone());
@@ -90,11 +96,11 @@ impl Drop for Server {
     }
 }
 
-fn serve(runtime: Runtime, listener: TcpListener, router: Router, shutdown: Shutdown) -> std::io::Result<()> {
+fn serve(runtime: Runtime, listener: Gate, router: Router, shutdown: Shutdown) -> std::io::Result<()> {
     let (mut graceful, mut deadline) = (shutdown.clone(), shutdown);
     let result = runtime.block_on(async {
-        let server =
-            axum::serve(listener, router).with_graceful_shutdown(async move { graceful.wait().await });
+        let server = axum::serve(listener, router.into_make_service_with_connect_info::<Peer>())
+            .with_graceful_shutdown(async move { graceful.wait().await });
         tokio::select! {
             result = server => result,
             () = async { deadline.wait().await; tokio::time::sleep(GRACE).await } => Ok(()),

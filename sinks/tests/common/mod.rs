@@ -7,7 +7,7 @@ use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 
 use lsie_schemas::cell::{Cell, Real};
-use lsie_schemas::{Change, Column, ColumnType, EventTime, LogTime, Uuid};
+use lsie_schemas::{Change, Column, ColumnType, EventTime, LogTime, Table, Uuid};
 use lsie_sinks::parquet::{Options, Reader};
 use lsie_sinks::testing::{Rows, Subject, catalog, consolidate};
 use lsie_sinks::{Catalog, Error, MemoryStore, ParquetSink, Sink, Views};
@@ -258,4 +258,19 @@ pub fn action(id: Uuid, action: &str, session: Option<u128>) -> Made {
             ("session_id", session.map_or(Cell::Null, |n| Cell::Uuid(session_id(n)))),
         ],
     )
+}
+
+/// A row of any table: of this session, with the same text and number everywhere.
+pub fn a_row_of(table: &Table, session: Uuid) -> Vec<Cell> {
+    let cell = |column: &Column| match column.ty {
+        ColumnType::Bool => Cell::Bool(true),
+        ColumnType::Int => Cell::Int(1),
+        ColumnType::Real => Cell::Real(Real(1.0)),
+        ColumnType::Text => Cell::Text("text".into()),
+        ColumnType::Uuid => Cell::Uuid(session),
+        ColumnType::Time => Cell::Time(EventTime(1_770_000_000_000_000)),
+        ColumnType::Json => Cell::Json("{}".into()),
+        ColumnType::Texts => Cell::Texts(vec!["text".into()]),
+    };
+    table.columns.iter().map(cell).collect()
 }

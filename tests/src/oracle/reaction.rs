@@ -70,7 +70,7 @@ pub(super) fn score(frames: &[Measured], session: Uuid, line: &TimeLine) -> Vec<
 }
 
 /// The window of the segment that contains an instant.
-fn segment_of(session: Uuid, anchor: i64, at: i64) -> (String, i64) {
+pub(super) fn segment_of(session: Uuid, anchor: i64, at: i64) -> (String, i64) {
     let start = anchor + (at - anchor) / SEGMENT * SEGMENT;
     (segment_id(session, start, start + SEGMENT), start + SEGMENT)
 }

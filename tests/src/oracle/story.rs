@@ -3,9 +3,7 @@
 use std::collections::BTreeMap;
 
 use lsie_schemas::log::LogRecord;
-use lsie_schemas::record::{
-    ClockPoll, Control, EpochRecord, Record, StartSession, Stimulus, Stream, Transcript,
-};
+use lsie_schemas::record::{ClockPoll, Control, EpochRecord, Record, StartSession, Stimulus, Stream};
 use lsie_schemas::row::{DecisionRow, SessionRow};
 use lsie_schemas::{LogTime, codec};
 use uuid::Uuid;
@@ -41,7 +39,6 @@ pub(super) struct Story {
     pub(super) polls: Vec<At<ClockPoll>>,
     pub(super) media: Vec<At<Media>>,
     pub(super) stimuli: Vec<At<Stimulus>>,
-    pub(super) transcripts: Vec<At<Transcript>>,
     pub(super) end: Option<At<()>>,
 }
 
@@ -70,22 +67,13 @@ fn tell(id: Uuid, records: Vec<At<(LogRecord, Record)>>) -> Option<Story> {
         _ => None,
     })?;
     let first = start.epoch;
-    let mut story = Story {
-        id,
-        start,
-        polls: Vec::new(),
-        media: Vec::new(),
-        stimuli: Vec::new(),
-        transcripts: Vec::new(),
-        end: None,
-    };
+    let mut story = Story { id, start, polls: Vec::new(), media: Vec::new(), stimuli: Vec::new(), end: None };
     for At { epoch, log_time, it: (raw, record) } in records {
         // What overtook the start record counts at the start record's epoch.
         let epoch = epoch.max(first);
         match record {
             Record::Control(Control::ClockPoll(it)) => story.polls.push(At { epoch, log_time, it }),
             Record::Control(Control::Stimulus(it)) => story.stimuli.push(At { epoch, log_time, it }),
-            Record::Control(Control::Transcript(it)) => story.transcripts.push(At { epoch, log_time, it }),
             Record::Control(Control::End(_)) => {
                 story.end.get_or_insert(At { epoch, log_time, it: () });
             }
@@ -96,7 +84,8 @@ fn tell(id: Uuid, records: Vec<At<(LogRecord, Record)>>) -> Option<Story> {
             | Record::Experiment(_)
             | Record::Physio(_)
             | Record::Event(_)
-            | Record::Outcome(_) => {}
+            | Record::Outcome(_)
+            | Record::Inference(_) => {}
         }
     }
     Some(story)
@@ -128,7 +117,8 @@ fn media(raw: &LogRecord, record: Record) -> Media {
         | Record::Experiment(_)
         | Record::Physio(_)
         | Record::Event(_)
-        | Record::Outcome(_) => {
+        | Record::Outcome(_)
+        | Record::Inference(_) => {
             unreachable!("only media records are asked for")
         }
     }

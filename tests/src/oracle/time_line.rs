@@ -12,6 +12,8 @@ use super::text::sha256;
 
 const SECOND: i64 = 1_000_000;
 pub(super) const SEGMENT: i64 = 30 * SECOND;
+/// 16 kHz.
+pub(super) const WINDOW_SAMPLES: usize = 480_000;
 const LATENESS: i64 = 2 * SECOND;
 const STALL_MS: u64 = 10_000;
 const START_WAIT_MS: u64 = 5_000;
@@ -58,6 +60,8 @@ pub(super) struct TimeLine {
     pub(super) frames: Vec<Frame>,
     pub(super) closings: Vec<Closing>,
     pub(super) stimuli: Vec<Stimulated>,
+    /// The sound of each window, sample by sample at its place; none where there is no audio.
+    pub(super) sound: BTreeMap<i64, Vec<Option<i16>>>,
 }
 
 /// How far a declared stream has come.
@@ -164,7 +168,7 @@ fn micros(time: LogTime) -> i64 {
     time.0 as i64 * 1_000
 }
 
-/// Takes the stimuli and transcripts that count now.
+/// Takes the stimuli that count now.
 fn words(story: &Story, anchor: i64, end: Option<i64>, counts: &dyn Fn(usize) -> bool, line: &mut TimeLine) {
     for stimulus in story.stimuli.iter().filter(|stimulus| counts(stimulus.epoch)) {
         let (at, action) = (micros(stimulus.log_time), stimulus.it.client_action_id);
@@ -173,12 +177,6 @@ fn words(story: &Story, anchor: i64, end: Option<i64>, counts: &dyn Fn(usize) ->
         if !known && !busy && at >= anchor && end.is_none_or(|end| at < end) {
             let note = stimulus.it.operator_note.clone();
             line.stimuli.push(Stimulated { action, at, note, said: None });
-        }
-    }
-    for transcript in story.transcripts.iter().filter(|transcript| counts(transcript.epoch)) {
-        let action = transcript.it.client_action_id;
-        if let Some(stimulus) = line.stimuli.iter_mut().find(|s| s.action == action) {
-            stimulus.said.get_or_insert_with(|| transcript.it.text.clone());
         }
     }
 }
@@ -294,7 +292,14 @@ fn fill_audio(anchor: i64, audio: &[AudioRun], line: &mut TimeLine) {
         resampler.finish(&mut out);
         for (index, sample) in (0..).zip(out) {
             let at = run.start + index * 1_000 / 16;
-            windows.entry((at - anchor).div_euclid(SEGMENT)).or_default().extend(i16::to_le_bytes(sample));
+            let window = (at - anchor).div_euclid(SEGMENT);
+            windows.entry(window).or_default().extend(i16::to_le_bytes(sample));
+            // To the nearest place; where runs overlap, the later one stands.
+            let place = ((run.start - anchor - window * SEGMENT) * 16 + 500).div_euclid(1_000) + index;
+            let sound = line.sound.entry(window).or_insert_with(|| vec![None; WINDOW_SAMPLES]);
+            if let Some(slot) = usize::try_from(place).ok().and_then(|place| sound.get_mut(place)) {
+                *slot = Some(sample);
+            }
         }
     }
     for (index, closing) in (0..).zip(&mut line.closings) {

@@ -1,0 +1,195 @@
+//! Whether what was said is the greeting: a scorer on a thread of its own, held placement. The operator keeps the
+//! capability of the epoch in which something was said, and emits the judgement at that epoch, however long the
+//! scorer took (milliseconds).
+
+use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
+use lsie_operators::gate;
+use lsie_operators::judging::Question;
+use lsie_operators::semantic::{Evaluation, Scorer, Thresholds};
+use lsie_operators::utterance::{AFTER_US, BEFORE_US};
+use lsie_schemas::Real;
+use lsie_schemas::row::InferenceRow;
+use lsie_schemas::table::Json;
+use timely::dataflow::StreamVec;
+use timely::dataflow::channels::pact::Pipeline;
+use timely::dataflow::operators::Capability;
+use timely::dataflow::operators::generic::Operator;
+use timely::scheduling::SyncActivator;
+
+use crate::adapter::Time;
+use crate::ingest::Shared;
+use crate::view::{Evaluated, StimulusKey};
+
+/// Judges one utterance.
+pub enum Judge {
+    /// A model of meaning.
+    Model(Box<dyn Scorer>),
+    /// The words alone.
+    TokenOverlap,
+}
+
+/// Makes the judge of a run; a failure ends the start.
+pub type JudgeFactory = Arc<dyn Fn() -> anyhow::Result<Judge> + Send + Sync>;
+
+/// A judge by the words alone.
+pub fn token_overlap() -> JudgeFactory {
+    Arc::new(|| Ok(Judge::TokenOverlap))
+}
+
+/// The judgement of what was said to one stimulus, and the fact that a model gave it.
+#[derive(Clone, Debug)]
+pub(crate) struct Judged {
+    /// The stimulus.
+    pub(crate) stimulus: StimulusKey,
+    /// What was decided.
+    pub(crate) evaluated: Evaluated,
+    /// The model's result; none if no model was asked.
+    pub(crate) inference: Option<InferenceRow>,
+}
+
+struct Job {
+    epoch: Time,
+    questions: Vec<Question>,
+    reply: Sender<Reply>,
+    activator: SyncActivator,
+}
+
+struct Reply {
+    epoch: Time,
+    judged: Vec<Judged>,
+}
+
+/// The judge's thread, shared by all workers of a process.
+#[derive(Clone)]
+pub struct Bench {
+    jobs: Sender<Job>,
+}
+
+impl Bench {
+    /// Starts the thread and waits until it has made its judge.
+    pub fn start(make: JudgeFactory, shared: &Arc<Shared>) -> anyhow::Result<Bench> {
+        let (jobs, received) = unbounded::<Job>();
+        let (ready, started) = bounded(1);
+        let shared = shared.clone();
+        std::thread::Builder::new().name("judge".into()).spawn(move || match make() {
+            Ok(judge) => {
+                let _ = ready.send(Ok(()));
+                if catch_unwind(AssertUnwindSafe(|| work(judge, &received))).is_err() {
+                    shared.fail("the scorer panicked".into());
+                }
+            }
+            Err(error) => {
+                let _ = ready.send(Err(error));
+            }
+        })?;
+        started.recv().map_err(|_| anyhow::anyhow!("the judge's thread died at its start"))??;
+        Ok(Bench { jobs })
+    }
+}
+
+fn work(mut judge: Judge, jobs: &Receiver<Job>) {
+    for Job { epoch, questions, reply, activator } in jobs {
+        let judged = questions.into_iter().map(|question| judge.decide(question)).collect();
+        // The operator is gone only when the run is over.
+        if reply.send(Reply { epoch, judged }).is_ok() {
+            let _ = activator.activate();
+        }
+    }
+}
+
+impl Judge {
+    fn decide(&mut self, question: Question) -> Judged {
+        let (evaluation, inference) = match self {
+            Judge::TokenOverlap => (gate::judge(&question.expected_greeting, &question.said.text), None),
+            Judge::Model(scorer) => {
+                let score = scorer.score(&question.expected_greeting, &question.said.text);
+                if let Err(why) = &score {
+                    tracing::warn!(session = %question.session, %why, "the scorer failed on an utterance");
+                }
+                let p = score.ok();
+                let evaluation = Thresholds::of(&**scorer).decide(p);
+                let inference = inference(&question, scorer.model(), p, &evaluation);
+                (evaluation, Some(inference))
+            }
+        };
+        Judged {
+            stimulus: (question.session, question.action),
+            evaluated: Evaluated {
+                said: question.said,
+                experiment: question.experiment,
+                arm: question.arm,
+                is_match: evaluation.is_match,
+                confidence: Real(evaluation.confidence),
+                reason: evaluation.reason.into(),
+                method: evaluation.method.into(),
+                version: evaluation.version.into(),
+            },
+            inference,
+        }
+    }
+}
+
+/// The fact of a score, so that a replay can reuse it.
+fn inference(question: &Question, model: &str, p: Option<f64>, evaluation: &Evaluation) -> InferenceRow {
+    InferenceRow {
+        session_id: question.session,
+        request_id: question.id(),
+        what: "greeting".into(),
+        segment_id: question.said.segment_id.clone(),
+        from_utc: question.said.at.plus_us(-BEFORE_US),
+        to_utc: question.said.at.plus_us(AFTER_US),
+        input_sha256: question.input_sha256(),
+        model: model.to_string(),
+        answer: p.map(|p| Json::new(&serde_json::json!({ "p_match": p }))),
+        reason: p.is_none().then(|| evaluation.reason.into()),
+    }
+}
+
+/// Questions of one open epoch.
+struct Open {
+    capability: Capability<Time>,
+    outstanding: usize,
+    judged: Vec<Judged>,
+}
+
+/// Judges every question at its epoch.
+pub(crate) fn judge<'scope>(
+    questions: StreamVec<'scope, Time, Question>,
+    bench: Bench,
+) -> StreamVec<'scope, Time, Judged> {
+    let scope = questions.scope();
+    questions.unary_frontier(Pipeline, "judge", move |_capability, info| {
+        let activator = scope.worker().sync_activator_for(info.address.to_vec());
+        let (reply, replies) = unbounded::<Reply>();
+        let mut open: BTreeMap<Time, Open> = BTreeMap::new();
+        move |(input, frontier), output| {
+            input.for_each(|capability, batch| {
+                let Some(kept) = capability.retain_least(output.output_index()) else { return };
+                let epoch = *kept.time();
+                let none = || Open { capability: kept, outstanding: 0, judged: Vec::new() };
+                open.entry(epoch).or_insert_with(none).outstanding += 1;
+                let (questions, reply, activator) = (std::mem::take(batch), reply.clone(), activator.clone());
+                // The thread is gone only when it has failed and said so: the run is about to end.
+                let _ = bench.jobs.send(Job { epoch, questions, reply, activator });
+            });
+            for Reply { epoch, judged } in replies.try_iter() {
+                if let Some(entry) = open.get_mut(&epoch) {
+                    entry.outstanding -= 1;
+                    entry.judged.extend(judged);
+                }
+            }
+            while let Some(entry) = open.first_entry() {
+                if entry.get().outstanding > 0 || frontier.less_equal(entry.key()) {
+                    break;
+                }
+                let Open { capability, mut judged, .. } = entry.remove();
+                judged.sort_by_key(|judged| judged.stimulus);
+                output.session(&capability).give_iterator(judged.into_iter());
+            }
+        }
+    })
+}

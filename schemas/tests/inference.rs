@@ -1,0 +1,105 @@
+//! Answers of models through the log, and each fault of one with its reason.
+
+mod common;
+
+use common::logged;
+use lsie_schemas::codec;
+use lsie_schemas::record::{Answer, Heard, HeardWord, Inference, MAX_WORDS, NoAnswer, Record};
+use lsie_schemas::{EventTime, Real};
+use proptest::prelude::*;
+use serde_json::{Value, json};
+use uuid::{Builder, Uuid};
+
+const SESSION: &str = "3f2b8c1e-5a4d-4e6f-8a9b-0c1d2e3f4a5b";
+
+fn answer() -> impl Strategy<Value = Answer> {
+    let word = (any::<String>(), 0..1i64 << 50, 0..1i64 << 40, 0.0..=1.0f64).prop_map(
+        |(text, from, length, confidence)| HeardWord {
+            text,
+            from_us: EventTime(from),
+            to_us: EventTime(from + length),
+            confidence: Real(confidence),
+        },
+    );
+    let words = prop::collection::vec(word, 0..9);
+    let heard = (any::<String>(), "[a-z]{0,3}", words)
+        .prop_map(|(text, language, words)| Answer::Heard(Heard { text, language, words }));
+    let none = prop::sample::select(vec![NoAnswer::Deadline, NoAnswer::ModelError, NoAnswer::SoundGone]);
+    prop_oneof![heard, none.prop_map(Answer::None)]
+}
+
+fn read(record: &Value) -> Result<Inference, String> {
+    let mut raw = logged(inference(Answer::None(NoAnswer::Deadline)).encode(None));
+    raw.value = record.to_string().into();
+    match codec::decode(&raw) {
+        Ok(Record::Inference(inference)) => Ok(inference),
+        Ok(other) => panic!("{other:?}"),
+        Err(rejection) => Err(rejection.reason),
+    }
+}
+
+fn inference(answer: Answer) -> Inference {
+    Inference {
+        session_id: SESSION.parse().expect("a UUID"),
+        request_id: "a".repeat(64),
+        ordinal: 1,
+        input_sha256: "0".repeat(64),
+        model: "ctc-demo".into(),
+        answer,
+    }
+}
+
+/// A record with these fields put over the required ones.
+fn with(changes: Value) -> Value {
+    let word = json!({"text": "hello", "from_us": 1, "to_us": 2, "confidence": 0.5});
+    let mut record = json!({
+        "v": 1, "type": "speech", "session_id": SESSION, "request_id": "a".repeat(64), "ordinal": 1,
+        "input_sha256": "0".repeat(64), "model": "ctc-demo",
+        "heard": {"text": "hello", "language": "en", "words": [word]},
+    });
+    for (name, value) in changes.as_object().expect("changes") {
+        record[name] = value.clone();
+    }
+    record
+}
+
+proptest! {
+    #[test]
+    fn answers_round_trip(session: [u8; 16], ordinal in 1..i64::MAX, answer in answer()) {
+        let session_id: Uuid = Builder::from_random_bytes(session).into_uuid();
+        let record = Inference { session_id, ordinal, ..inference(answer) };
+        prop_assert_eq!(codec::decode(&logged(record.encode(None))), Ok(Record::Inference(record)));
+    }
+}
+
+#[test]
+fn faults_of_answers() {
+    let check = |changes: Value, reason: &str| {
+        assert_eq!(read(&with(changes.clone())), Err(reason.into()), "{changes}");
+    };
+    assert!(read(&with(json!({}))).is_ok());
+    assert!(read(&with(json!({"heard": null, "none": "deadline"}))).is_ok());
+    check(json!({"v": 2}), "unknown_version");
+    check(json!({"type": "face"}), "unknown_type");
+    check(json!({"session_id": "studio-one"}), "bad_session_id");
+    check(json!({"surprise": 1}), "unknown_field");
+    check(json!({"none": "deadline"}), "bad_field");
+    check(json!({"heard": null}), "bad_field");
+    check(json!({"heard": null, "none": "tired"}), "bad_field");
+    check(json!({"ordinal": 0}), "bad_field");
+    check(json!({"model": "  "}), "bad_field");
+    check(json!({"model": "m".repeat(2_000)}), "bad_field");
+    for hash in ["A".repeat(64), "a".repeat(63), "g".repeat(64), String::new()] {
+        check(json!({"request_id": hash}), "bad_field");
+        check(json!({"input_sha256": hash}), "bad_field");
+    }
+    let words = |words: Value| json!({"heard": {"text": "", "language": "", "words": words}});
+    let word = |from: i64, to: i64, sure: Value| json!({"text": "a", "from_us": from, "to_us": to, "confidence": sure});
+    check(words(json!([word(2, 1, json!(0.5))])), "bad_field");
+    check(words(json!([word(-1, 1, json!(0.5))])), "bad_field");
+    check(words(json!([word(1, i64::MAX, json!(0.5))])), "bad_field");
+    check(words(json!([word(1, 2, json!(1.5))])), "bad_field");
+    check(words(json!([word(1, 2, json!(null))])), "bad_field");
+    check(words(Value::Array(vec![word(1, 2, json!(0)); MAX_WORDS + 1])), "bad_field");
+    assert!(read(&with(words(Value::Array(vec![word(1, 2, json!(0)); MAX_WORDS])))).is_ok());
+}

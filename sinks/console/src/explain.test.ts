@@ -1,0 +1,39 @@
+// The explanation of a reward, for each way an encounter can end.
+import { describe, expect, it } from "vitest";
+import type { Encounter } from "./api/records";
+import { explanation } from "./explain";
+
+const base: Encounter = {
+  encounter_id: "e", session_id: "s", segment_timestamp_utc: "2026-01-05T10:00:30Z", state: "completed",
+  active_arm: "warm_welcome", expected_greeting: "hello", stimulus_time_utc: "2026-01-05T10:00:10Z",
+  semantic_gate: 1, semantic_confidence: 0.83, p90_intensity: 0.911, gated_reward: 0.911, n_frames_in_window: 135,
+  baseline_b_neutral: 0.009, physiology_attached: true, physiology_stale: false, notes: [],
+  observational_acoustic: null, semantic_evaluation: null, attribution: null,
+};
+
+describe("an explanation", () => {
+  it("of a reward names P90, gate and reward, and nothing else first", () => {
+    const [first, ...rest] = explanation(base);
+    expect(first).toContain("P90 0.911 × 1 = reward 0.911");
+    expect(rest.join(" ")).toContain("0.009");
+    expect(rest.join(" ")).toContain("135 frames");
+    expect(rest.join(" ")).toContain("fresh physiological");
+  });
+  it("of a reward never mentions confidence", () => {
+    expect(explanation(base).join(" ")).not.toMatch(/83|confidence|p_match/);
+  });
+  it("of a closed gate says what was not admitted, and how sure the judgement was", () => {
+    const [first] = explanation({ ...base, state: "rejected_gate_closed", semantic_gate: 0, gated_reward: 0 });
+    expect(first).toContain("p_match 83 %");
+    expect(first).toContain("P90 0.911 was not admitted");
+    expect(first).toContain("0.000");
+  });
+  it("of no frames comes before the gate", () => {
+    const text = explanation({ ...base, state: "rejected_no_frames", n_frames_in_window: 0, semantic_gate: 0 });
+    expect(text).toEqual([expect.stringContaining("no reward could be computed")]);
+  });
+  it("of an open encounter says what is awaited", () => {
+    expect(explanation({ ...base, state: "stimulus_issued" })[0]).toContain("was sent");
+    expect(explanation({ ...base, state: "measuring" })[0]).toContain("judged now");
+  });
+});

@@ -1,0 +1,33 @@
+// Why a reward is what it is, in words. Confidence never scales a reward, and no sentence may sound as if it did.
+import type { Encounter } from "./api/records";
+import { percent, reward } from "./format";
+import { texts } from "./texts";
+
+const { explain } = texts;
+
+/** The sentences that explain an encounter, the decisive one first. */
+export function explanation(e: Encounter): string[] {
+  switch (e.state) {
+    case "awaiting_stimulus":
+      return [explain.awaiting];
+    case "stimulus_issued":
+      return [explain.issued];
+    case "measuring":
+      return [explain.measuring];
+    default:
+  }
+  if (e.n_frames_in_window === 0) return [explain.noFrames];
+  const confidence = e.semantic_evaluation?.confidence_score ?? e.semantic_confidence;
+  if (e.semantic_gate === 0) {
+    return [explain.gateClosed(reward(e.p90_intensity), confidence === null ? null : percent(confidence)), ...circumstances(e)];
+  }
+  return [explain.completed(reward(e.p90_intensity), reward(e.gated_reward)), ...circumstances(e)];
+}
+
+function circumstances(e: Encounter): string[] {
+  const sentences: string[] = [];
+  if (e.baseline_b_neutral !== null) sentences.push(explain.baseline(reward(e.baseline_b_neutral)));
+  if (e.n_frames_in_window !== null) sentences.push(explain.frames(e.n_frames_in_window));
+  if (e.physiology_attached) sentences.push(e.physiology_stale ? explain.physiologyStale : explain.physiologyFresh);
+  return sentences;
+}

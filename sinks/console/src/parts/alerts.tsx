@@ -1,0 +1,41 @@
+// Alerts as a table, deduplicated by id, newest first.
+import type { Alert } from "../api/records";
+import { clock, instant, words } from "../format";
+import { severityStatus } from "../status";
+import { texts } from "../texts";
+import { Pill } from "./basics";
+
+const t = texts.health.alertColumns;
+
+export function AlertTable({ alerts, compact }: { alerts: Alert[]; compact?: boolean }) {
+  const unique = [...new Map(alerts.map((alert) => [alert.alert_id, alert])).values()];
+  unique.sort((a, b) => Date.parse(b.emitted_at_utc) - Date.parse(a.emitted_at_utc));
+  return (
+    <div class="scroll" tabIndex={0} role="region" aria-label={texts.health.alerts}>
+      <table>
+        <thead>
+          <tr>
+            <th scope="col">{t.time}</th>
+            <th scope="col">{t.severity}</th>
+            <th scope="col">{t.kind}</th>
+            {!compact && <th scope="col">{t.subsystem}</th>}
+            <th scope="col">{t.message}</th>
+            {!compact && <th scope="col">{t.ack}</th>}
+          </tr>
+        </thead>
+        <tbody>
+          {unique.map((alert) => (
+            <tr key={alert.alert_id}>
+              <td class="nowrap"><time dateTime={alert.emitted_at_utc} title={instant(alert.emitted_at_utc)}>{clock(alert.emitted_at_utc)}</time></td>
+              <td><Pill status={severityStatus[alert.severity]}>{texts.severities[alert.severity]}</Pill></td>
+              <td class="nowrap">{words(alert.kind)}</td>
+              {!compact && <td>{words(alert.subsystem_key)}</td>}
+              <td class="long">{alert.message}</td>
+              {!compact && <td>{alert.acknowledged ? texts.health.yes : texts.health.no}</td>}
+            </tr>
+          ))}
+        </tbody>
+      </table>
+    </div>
+  );
+}

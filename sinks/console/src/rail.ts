@@ -1,0 +1,93 @@
+// The action rail as a pure machine: six states, one submission at a time, each with its own id.
+import type { Encounter } from "./api/records";
+import { toMs } from "./format";
+import { finished } from "./status";
+
+export type Phase = "idle" | "submitting" | "accepted" | "measuring" | "completed" | "failed";
+
+export interface Rail {
+  phase: Phase;
+  /** The submission's id; a retry after a transport error keeps it. */
+  actionId: string | null;
+  /** Encounters that were there when it was submitted: none of them can complete it. */
+  known: ReadonlySet<string>;
+  /** The newest stimulus of that moment, ms. */
+  after: number;
+  /** The encounter that it became. */
+  encounter: Encounter | null;
+  message: string | null;
+  /** Whether it is unknown if the failed submission arrived. */
+  unsure: boolean;
+}
+
+export const idle: Rail = { phase: "idle", actionId: null, known: new Set(), after: -Infinity, encounter: null, message: null, unsure: false };
+
+export type RailEvent =
+  | { type: "session" }
+  | { type: "submit"; newId: string; encounters: readonly Encounter[] }
+  | { type: "answered"; actionId: string; accepted: boolean; message: string | null }
+  | { type: "failed"; actionId: string; message: string; transport: boolean }
+  | { type: "encounters"; encounters: readonly Encounter[] };
+
+/** Whether a submission may be made in this phase. */
+export const maySubmit = (phase: Phase) => phase === "idle" || phase === "completed" || phase === "failed";
+
+export function step(rail: Rail, event: RailEvent): Rail {
+  switch (event.type) {
+    case "session":
+      return idle;
+    case "submit":
+      return maySubmit(rail.phase) ? submitted(rail, event.newId, event.encounters) : rail;
+    case "answered":
+      if (rail.phase !== "submitting" || event.actionId !== rail.actionId) return rail;
+      return event.accepted
+        ? { ...rail, phase: "accepted", message: event.message, unsure: false }
+        : { ...rail, phase: "failed", message: event.message, unsure: false };
+    case "failed":
+      if (rail.phase !== "submitting" || event.actionId !== rail.actionId) return rail;
+      return { ...rail, phase: "failed", message: event.message, unsure: event.transport };
+    case "encounters":
+      return followed(rail, event.encounters);
+  }
+}
+
+function submitted(rail: Rail, newId: string, encounters: readonly Encounter[]): Rail {
+  // A retry of what may have arrived is the same action, and looks for the same encounter.
+  if (rail.phase === "failed" && rail.unsure) return { ...rail, phase: "submitting", message: null };
+  const times = encounters.map((e) => toMs(e.stimulus_time_utc) ?? -Infinity);
+  return {
+    ...idle,
+    phase: "submitting",
+    actionId: newId,
+    known: new Set(encounters.map((e) => e.encounter_id)),
+    after: Math.max(-Infinity, ...times),
+  };
+}
+
+function followed(rail: Rail, encounters: readonly Encounter[]): Rail {
+  if (rail.phase !== "accepted" && rail.phase !== "measuring") return rail;
+  const own = encounters
+    .filter((e) => !rail.known.has(e.encounter_id) && (toMs(e.stimulus_time_utc) ?? -Infinity) > rail.after)
+    .sort((a, b) => (toMs(a.stimulus_time_utc) ?? 0) - (toMs(b.stimulus_time_utc) ?? 0))[0];
+  if (own === undefined) return rail;
+  const phase = finished(own.state) ? "completed" : "measuring";
+  return { ...rail, phase, encounter: own };
+}
+
+/** The measurement window ends so long after the stimulus, ms. */
+export const MEASURE_MS = 5000;
+/** A segment closes when its streams have passed its end by so much, ms. */
+const LATENESS_MS = 2000;
+
+export type Countdown = { phase: "measure" | "process"; seconds: number } | { phase: "late" };
+
+/** What is left of a measurement at an instant of the engine's clock: first its window, then its judgement. */
+export function countdown(encounter: Encounter, now: number): Countdown | null {
+  const stimulus = toMs(encounter.stimulus_time_utc);
+  if (stimulus === null || finished(encounter.state)) return null;
+  const measured = stimulus + MEASURE_MS;
+  const judged = Math.max(toMs(encounter.segment_timestamp_utc) ?? measured, measured) + LATENESS_MS;
+  const left = (end: number) => Math.max(0, Math.ceil((end - now) / 1000));
+  if (now < measured) return { phase: "measure", seconds: left(measured) };
+  return now < judged ? { phase: "process", seconds: left(judged) } : { phase: "late" };
+}

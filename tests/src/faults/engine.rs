@@ -1,0 +1,143 @@
+//! The engine under test: the binary in a folder of its own, started again whenever it dies.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::time::Duration;
+
+use lsie_schemas::LogTime;
+use lsie_sinks::parquet::Reader;
+
+use super::servers::{Servers, signal, text};
+
+/// How long the supervisor waits before it starts an engine again.
+const PAUSE: Duration = Duration::from_millis(200);
+/// Where Debian has the library that a clock jumps with.
+const FAKETIME: &str = "/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1";
+
+/// The binary with its configuration.
+pub struct Lsie {
+    dir: PathBuf,
+    /// The result tables of the live run.
+    pub tables: PathBuf,
+    /// The file that says how far the wall clock is off.
+    pub clock: PathBuf,
+    /// Workers of the next start.
+    pub workers: AtomicU64,
+    /// Starts so far.
+    pub starts: AtomicU32,
+    /// Process of the running engine, 0 if there is none.
+    pid: AtomicU32,
+    stopping: AtomicBool,
+    jumps: bool,
+}
+
+impl Lsie {
+    /// Writes the configuration into a folder; tables go to `tables`.
+    pub fn new(
+        servers: &Servers,
+        dir: &Path,
+        prefix: &str,
+        schema: &str,
+        tables: PathBuf,
+        jumps: bool,
+    ) -> Lsie {
+        std::fs::create_dir_all(dir).expect("a folder");
+        let settings = format!(
+            "[log]\naddress = \"kafka:{}\"\nprefix = \"{prefix}\"\n[parquet]\nflush_ms = 500\n[api]\nlisten = \
+             \"127.0.0.1:0\"\n[postgres]\nurl = \"{}?options=-csearch_path%3D{schema}\"\nqueue_mib = 1\n\
+             end_wait_ms = 60000\n",
+            servers.bootstrap, servers.postgres
+        );
+        std::fs::write(dir.join("lsie.toml"), settings).expect("a configuration");
+        let clock = dir.join("clock");
+        std::fs::write(&clock, "+0").expect("a file");
+        Lsie {
+            dir: dir.to_owned(),
+            tables,
+            clock,
+            workers: AtomicU64::new(1),
+            starts: AtomicU32::new(0),
+            pid: AtomicU32::new(0),
+            stopping: AtomicBool::new(false),
+            jumps,
+        }
+    }
+
+    /// Runs a command to its end.
+    pub fn command(&self, arguments: &[&str]) -> Output {
+        Command::new(binary()).args(arguments).current_dir(&self.dir).output().expect("the binary starts")
+    }
+
+    /// Runs a command that must succeed.
+    pub fn must(&self, arguments: &[&str]) {
+        let done = self.command(arguments);
+        let said = String::from_utf8_lossy(&done.stderr);
+        assert!(done.status.success(), "lsie {arguments:?}: {}\n{said}", done.status);
+    }
+
+    /// Keeps an engine running until it is told to stop; its exit status then.
+    pub fn supervise(&self) -> std::process::ExitStatus {
+        loop {
+            let mut child = self.spawn();
+            self.pid.store(child.id(), Ordering::SeqCst);
+            let status = child.wait().expect("an engine that ends");
+            self.pid.store(0, Ordering::SeqCst);
+            if self.stopping.load(Ordering::SeqCst) {
+                return status;
+            }
+            std::thread::sleep(PAUSE);
+        }
+    }
+
+    fn spawn(&self) -> Child {
+        let start = self.starts.fetch_add(1, Ordering::SeqCst);
+        let log = File::create(self.dir.join(format!("engine-{start}.log"))).expect("a file");
+        let workers = self.workers.load(Ordering::SeqCst).to_string();
+        let mut command = Command::new(binary());
+        command.args(["--workers", &workers, "run", "--out", text(&self.tables), "--port", "0"]);
+        command.current_dir(&self.dir).stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
+        if self.jumps {
+            assert!(Path::new(FAKETIME).exists(), "{FAKETIME} is missing: docker/setup/packages.sh test");
+            command.env("LD_PRELOAD", FAKETIME).env("FAKETIME_TIMESTAMP_FILE", &self.clock);
+            command.env("FAKETIME_NO_CACHE", "1").env("FAKETIME_DONT_FAKE_MONOTONIC", "1");
+        }
+        command.spawn().expect("the binary starts")
+    }
+
+    /// Sends a signal to the engine that runs, if one does.
+    pub fn signal(&self, name: &str) {
+        let pid = self.pid.load(Ordering::SeqCst);
+        if pid != 0 {
+            signal(&pid.to_string(), name);
+        }
+    }
+
+    /// Ends the engine in an orderly way, and it is not started again.
+    pub fn stop(&self) {
+        self.stopping.store(true, Ordering::SeqCst);
+        self.signal("TERM");
+    }
+
+    /// The newest durable epoch of the live tables.
+    pub fn committed(&self) -> Option<LogTime> {
+        Reader::open(&self.tables).ok().and_then(|reader| reader.committed())
+    }
+
+    /// What the engines said to the standard error, newest last.
+    pub fn said(&self) -> String {
+        let log =
+            |start| std::fs::read_to_string(self.dir.join(format!("engine-{start}.log"))).unwrap_or_default();
+        let last = self.starts.load(Ordering::SeqCst);
+        (last.saturating_sub(3)..last).map(|start| format!("start {start}: {}\n", log(start))).collect()
+    }
+}
+
+/// The binary of the same build as this test.
+fn binary() -> PathBuf {
+    let test = std::env::current_exe().expect("this test's own path");
+    let binary = test.parent().and_then(Path::parent).expect("target/<profile>/deps").join("lsie");
+    assert!(binary.exists(), "{} is missing: `cargo build --release --workspace`", binary.display());
+    binary
+}

@@ -1,0 +1,110 @@
+//! A Kafka and a PostgreSQL of the harness's own, which it may pause, kill and start again.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+
+use lsie_connectors::{KafkaConfig, KafkaLog};
+use lsie_schemas::log::Log;
+use tempfile::TempDir;
+
+/// The servers; they are stopped when this is dropped.
+pub struct Servers {
+    dir: TempDir,
+    /// `HOST:PORT` of the broker.
+    pub bootstrap: String,
+    /// The database's URL.
+    pub postgres: String,
+}
+
+impl Servers {
+    /// Starts both. Takes some seconds.
+    pub fn start() -> Servers {
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        // Run as root, PostgreSQL is another user.
+        as_root(&["chmod", "711", text(dir.path())]);
+        let mut servers = Servers { dir, bootstrap: String::new(), postgres: String::new() };
+        servers.start_broker();
+        servers.start_postgres();
+        servers.bootstrap = servers.read("kafka/bootstrap");
+        servers.postgres = servers.read("postgres/url");
+        servers
+    }
+
+    /// The folder in which rounds make theirs.
+    pub fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// A connection to the topics of a prefix.
+    pub fn log(&self, prefix: &str) -> Arc<dyn Log> {
+        let log = KafkaLog::connect(KafkaConfig::new(&self.bootstrap, prefix)).expect("the harness's Kafka");
+        Arc::new(log)
+    }
+
+    /// Starts the broker where it was.
+    pub fn start_broker(&self) {
+        script("kafka/broker.sh", "start", &self.dir.path().join("kafka"));
+    }
+
+    /// Starts the database where it was.
+    pub fn start_postgres(&self) {
+        script("postgres/server.sh", "start", &self.dir.path().join("postgres"));
+    }
+
+    /// The broker's process.
+    pub fn broker_pid(&self) -> String {
+        self.read("kafka/pid")
+    }
+
+    /// The database's first process.
+    pub fn postgres_pid(&self) -> String {
+        let file = self.read("postgres/data/postmaster.pid");
+        file.lines().next().expect("a pid").to_string()
+    }
+
+    fn read(&self, name: &str) -> String {
+        let path = self.dir.path().join(name);
+        // The database's folder may be another user's.
+        match std::fs::read_to_string(&path) {
+            Ok(content) => content.trim().to_string(),
+            Err(why) => panic!("{}: {why}", path.display()),
+        }
+    }
+}
+
+impl Drop for Servers {
+    fn drop(&mut self) {
+        script("kafka/broker.sh", "stop", &self.dir.path().join("kafka"));
+        script("postgres/server.sh", "stop", &self.dir.path().join("postgres"));
+    }
+}
+
+/// Sends a signal; a process that is gone already has had it.
+pub fn signal(pid: &str, name: &str) {
+    let sent = Command::new("kill").args([&format!("-{name}"), pid]).stderr(Stdio::null()).status();
+    sent.expect("kill starts");
+}
+
+/// Runs a command with the rights of root.
+///
+/// # Panics
+///
+/// If it fails: the faults of disks need a mount of their own.
+pub fn as_root(command: &[&str]) {
+    let is_root = Command::new("id").arg("-u").output().is_ok_and(|id| id.stdout.trim_ascii() == b"0");
+    let command = if is_root { command.to_vec() } else { [&["sudo", "-n"], command].concat() };
+    let done = Command::new(command[0]).args(&command[1..]).output().expect("the command starts");
+    assert!(done.status.success(), "{command:?}: {}", String::from_utf8_lossy(&done.stderr));
+}
+
+pub(super) fn text(path: &Path) -> &str {
+    path.to_str().expect("a path that is text")
+}
+
+fn script(name: &str, verb: &str, dir: &Path) {
+    let path: PathBuf = Path::new(env!("CARGO_MANIFEST_DIR")).join(name);
+    // Not captured: a server would hold the other end of the pipe.
+    let done = Command::new(path).args([verb, text(dir)]).stdin(Stdio::null()).stdout(Stdio::null()).status();
+    assert!(done.expect("the script starts").success(), "{name} {verb}");
+}

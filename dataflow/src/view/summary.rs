@@ -171,7 +171,7 @@ pub(crate) fn of_fact(fact: Fact) -> Vec<(Of, Part)> {
             (segment(session, &measured.segment_id), Part::Measured(action, measured.clone())),
             (Of::Session(session), Part::Measured(action, measured)),
         ],
-        Fact::Au12(_) | Fact::Pitch(_) | Fact::Said(..) => Vec::new(),
+        Fact::Au12(_) | Fact::Pitch(_) => Vec::new(),
     }
 }
 

@@ -1,5 +1,5 @@
-//! View maintenance on one worker: encounters, rewards and all summaries from recovered history, then one encounter
-//! an epoch.
+//! View maintenance on one worker: encounters, rewards, evaluations and all summaries from recovered history,
+//! then one encounter an epoch.
 //!
 //! `cargo bench --locked --workspace --bench views`; `LSIE_BENCH_ENCOUNTERS` sets how many.
 #![allow(clippy::disallowed_methods, reason = "a benchmark measures time")]
@@ -20,8 +20,9 @@ use differential_dataflow::input::{Input as _, InputSession};
 use lsie_dataflow::adapter::Time;
 // The views name these as the graph's own.
 use lsie_dataflow::{adapter, commit, graph, select};
-use lsie_operators::measure::{self, Lift, Measured, Said};
+use lsie_operators::measure::{self, Lift, Measured};
 use lsie_operators::segment_id::{segment_id, window};
+use lsie_operators::utterance::Said;
 use lsie_schemas::row::{DecisionRow, MetricsRow, SegmentRow, SessionRow, StimulusRow};
 use lsie_schemas::table::Json;
 use lsie_schemas::{EventTime, Real};
@@ -66,7 +67,6 @@ fn main() {
             });
             let encounters = view::encounters(measured, evaluated.clone());
             let rewards = view::rewards(encounters.clone()).inner.map(|_| ());
-            let transcripts = view::transcripts(evaluated.clone()).inner.map(|_| ());
             let evaluations = view::evaluations(evaluated.clone()).inner.map(|_| ());
             let sources = Sources {
                 sessions: all.clone().flat_map(|fact| match fact {
@@ -93,7 +93,7 @@ fn main() {
                 }),
             };
             let changes = view::summaries(sources, 0).map(|_| ());
-            let all = changes.concat(rewards).concat(transcripts).concat(evaluations);
+            let all = changes.concat(rewards).concat(evaluations);
             let (probe, _) = all.map(move |()| counted.set(counted.get() + 1)).probe();
             (input, probe)
         });

@@ -185,6 +185,7 @@ pub fn build(scope: Scope<'_, Time>, parts: Parts) {
         .concat(inferred.clone().flat_map(inferred_dead).map(|letter| Note::filed(&letter)))
         .concat(facts.clone().flat_map(Note::of_fact))
         .concat(told.clone().flat_map(Note::of_told))
+        .concat(spoken.clone().flat_map(spoken_dead).map(|letter| Note::filed(&letter)))
         .concat(known.map(|((_, judged), _)| Note::Judged(judged.reason)))
         .concat(moved.filter(|(_, diff)| *diff > 0).flat_map(|(row, _)| Note::of_encounter(&row)))
         .concat(ticks.clone().map(|_| Note::Tick));

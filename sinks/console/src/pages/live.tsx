@@ -63,7 +63,7 @@ function Headline() {
       <span class="mono" title={session.session_id}>{shortId(session.session_id)}</span>
       <Pill status={session.status === "active" ? "ok" : "neutral"}>{texts.session[session.status]}</Pill>
       {session.status === "active" && <Pill status={ready.status}>{`${texts.calibration.label}: ${ready.text}`}</Pill>}
-      <span class="muted">{texts.session.arm} <strong class="strong">{session.active_arm ?? "—"}</strong></span>
+      <span class="muted">{texts.session.arm} <strong class="strong" title={session.active_arm ?? undefined}>{shortened(session.active_arm, 40)}</strong></span>
     </>
   );
 }

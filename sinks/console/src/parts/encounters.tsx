@@ -69,7 +69,7 @@ function Row({ e }: { e: Encounter }) {
       <td class="right">{reward(e.p90_intensity)}</td>
       <td class="right"><strong>{reward(e.gated_reward)}</strong></td>
       <td class="right">{whole(e.n_frames_in_window)}</td>
-      <td class="nowrap">{physiologyWords(e)}</td>
+      <td>{physiologyWords(e)}</td>
     </tr>
   );
 }

@@ -6,7 +6,7 @@ import { ApiError } from "../api/client";
 import { engineNow } from "../api/clock";
 import { useSurfaces } from "../api/surface";
 import { encounters, header } from "../api/surfaces";
-import { reward, shortId } from "../format";
+import { reward, shortId, shortened } from "../format";
 import { type Phase, type RailEvent, countdown, idle, maySubmit, step } from "../rail";
 import { selected } from "../store/place";
 import { mayAct } from "../store/role";
@@ -42,7 +42,7 @@ export function Rail() {
     <section class="rail" aria-label={t.label}>
       <div class="what">
         <span class="muted small">
-          {session === null ? t.label : <>{shortId(session.session_id)} · {texts.session.arm} <strong class="strong">{session.active_arm ?? "—"}</strong></>}
+          {session === null ? t.label : <>{shortId(session.session_id)} · {texts.session.arm} <strong class="strong" title={session.active_arm ?? undefined}>{shortened(session.active_arm, 40)}</strong></>}
         </span>
         <p class="say">{session === null ? t.noSession : (session.expected_greeting ?? texts.session.noGreeting)}</p>
       </div>

@@ -209,6 +209,43 @@ fn a_target_that_is_away_stops_nothing_and_catches_up() {
     follower.finish().expect("an orderly end");
 }
 
+/// A target that comes back empty, as from an old backup, gets everything again.
+#[test]
+fn a_target_that_has_lost_its_rows_gets_them_again() {
+    let stores = [MemoryStore::new(catalog()), MemoryStore::new(catalog())];
+    let (is_away, opened) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU32::new(0)));
+    let mut directory = Directory::new(eager());
+    let mut changelog = directory.open().expect("a directory");
+    let connect: Connect = {
+        let (stores, is_away) = (stores.clone(), is_away.clone());
+        Box::new(move || {
+            let store = &stores[opened.fetch_add(1, Ordering::Relaxed).min(1) as usize];
+            memory(store, u32::MAX, &is_away)()
+        })
+    };
+    let mut follower =
+        Follower::start("target", catalog(), &directory.dir, ROOMY, connect).expect("a follower");
+    let mut all = Vec::new();
+    for epoch in 1..=20u64 {
+        is_away.store(epoch == 11, Ordering::Relaxed);
+        let changes = vec![total(epoch, &format!("{epoch}"), 1, 1)];
+        for sink in [&mut *changelog, &mut follower as &mut dyn Sink] {
+            sink.write(LogTime(epoch), &changes).expect("a correct epoch");
+            sink.commit(LogTime(epoch)).expect("a complete epoch");
+        }
+        all.extend(changes);
+        if epoch == 10 {
+            assert!(follower.caught_up(LONG), "{follower:?}");
+        }
+        while epoch == 11 && follower.watch().status().away.is_none() {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+    assert!(follower.caught_up(LONG), "{follower:?}");
+    assert_eq!(consolidate(&stores[1].changes()), consolidate(&all));
+    follower.finish().expect("an orderly end");
+}
+
 /// What the target refuses for good ends the run; nobody goes on as if nothing had been.
 #[test]
 fn a_refusal_reaches_the_run() {

@@ -127,6 +127,8 @@ impl Queue {
     pub(super) fn reached(&self, reached: Option<LogTime>) -> bool {
         let mut state = self.lock();
         state.status.reached = reached;
+        // A target may come back with less, from a backup: what has gone through the queue is not in it.
+        state.floor = state.floor.max(reached);
         while state.entries.front().is_some_and(|entry| Some(entry.epoch) <= reached) {
             let bytes = state.entries.pop_front().map_or(0, |entry| entry.bytes);
             state.status.waiting_bytes = state.status.waiting_bytes.saturating_sub(bytes);

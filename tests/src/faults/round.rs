@@ -11,7 +11,7 @@ use lsie_sinks::postgres::Database;
 use super::engine::Lsie;
 use super::feeder::{self, now};
 use super::judge::{Verdict, judge};
-use super::servers::{Servers, as_root, text};
+use super::servers::{Servers, as_root, text, try_as_root};
 use super::strike::Target;
 use super::{Chance, Fault};
 
@@ -156,7 +156,8 @@ impl Disk {
 impl Drop for Disk {
     fn drop(&mut self) {
         if let Some(at) = &self.0 {
-            as_root(&["umount", "--lazy", text(at)]);
+            // Not a panic within another one.
+            let _ = try_as_root(&["umount", "--lazy", text(at)]);
         }
     }
 }

@@ -44,12 +44,15 @@ impl Servers {
 
     /// Starts the broker where it was.
     pub fn start_broker(&self) {
-        script("kafka/broker.sh", "start", &self.dir.path().join("kafka"));
+        assert!(script("kafka/broker.sh", "start", &self.dir.path().join("kafka")), "the broker starts");
     }
 
     /// Starts the database where it was.
     pub fn start_postgres(&self) {
-        script("postgres/server.sh", "start", &self.dir.path().join("postgres"));
+        assert!(
+            script("postgres/server.sh", "start", &self.dir.path().join("postgres")),
+            "the database starts"
+        );
     }
 
     /// The broker's process.
@@ -92,19 +95,29 @@ pub fn signal(pid: &str, name: &str) {
 ///
 /// If it fails: the faults of disks need a mount of their own.
 pub fn as_root(command: &[&str]) {
+    if let Err(why) = try_as_root(command) {
+        panic!("{command:?}: {why}");
+    }
+}
+
+/// Runs a command with the rights of root; what it said if it failed.
+pub fn try_as_root(command: &[&str]) -> Result<(), String> {
     let is_root = Command::new("id").arg("-u").output().is_ok_and(|id| id.stdout.trim_ascii() == b"0");
     let command = if is_root { command.to_vec() } else { [&["sudo", "-n"], command].concat() };
-    let done = Command::new(command[0]).args(&command[1..]).output().expect("the command starts");
-    assert!(done.status.success(), "{command:?}: {}", String::from_utf8_lossy(&done.stderr));
+    let done = Command::new(command[0]).args(&command[1..]).output().map_err(|why| why.to_string())?;
+    match done.status.success() {
+        true => Ok(()),
+        false => Err(String::from_utf8_lossy(&done.stderr).into_owned()),
+    }
 }
 
 pub(super) fn text(path: &Path) -> &str {
     path.to_str().expect("a path that is text")
 }
 
-fn script(name: &str, verb: &str, dir: &Path) {
+fn script(name: &str, verb: &str, dir: &Path) -> bool {
     let path: PathBuf = Path::new(env!("CARGO_MANIFEST_DIR")).join(name);
     // Not captured: a server would hold the other end of the pipe.
     let done = Command::new(path).args([verb, text(dir)]).stdin(Stdio::null()).stdout(Stdio::null()).status();
-    assert!(done.expect("the script starts").success(), "{name} {verb}");
+    done.is_ok_and(|status| status.success())
 }

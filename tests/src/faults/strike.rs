@@ -9,7 +9,7 @@ use tokio_postgres::NoTls;
 
 use super::engine::Lsie;
 use super::feeder::now;
-use super::servers::{Servers, as_root, signal, text};
+use super::servers::{Servers, as_root, signal, text, try_as_root};
 use super::{Chance, Fault};
 
 /// How long a recovery may take before the round fails.
@@ -122,11 +122,10 @@ impl Target<'_> {
     /// A file that is open for writing keeps a disk writable, and the engine always has one open: it is killed
     /// until the disk gives in.
     fn make_read_only(&self, disk: &str) {
-        let remount = || std::panic::catch_unwind(|| as_root(&["mount", "-o", "remount,ro", disk])).is_ok();
         for _ in 0..200 {
             self.lsie.signal("KILL");
             std::thread::sleep(LOOK_EVERY);
-            if remount() {
+            if try_as_root(&["mount", "-o", "remount,ro", disk]).is_ok() {
                 return;
             }
         }

@@ -148,7 +148,7 @@ esac
 command -v "$python" >/dev/null || die "python3 is missing" "run docker/setup/packages.sh build"
 
 mkdir -p "$cache/models"
-exec 9>"$cache/models/v1.lock"
+exec 9>"$cache/models/v2.lock"
 flock 9 # one run at a time; a second one then finds the work done
 
 if ! $renew && cmp -s "$lock" "$target/manifest.json" && verified "$target" 2>/dev/null; then

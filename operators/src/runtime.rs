@@ -28,7 +28,7 @@ pub const RUNTIME_FILE: &str = "libonnxruntime.so";
 #[derive(Debug, Error)]
 pub enum ModelError {
     /// A file cannot be read.
-    #[error("{}: {source}; `make models` fetches it", path.display())]
+    #[error("{}: {source}; `lsie models fetch` or `make models` fetches it", path.display())]
     Missing {
         /// The file.
         path: PathBuf,
@@ -36,7 +36,7 @@ pub enum ModelError {
         source: io::Error,
     },
     /// A file is there but is not what this program expects.
-    #[error("{}: {reason}; `make models` fetches the right one", path.display())]
+    #[error("{}: {reason}; `lsie models fetch` or `make models` fetches the right one", path.display())]
     Mismatch {
         /// The file.
         path: PathBuf,

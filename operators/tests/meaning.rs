@@ -182,6 +182,10 @@ fn a_directory_that_is_no_cross_encoder_is_refused_with_the_mend() {
     refused("tokenizer.json");
     std::fs::write(folder.path().join("tokenizer.json"), "{}").expect("written");
     refused("tokenizer.json");
+    let random = r#"{"version": "1.0", "added_tokens": [], "model":
+        {"type": "BPE", "dropout": 0.5, "unk_token": null, "vocab": {"a": 0}, "merges": []}}"#;
+    std::fs::write(folder.path().join("tokenizer.json"), random).expect("written");
+    refused("at random");
     copy(file("tests/data/cross_encoder/tokenizer.json"), "tokenizer.json");
     assert!(CrossEncoder::load(runtime, folder.path(), "x").is_ok());
 }

@@ -152,3 +152,28 @@ fn self_tests(folder: &Path) -> [(&'static str, Result<String, String>); 4] {
         ("self-test of sentences", MiniLm::load(folder).map(|m| m.model().to_string()).map_err(text)),
     ]
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    /// What `fetch` writes is the set-up of the repository, whole: `models.sh` finds there all that it names.
+    #[test]
+    fn the_binary_carries_the_whole_set_up() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+        let carried: BTreeMap<&str, &[u8]> = SETUP.into();
+        for entry in fs::read_dir(root.join("docker/setup")).expect("the set-up") {
+            let name = entry.expect("an entry").file_name().into_string().expect("a name");
+            let is_carried = carried.contains_key(format!("docker/setup/{name}").as_str());
+            assert_eq!(is_carried, name != "packages.sh", "{name}");
+        }
+        let folder = tempfile::tempdir().expect("a folder");
+        write_setup(folder.path()).expect("written");
+        for (name, bytes) in carried {
+            assert_eq!(fs::read(root.join(name)).expect("the repository's file"), bytes, "{name}");
+            assert_eq!(fs::read(folder.path().join(name)).expect("the written file"), bytes, "{name}");
+        }
+    }
+}

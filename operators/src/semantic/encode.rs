@@ -1,7 +1,7 @@
 //! A transformer encoder on texts: tokens in, one output tensor out.
 
 use ort::value::TensorRef;
-use tokenizers::{EncodeInput, Tokenizer, TruncationParams};
+use tokenizers::{EncodeInput, ModelWrapper, Tokenizer, TruncationParams};
 
 use super::ScoreError;
 use crate::runtime::{ModelError, Network, network};
@@ -21,6 +21,12 @@ impl Encoder {
     /// Puts the two together. The error says what is wrong with the tokenizer.
     pub(super) fn new(network: Network, output: &'static str, tokenizer: &[u8]) -> Result<Encoder, String> {
         let mut tokenizer = Tokenizer::from_bytes(tokenizer).map_err(|error| error.to_string())?;
+        if let ModelWrapper::BPE(pairs) = tokenizer.get_model()
+            && pairs.dropout.is_some_and(|share| share > 0.0)
+        {
+            // Law 2: equal texts must be cut into equal tokens.
+            return Err("it leaves out merges at random (`dropout`)".into());
+        }
         // Nothing is filled up: a text is run at its own length, alone, whatever else is waiting.
         tokenizer.with_padding(None);
         let truncation = TruncationParams { max_length: MOST_TOKENS, ..TruncationParams::default() };

@@ -32,7 +32,7 @@ fn an_action_goes_round_once_and_no_log_line_tells_a_secret() {
     let session = session_id_from_action(action);
     let body = json!({"stream_url": "https://example.org/live", "experiment_id": "greeting_line_v1", "client_action_id": action});
     assert_eq!(engine.call("POST", "/api/v1/sessions", Some(&body)).0, 200);
-    engine.until(&format!("/api/v1/operator/sessions/{session}"), |found| found["status"] == "active");
+    engine.until(&format!("/api/v1/sessions/{session}"), |found| found["ended_at"].is_null());
     let stimulus =
         |n: u128| json!({"client_action_id": Uuid::from_u128(action.as_u128() + n), "operator_note": NOTE});
     let path = format!("/api/v1/operator/sessions/{session}/stimulus");
@@ -44,16 +44,16 @@ fn an_action_goes_round_once_and_no_log_line_tells_a_secret() {
     let arms = "/api/v1/experiments/greeting_line_v1/arms";
     let arm = json!({"arm": "evening", "greeting_text": "good evening to all of you"});
     assert_eq!(engine.call("POST", arms, Some(&arm)).0, 201);
-    engine.until("/api/v1/operator/experiments/greeting_line_v1", |found| {
-        found["arms"].as_array().is_some_and(|arms| arms.iter().any(|arm| arm["arm_id"] == "evening"))
+    engine.until("/api/v1/experiments/greeting_line_v1", |found| {
+        found["arms"].as_array().is_some_and(|arms| arms.iter().any(|arm| arm["arm"] == "evening"))
     });
     assert_eq!(engine.call("DELETE", &format!("{arms}/evening"), None).1["deleted"], json!(true));
-    engine.until("/api/v1/operator/experiments/greeting_line_v1", |found| {
-        found["arms"].as_array().is_some_and(|arms| arms.iter().all(|arm| arm["arm_id"] != "evening"))
+    engine.until("/api/v1/experiments/greeting_line_v1", |found| {
+        found["arms"].as_array().is_some_and(|arms| arms.iter().all(|arm| arm["arm"] != "evening"))
     });
     let end = json!({"client_action_id": Uuid::from_u128(action.as_u128() + 2)});
     assert_eq!(engine.call("POST", &format!("/api/v1/sessions/{session}/end"), Some(&end)).0, 200);
-    engine.until(&format!("/api/v1/operator/sessions/{session}"), |found| found["status"] == "ended");
+    engine.until(&format!("/api/v1/sessions/{session}"), |found| found["ended_at"].is_string());
 
     let (_, trail) = engine.call("GET", "/api/v1/views/actions", None);
     let mut actions: Vec<&str> =

@@ -5,7 +5,9 @@ mod config;
 mod demo;
 mod doctor;
 mod feed;
+mod hydrate;
 mod ingest;
+mod live;
 mod recordings;
 mod replay;
 mod run;
@@ -13,6 +15,7 @@ mod running;
 mod shell;
 mod summary;
 mod topics;
+mod vault;
 mod verify;
 
 use std::path::PathBuf;
@@ -57,16 +60,22 @@ enum Command {
     Doctor(doctor::Doctor),
     /// Publish recorded session directories to the topics.
     Feed(feed::Feed),
+    /// Fetch what the wearable's provider has news about, to the topics.
+    Hydrate(hydrate::Hydrate),
     /// Take telemetry and notifications over HTTP to the topics.
     Ingest(ingest::Ingest),
     /// Print the manual page.
     Man(shell::Man),
+    /// Follow the live events of an account to the topics.
+    Live(live::Live),
     /// Run a recorded range of the topics through the same graph into a fresh directory.
     Replay(replay::Replay),
     /// Run live against the topics.
     Run(run::RunLive),
     /// Create or check the topics.
     Topics(topics::Topics),
+    /// Shred debug media, and watch their age.
+    Vault(vault::Vault),
     /// Hash the tables of a result directory, or compare two.
     Verify(verify::Verify),
 }
@@ -87,11 +96,14 @@ impl Cli {
             Command::Demo(command) => command.run(config),
             Command::Doctor(command) => command.run(config),
             Command::Feed(command) => command.run(config),
+            Command::Hydrate(command) => command.run(config),
             Command::Ingest(command) => command.run(config),
             Command::Man(command) => command.run(),
+            Command::Live(command) => command.run(config),
             Command::Replay(command) => command.run(config),
             Command::Run(command) => command.run(config),
             Command::Topics(command) => command.run(config),
+            Command::Vault(command) => command.run(config),
             Command::Verify(command) => command.run(),
         }
     }

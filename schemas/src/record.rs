@@ -1,11 +1,13 @@
 //! The records of the topics, one file each.
 
+mod answer;
 mod audio;
 mod control;
 mod dead_letter;
 mod epoch;
 mod event;
 mod experiment;
+mod key;
 mod outcome;
 mod physio;
 mod request;
@@ -14,6 +16,7 @@ mod video;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+pub use answer::{Answer, HydrateAnswer, Hydrated};
 pub use audio::AudioChunk;
 pub use control::{
     ClockPoll, Control, EndSession, Gap, StartSession, Stimulus, Stream, Subjects, Transcript,
@@ -23,6 +26,7 @@ pub use dead_letter::DeadLetter;
 pub use epoch::{EpochRange, EpochRecord};
 pub use event::{ACTION_COMBO, LiveEvent, is_follow};
 pub use experiment::{ArmText, ExperimentRecord};
+pub use key::DataKey;
 pub use outcome::{CREATOR_FOLLOW, Outcome, TIKTOK_WEBCAST};
 pub use physio::{
     ChunkPayload, DerivationMethod, HEART_RATE_BPM, PhysioRecord, PhysiologicalChunk, Provider, SourceKind,
@@ -41,6 +45,8 @@ pub const HEADER_SEQ: &str = "seq";
 pub const HEADER_CAPTURE_US: &str = "capture-us";
 /// Header: codec.
 pub const HEADER_CODEC: &str = "codec";
+/// Header: the data key that the value is sealed with; absent on records that can be read.
+pub const HEADER_KEY_ID: &str = "key-id";
 /// Header: sample rate in Hz (audio).
 pub const HEADER_RATE: &str = "rate";
 /// Header: `1` on a key frame that carries its parameter sets, else `0` (video).

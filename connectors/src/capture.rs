@@ -7,7 +7,6 @@
 
 mod cycle;
 mod device;
-mod follow;
 pub mod matroska;
 mod outbox;
 mod pipe;
@@ -27,12 +26,12 @@ use lsie_schemas::record::{StartSession, Stream};
 use uuid::Uuid;
 
 use crate::clock::{now, wall_us};
+use crate::follow::{self, CaughtUp, Change, Of, Tail};
 use crate::health::State;
 use crate::retry::{Backoff, log_is_lost, retry};
 use crate::{Health, Stop};
 use cycle::Cycles;
 pub use device::Device;
-use follow::{CaughtUp, Change, Follow, Tail};
 pub use matroska::MatroskaReader;
 use outbox::Outbox;
 pub use wav::WavReader;
@@ -170,7 +169,8 @@ fn begin(
     let own = settings.session.as_ref();
     let away = |error: &LogError| health.set("log", State::Recovering, error.to_string());
     let (caught_up, next) = retry(Backoff::LOG, stop, log_is_lost, away, || {
-        let caught_up = follow::catch_up(log, &settings.source_url, own.map(|own| own.session_id))?;
+        let of = Of::Source(settings.source_url.clone());
+        let caught_up = follow::catch_up(log, &of, own.map(|own| own.session_id))?;
         let running = caught_up.follow.running();
         let next = running.map(|(start, began)| resume::next_seqs(log, start, *began)).transpose()?;
         Ok((caught_up, next.unwrap_or_default()))
@@ -203,7 +203,7 @@ fn follow_sessions(
     let away = |error: &LogError| health.set("control", State::Recovering, error.to_string());
     let mut tail = retry(Backoff::LOG, stop, log_is_lost, away, || Tail::new(log, &positions))?;
     while !stop.is_stopped() {
-        let changes = poll_changes(&mut tail, &mut follow, stop, away)?;
+        let changes = tail.changes(&mut follow, stop, away)?;
         health.set("control", State::Ok, "");
         for change in changes {
             outbox.with(|queue| match change {
@@ -215,21 +215,6 @@ fn follow_sessions(
         }
     }
     Ok(())
-}
-
-fn poll_changes(
-    tail: &mut Tail,
-    follow: &mut Follow,
-    stop: &Stop,
-    away: impl Fn(&LogError),
-) -> Result<Vec<Change>, LogError> {
-    let polled =
-        retry(Backoff::LOG, stop, log_is_lost, away, || tail.poll(follow, Duration::from_millis(100)));
-    match polled {
-        // Stopped while the log was away: there is nothing more to follow.
-        Err(LogError::Unavailable(_)) => Ok(Vec::new()),
-        other => other,
-    }
 }
 
 /// Polls the device's clock for the session that runs: at its beginning, and then at intervals.

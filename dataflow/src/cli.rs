@@ -6,7 +6,9 @@ mod config;
 mod demo;
 mod doctor;
 mod feed;
+mod hydrate;
 mod ingest;
+mod live;
 mod models;
 mod recordings;
 mod replay;
@@ -16,6 +18,7 @@ mod shell;
 mod summary;
 mod token;
 mod topics;
+mod vault;
 mod verify;
 
 use std::path::PathBuf;
@@ -65,10 +68,14 @@ enum Command {
     Doctor(doctor::Doctor),
     /// Publish recorded session directories to the topics.
     Feed(feed::Feed),
+    /// Fetch what the wearable's provider has news about, to the topics.
+    Hydrate(hydrate::Hydrate),
     /// Take telemetry and notifications over HTTP to the topics.
     Ingest(ingest::Ingest),
     /// Print the manual page.
     Man(shell::Man),
+    /// Follow the live events of an account to the topics.
+    Live(live::Live),
     /// The models: list, fetch or check them.
     Models(models::Models),
     /// Run a recorded range of the topics through the same graph into a fresh directory.
@@ -79,6 +86,8 @@ enum Command {
     Token(token::Token),
     /// Create or check the topics.
     Topics(topics::Topics),
+    /// Shred debug media, and watch their age.
+    Vault(vault::Vault),
     /// Hash the tables of a result directory, or compare two.
     Verify(verify::Verify),
 }
@@ -103,13 +112,16 @@ impl Cli {
             Command::Demo(command) => command.run(config),
             Command::Doctor(command) => command.run(config),
             Command::Feed(command) => command.run(config),
+            Command::Hydrate(command) => command.run(config),
             Command::Ingest(command) => command.run(config),
             Command::Man(command) => command.run(),
+            Command::Live(command) => command.run(config),
             Command::Models(command) => command.run(config),
             Command::Replay(command) => command.run(config),
             Command::Run(command) => command.run(config),
             Command::Token(command) => command.run(),
             Command::Topics(command) => command.run(config),
+            Command::Vault(command) => command.run(config),
             Command::Verify(command) => command.run(),
         }
     }

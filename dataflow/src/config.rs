@@ -51,6 +51,12 @@ pub struct Config {
     pub ingest: IngestConfig,
     /// The console.
     pub operator: lsie_sinks::console::Settings,
+    /// Hydration.
+    pub hydrate: HydrateConfig,
+    /// Live events.
+    pub live: LiveConfig,
+    /// Debug media.
+    pub vault: VaultConfig,
 }
 
 /// Section `[log]`.
@@ -61,6 +67,8 @@ pub struct LogConfig {
     pub address: String,
     /// Prefix of the topic set.
     pub prefix: String,
+    /// File of the master key of media; empty: they are not sealed.
+    pub key_file: PathBuf,
     /// Transient topics that may keep records for more than 24 h.
     pub allow_long_retention: Vec<String>,
     /// Properties of the log's client.
@@ -255,6 +263,46 @@ pub struct IngestConfig {
     pub oura_secret_file: PathBuf,
 }
 
+/// Section `[hydrate]`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HydrateConfig {
+    /// Base URL of the provider's resources.
+    pub base_url: String,
+    /// Where tokens are refreshed.
+    pub token_url: String,
+    /// The client's id; empty: hydration is disabled.
+    pub client_id: String,
+    /// File of the client's secret.
+    pub client_secret_file: PathBuf,
+    /// Folder of the subjects' tokens.
+    pub tokens_dir: PathBuf,
+}
+
+/// Section `[live]`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LiveConfig {
+    /// The watched account.
+    pub account: String,
+    /// `webcast` or `json`.
+    pub mode: String,
+    /// The signature service.
+    pub sign_url: String,
+    /// Where to connect without one.
+    pub url: String,
+}
+
+/// Section `[vault]`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct VaultConfig {
+    /// Folders of debug media.
+    pub dirs: Vec<PathBuf>,
+    /// Hours between two shreddings.
+    pub shred_hours: u64,
+}
+
 impl Config {
     /// The defaults, overlaid by a file if one is named or `lsie.toml` is here, and by the environment. Checked.
     pub fn load(file: Option<&Path>) -> anyhow::Result<Config> {
@@ -309,6 +357,11 @@ impl Config {
         positive("parquet.flush_ms", self.parquet.flush_ms)?;
         positive("parquet.max_files", self.parquet.max_files as u64)?;
         self.api.check()?;
+        let hours = self.vault.shred_hours;
+        ensure!(
+            (1..=24).contains(&hours),
+            "vault.shred_hours is {hours}; debug media may lie for 24 h at most"
+        );
         // Below it a single large record would never find room.
         ensure!(self.capture.buffer_mib >= 17, "capture.buffer_mib must be 17 or more");
         positive("postgres.queue_mib", self.postgres.queue_mib as u64)?;

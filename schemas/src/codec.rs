@@ -98,10 +98,17 @@ pub(crate) fn sequence(record: &LogRecord) -> Result<u64, Rejection> {
     u64::try_from(seq).map_err(|_| Rejection::new("bad_header", "seq is negative"))
 }
 
-/// Checks the schema version header of a media record.
+/// Checks the schema version header of a media record, and that it is not sealed: whoever had its key has opened it
+/// before.
 pub(crate) fn version(record: &LogRecord) -> Result<(), Rejection> {
     let found: u64 = number(record, crate::record::HEADER_VERSION)?;
-    known_version(found)
+    known_version(found)?;
+    match record.header(crate::record::HEADER_KEY_ID) {
+        None => Ok(()),
+        Some(_) => {
+            Err(Rejection::new("sealed", "its key is not there, or it was changed since it was sealed"))
+        }
+    }
 }
 
 fn known_version(found: u64) -> Result<(), Rejection> {

@@ -1,5 +1,6 @@
 //! The records of the topics, one file each.
 
+mod answer;
 mod audio;
 mod control;
 mod dead_letter;
@@ -7,6 +8,7 @@ mod epoch;
 mod event;
 mod experiment;
 mod inference;
+mod key;
 mod outcome;
 mod physio;
 mod request;
@@ -15,6 +17,7 @@ mod video;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+pub use answer::{Answered, HydrateAnswer, Hydrated};
 pub use audio::AudioChunk;
 pub use control::{
     ClockPoll, Control, EndSession, Gap, StartSession, Stimulus, Stream, Subjects, session_id_from_action,
@@ -24,6 +27,7 @@ pub use epoch::{EpochRange, EpochRecord};
 pub use event::{ACTION_COMBO, LiveEvent, is_follow};
 pub use experiment::{ArmText, ExperimentRecord};
 pub use inference::{Answer, Heard, HeardWord, Inference, MAX_WORDS, NoAnswer};
+pub use key::DataKey;
 pub use outcome::{CREATOR_FOLLOW, Outcome, TIKTOK_WEBCAST};
 pub use physio::{
     ChunkPayload, DerivationMethod, HEART_RATE_BPM, PhysioRecord, PhysiologicalChunk, Provider, SourceKind,
@@ -42,6 +46,8 @@ pub const HEADER_SEQ: &str = "seq";
 pub const HEADER_CAPTURE_US: &str = "capture-us";
 /// Header: codec.
 pub const HEADER_CODEC: &str = "codec";
+/// Header: the data key that the value is sealed with; absent on records that can be read.
+pub const HEADER_KEY_ID: &str = "key-id";
 /// Header: sample rate in Hz (audio).
 pub const HEADER_RATE: &str = "rate";
 /// Header: `1` on a key frame that carries its parameter sets, else `0` (video).

@@ -75,7 +75,8 @@ fn configuration(set: &TopicSet) -> String {
         )
     };
     let sound = "-re -f lavfi -i sine=sample_rate=48000:duration=12 -c:a pcm_s16le -flush_packets 1 -f wav";
-    let pictures = format!("-re -t 8 -i {} -an -c:v copy -flush_packets 1 -f matroska", video.display());
+    let pictures =
+        format!("-re -i {} -an -c:v copy -frames:v 240 -flush_packets 1 -f matroska", video.display());
     format!(
         "[log]\naddress = \"kafka:{}\"\nprefix = \"{}\"\n[parquet]\nflush_ms = 1000\n[capture]\nsource = \"capture:test\"\n\
          adb = \"\"\naudio = {}\nvideo = {}\n",

@@ -8,8 +8,12 @@ use lsie_schemas::log::MAX_RECORD_BYTES;
 use lsie_schemas::record::{ClockPoll, Control, EndSession, Gap, StartSession, Stream};
 use uuid::Uuid;
 
+use crate::seal::SEAL_BYTES;
+
 /// Most bytes of media that one batch takes, unless a single record is larger.
 const BATCH_BYTES: usize = 1 << 20;
+/// Larger chunks and units are dropped: sealed, they would no longer fit into a record.
+const MOST_MEDIA_BYTES: usize = MAX_RECORD_BYTES - SEAL_BYTES;
 /// Most records of a batch.
 const BATCH_RECORDS: usize = 1_000;
 
@@ -220,7 +224,7 @@ impl Queue {
         self.full = self.bytes + bytes.len() > limit;
         let seq = track.next_seq;
         track.next_seq += 1;
-        if no_beginning || self.full || bytes.len() > MAX_RECORD_BYTES {
+        if no_beginning || self.full || bytes.len() > MOST_MEDIA_BYTES {
             let (_, records, lost) = track.gap.get_or_insert((seq, 0, 0));
             *records += 1;
             *lost += bytes.len() as u64;

@@ -13,6 +13,7 @@ use lsie_schemas::record::{StartSession, Stream, Subjects};
 use uuid::Uuid;
 
 use super::running::{on_signal, open_log, print_health};
+use super::topics;
 use crate::config::Config;
 
 /// Capture a phone, or whatever writes WAV and Matroska into two pipes, until a signal. One line of health as
@@ -52,6 +53,8 @@ impl Capture {
             move || stop.stop()
         })?;
         let log = open_log(&config)?;
+        let problems = topics::check(&*log, &config)?;
+        ensure!(problems.is_empty(), "the topics are not as they should be:\n  {}", problems.join("\n  "));
         let over = Stop::default();
         let reporter = std::thread::Builder::new().name("health".into()).spawn({
             let (health, over) = (health.clone(), over.clone());

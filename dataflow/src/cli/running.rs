@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
 use indicatif::{ProgressBar, ProgressStyle};
-use lsie_connectors::{Health, Stop};
+use lsie_connectors::seal::key_of_hex;
+use lsie_connectors::{Health, SealedLog, Stop};
 use lsie_schemas::Topic;
 use lsie_schemas::log::Log;
 use lsie_sinks::follower::{self, Watch};
@@ -28,10 +29,15 @@ use crate::{judge, speech};
 /// An engine that commits no epoch for so long is not well.
 const HEARTBEAT: Duration = Duration::from_secs(10);
 
-/// Opens the log of the configuration.
+/// Opens the log of the configuration; with a master key, media are sealed on the way in and opened on the way
+/// out.
 pub(super) fn open_log(config: &Config) -> anyhow::Result<Arc<dyn Log>> {
-    let log = &config.log;
-    Ok(lsie_connectors::open(&log.address, &log.prefix, &log.properties)?)
+    let from = &config.log;
+    let log = lsie_connectors::open(&from.address, &from.prefix, &from.properties)?;
+    let Some(text) = secret(&from.key_file).context("log.key_file")? else { return Ok(log) };
+    let key = key_of_hex(&text)
+        .context("log.key_file: wanted are 64 hexadecimal digits, `openssl rand -hex 32`")?;
+    Ok(Arc::new(SealedLog::new(log, key)))
 }
 
 /// The engine of the configuration; `tail_ms` of log time is added after a feed's last record.

@@ -105,12 +105,30 @@ pub(super) fn check(log: &dyn Log, config: &Config) -> anyhow::Result<Vec<String
             let allowed = config.log.allow_long_retention.iter().any(|name| name == topic.name());
             if !allowed && state.retention_ms.is_none_or(|ms| ms > limit) {
                 problems.push(format!(
-                    "{topic}: keeps records longer than {} h; set its retention.ms to {limit} at most, or name it in \
-                     log.allow_long_retention",
-                    limit / 3_600_000
+                    "{topic}: keeps records longer than {} h; mend it by `{}`, or name it in log.allow_long_retention",
+                    limit / 3_600_000,
+                    shorten(config, topic, limit)
                 ));
             }
         }
     }
     Ok(problems)
+}
+
+/// The command that gives a topic a retention.
+fn shorten(config: &Config, topic: Topic, retention_ms: u64) -> String {
+    match config.log.address.split_once(':') {
+        Some(("file", dir)) => {
+            let file = format!("{dir}/{topic}/topic.json");
+            format!("sed -i 's/\"retention_ms\": *[a-z0-9]*/\"retention_ms\":{retention_ms}/' {file}")
+        }
+        _ => {
+            let broker = config.log.address.trim_start_matches("kafka:");
+            let name = format!("{}{topic}", config.log.prefix);
+            format!(
+                "kafka-configs.sh --bootstrap-server {broker} --alter --entity-type topics --entity-name {name} \
+                 --add-config retention.ms={retention_ms}"
+            )
+        }
+    }
 }

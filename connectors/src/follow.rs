@@ -1,4 +1,4 @@
-//! Which session a capture is for, by the records of topic `control`.
+//! Which session a connector is for, by the records of topic `control`.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -8,41 +8,63 @@ use lsie_schemas::record::{Control, Record, StartSession};
 use lsie_schemas::{LogTime, Topic, codec};
 use uuid::Uuid;
 
-use crate::reading;
+use crate::retry::{log_is_lost, retry};
+use crate::{Backoff, Stop, reading};
 
-/// A change that concerns this capture.
+/// How long is waited for changes.
+const POLL: Duration = Duration::from_millis(100);
+
+/// A change that concerns the connector.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Change {
-    /// A session of its source began.
+pub(crate) enum Change {
+    /// A session began.
     Begin(StartSession, LogTime),
     /// The session that ran ended.
     End(Uuid, LogTime),
 }
 
-/// Follows the sessions of one source. A start of another session puts an end to the one before.
+/// Whose sessions are followed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Of {
+    /// Those whose media come from this source.
+    Source(String),
+    /// Those that watch this account.
+    Account(String),
+}
+
+impl Of {
+    fn is_of(&self, start: &StartSession) -> bool {
+        match self {
+            Of::Source(url) => start.source_url == *url,
+            Of::Account(name) => start.watched_account.as_ref() == Some(name),
+        }
+    }
+}
+
+/// Follows the sessions of one source or account. A start of another session puts an end to the one before.
 #[derive(Clone, Debug)]
-pub(super) struct Follow {
-    source_url: String,
+pub(crate) struct Follow {
+    of: Of,
     /// The session that runs, and when it began.
     running: Option<(StartSession, LogTime)>,
 }
 
 impl Follow {
-    pub(super) fn new(source_url: &str) -> Follow {
-        Follow { source_url: source_url.to_owned(), running: None }
+    pub(crate) fn new(of: Of) -> Follow {
+        Follow { of, running: None }
     }
 
     /// The session that runs, and when it began.
-    pub(super) fn running(&self) -> Option<&(StartSession, LogTime)> {
+    pub(crate) fn running(&self) -> Option<&(StartSession, LogTime)> {
         self.running.as_ref()
     }
 
     /// Takes the next record of the topic.
-    pub(super) fn observe(&mut self, record: &LogRecord) -> Option<Change> {
+    pub(crate) fn observe(&mut self, record: &LogRecord) -> Option<Change> {
         let Ok(Record::Control(control)) = codec::decode(record) else { return None };
         let running = self.running.as_ref().map(|(start, _)| start.session_id);
         match control {
-            Control::Start(start) if start.source_url == self.source_url => {
+            Control::Start(start) if self.of.is_of(&start) => {
                 if running == Some(start.session_id) {
                     return None;
                 }
@@ -59,20 +81,20 @@ impl Follow {
 }
 
 /// What topic `control` says now, and where to read on.
-pub(super) struct CaughtUp {
-    pub(super) follow: Follow,
+pub(crate) struct CaughtUp {
+    pub(crate) follow: Follow,
     /// Whether a session has been ended, of those that were asked about.
-    pub(super) ended: bool,
-    pub(super) positions: BTreeMap<TopicPartition, i64>,
+    pub(crate) ended: bool,
+    pub(crate) positions: BTreeMap<TopicPartition, i64>,
 }
 
 /// Reads topic `control` to its end. Sessions are taken in the order of their log times.
-pub(super) fn catch_up(log: &dyn Log, source_url: &str, about: Option<Uuid>) -> Result<CaughtUp, LogError> {
+pub(crate) fn catch_up(log: &dyn Log, of: &Of, about: Option<Uuid>) -> Result<CaughtUp, LogError> {
     let stretches = reading::whole(log, Topic::Control)?;
     let mut records = Vec::new();
     reading::read(log, &stretches, |record| records.push(record))?;
     records.sort_by_key(|record| (record.log_time, record.at, record.offset));
-    let (mut follow, mut ended) = (Follow::new(source_url), false);
+    let (mut follow, mut ended) = (Follow::new(of.clone()), false);
     for record in &records {
         follow.observe(record);
         let end = || matches!(codec::decode(record), Ok(Record::Control(Control::End(_))));
@@ -83,21 +105,31 @@ pub(super) fn catch_up(log: &dyn Log, source_url: &str, about: Option<Uuid>) -> 
 }
 
 /// Tails topic `control`.
-pub(super) struct Tail {
+pub(crate) struct Tail {
     reader: Box<dyn lsie_schemas::log::LogReader>,
 }
 
 impl Tail {
-    pub(super) fn new(log: &dyn Log, positions: &BTreeMap<TopicPartition, i64>) -> Result<Tail, LogError> {
+    pub(crate) fn new(log: &dyn Log, positions: &BTreeMap<TopicPartition, i64>) -> Result<Tail, LogError> {
         let from: Vec<_> = positions.iter().map(|(at, offset)| (*at, *offset)).collect();
         let fetch = Fetch { prefetch_bytes: 1 << 20, poll_bytes: 1 << 20 };
         Ok(Tail { reader: log.reader(&from, fetch)? })
     }
 
-    /// Changes that have come since.
-    pub(super) fn poll(&mut self, follow: &mut Follow, wait: Duration) -> Result<Vec<Change>, LogError> {
-        let records = self.reader.poll(wait)?;
-        Ok(records.iter().filter_map(|record| follow.observe(record)).collect())
+    /// Changes that have come since; waits a little for some. While the log is away it is tried again, of which
+    /// `away` hears.
+    pub(crate) fn changes(
+        &mut self,
+        follow: &mut Follow,
+        stop: &Stop,
+        away: impl Fn(&LogError),
+    ) -> Result<Vec<Change>, LogError> {
+        match retry(Backoff::LOG, stop, log_is_lost, away, || self.reader.poll(POLL)) {
+            Ok(records) => Ok(records.iter().filter_map(|record| follow.observe(record)).collect()),
+            // Stopped while the log was away: there is nothing more to follow.
+            Err(LogError::Unavailable(_)) => Ok(Vec::new()),
+            Err(error) => Err(error),
+        }
     }
 }
 
@@ -131,8 +163,21 @@ mod tests {
     }
 
     #[test]
+    fn an_account_is_another_way_to_be_concerned() {
+        let watching = |account: Option<&str>| StartSession {
+            watched_account: account.map(str::to_owned),
+            ..start(1, "capture:phone")
+        };
+        for (account, follows) in [(None, false), (Some("ben"), false), (Some("ana"), true)] {
+            let mut follow = Follow::new(Of::Account("ana".into()));
+            let change = follow.observe(&logged(Control::Start(watching(account)), 1));
+            assert_eq!(change.is_some(), follows, "{account:?}");
+        }
+    }
+
+    #[test]
     fn only_sessions_of_its_own_source_count() {
-        let mut follow = Follow::new("capture:phone");
+        let mut follow = Follow::new(Of::Source("capture:phone".into()));
         let end = |number| Control::End(EndSession { session_id: id(number), client_action_id: None });
         let script = [
             (Control::Start(start(1, "capture:other")), None),

@@ -260,6 +260,9 @@ impl Session {
         if records.is_empty() {
             return;
         }
+        // Every closed segment has a scan, be it an empty one: attribution waits for it.
+        let mut scans: BTreeMap<String, Option<Scan>> =
+            heard.closed.iter().map(|(segment, _)| (segment.clone(), None)).collect();
         let mut said = Vec::new();
         self.physiology.on_epoch(epoch, records, &mut said);
         for word in said {
@@ -288,9 +291,10 @@ impl Session {
                     let peak = evaluated.iter().find_map(|index| index.sync_peak);
                     let scan = peak
                         .and_then(|peak| Real::finite(peak.corr).map(|corr| Scan { corr, lag: peak.lag }));
-                    out.push(Told::Scanned(id, segment, scan));
+                    scans.insert(segment, scan);
                 }
             }
         }
+        out.extend(scans.into_iter().map(|(segment, scan)| Told::Scanned(id, segment, scan)));
     }
 }

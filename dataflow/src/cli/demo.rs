@@ -43,7 +43,7 @@ pub(super) enum Speed {
 /// Feed a made session through the embedded log, the whole graph, Parquet tables and views, and sum up.
 #[derive(Debug, Args)]
 pub(super) struct Demo {
-    /// End after the last segment instead of serving the views until Ctrl-C.
+    /// End after the last segment instead of going on until Ctrl-C.
     #[arg(long)]
     exit_when_done: bool,
     /// 1: in real time, live; max: as fast as the machine goes.
@@ -117,7 +117,8 @@ impl Demo {
         Ok(())
     }
 
-    /// Feeds in real time beside the live engine, and ends it when every session has ended.
+    /// Feeds in real time beside the live engine. It runs on until Ctrl-C, so that the console can be used, or ends
+    /// when every session has ended.
     fn run_live(
         &self,
         config: &Config,
@@ -130,10 +131,13 @@ impl Demo {
         std::thread::scope(|scope| {
             let fed = scope.spawn(|| {
                 let result = self.feed_all(&*log, recording, now(), Pace::RealTime);
-                while result.is_ok() && ended(views) < self.sessions && !ending.load(Ordering::SeqCst) {
+                let waits = || self.exit_when_done && ended(views) < self.sessions;
+                while result.is_ok() && waits() && !ending.load(Ordering::SeqCst) {
                     std::thread::sleep(Duration::from_millis(100));
                 }
-                ending.store(true, Ordering::SeqCst);
+                if self.exit_when_done || result.is_err() {
+                    ending.store(true, Ordering::SeqCst);
+                }
                 result
             });
             run_with_progress(engine(config, log.clone(), 0), Run::Live(ending.clone()), sinks)?;

@@ -28,6 +28,13 @@ describe("an explanation", () => {
     expect(first).toContain("P90 0.911 was not admitted");
     expect(first).toContain("0.000");
   });
+  it("of what could not be judged does not claim that nothing was said", () => {
+    const said = { reasoning: "semantic_timeout", is_match: false, confidence_score: 0, semantic_method: "cross_encoder", semantic_method_version: "v1" };
+    const [first] = explanation({ ...base, state: "rejected_gate_closed", semantic_gate: 0, gated_reward: 0, semantic_evaluation: said });
+    expect(first).toContain("could not be judged");
+    expect(first).toContain("not judged in time");
+    expect(first).not.toMatch(/not heard|p_match/);
+  });
   it("of no frames comes before the gate", () => {
     const text = explanation({ ...base, state: "rejected_no_frames", n_frames_in_window: 0, semantic_gate: 0 });
     expect(text).toEqual([expect.stringContaining("no reward could be computed")]);

@@ -5,6 +5,9 @@ import { texts } from "./texts";
 
 const { explain } = texts;
 
+/** Reasons that say nothing about what was said. */
+const UNJUDGED = new Set(["semantic_error", "semantic_timeout", "semantic_local_failure_fallback"]);
+
 /** The sentences that explain an encounter, the decisive one first. */
 export function explanation(e: Encounter): string[] {
   switch (e.state) {
@@ -17,6 +20,10 @@ export function explanation(e: Encounter): string[] {
     default:
   }
   if (e.n_frames_in_window === 0) return [explain.noFrames];
+  const reason = e.semantic_evaluation?.reasoning ?? "";
+  if (e.semantic_gate === 0 && UNJUDGED.has(reason)) {
+    return [explain.unjudged(reward(e.p90_intensity), texts.semantic.reasons[reason] ?? reason), ...circumstances(e)];
+  }
   const confidence = e.semantic_evaluation?.confidence_score ?? e.semantic_confidence;
   if (e.semantic_gate === 0) {
     return [explain.gateClosed(reward(e.p90_intensity), confidence === null ? null : percent(confidence)), ...circumstances(e)];

@@ -186,6 +186,8 @@ export const texts = {
     noFrames: "No frame with a face lies between 0.5 and 5.0 s after the greeting, so no reward could be computed.",
     gateClosed: (p90: string, confidence: string | null) =>
       `The expected greeting was not heard${confidence ? ` (p_match ${confidence})` : ""}, so the gate is closed: a smile of P90 ${p90} was not admitted, and the reward is 0.000.`,
+    unjudged: (p90: string, why: string) =>
+      `It could not be judged whether the greeting was said (${why}), so the gate stays closed: a smile of P90 ${p90} was not admitted, and the reward is 0.000.`,
     completed: (p90: string, reward: string) =>
       `The expected greeting was heard, so the gate is open, and the smile counts in full: P90 ${p90} × 1 = reward ${reward}.`,
     baseline: (b: string) => `Before the greeting the face rested at ${b}.`,
@@ -249,9 +251,9 @@ export const texts = {
     methods: {
       cross_encoder: "Cross-encoder",
       llm_gray_band: "Language model (grey band)",
-      llm: "Language model",
+      azure_llm_legacy: "Language model (legacy)",
       token_overlap: "Words in common",
-      sentence_embedding: "Sentence embedding",
+      bi_encoder_minilm: "Sentence model (MiniLM)",
     } as Record<string, string>,
     reasons: {
       cross_encoder_high_match: "clear match",
@@ -261,6 +263,10 @@ export const texts = {
       semantic_local_failure_fallback: "local scorer failed",
       semantic_error: "could not be judged",
       semantic_timeout: "not judged in time",
+      token_overlap_match: "enough words in common",
+      token_overlap_nonmatch: "too few words in common",
+      local_high_match: "clear match",
+      local_high_nonmatch: "clearly something else",
     } as Record<string, string>,
     finalities: { online_provisional: "provisional", offline_final: "final" } as Record<string, string>,
   },

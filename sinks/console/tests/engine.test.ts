@@ -57,6 +57,20 @@ afterAll(async () => {
 
 const main = () => tab.locator("main");
 const rail = () => tab.locator("section.rail");
+/** Sends a greeting; again, where one of the made session's own was still being measured. */
+async function send(): Promise<void> {
+  for (let attempt = 1; ; attempt += 1) {
+    const button = rail().getByRole("button");
+    await expect.poll(() => button.isEnabled(), within).toBe(true);
+    await button.click();
+    const pill = rail().locator(".pill").getByText(/accepted|measuring|completed|failed/);
+    await pill.waitFor(within);
+    if ((await pill.textContent()) !== "failed") return;
+    expect(attempt, await rail().textContent() ?? "").toBeLessThan(4);
+    await tab.waitForTimeout(6000);
+  }
+}
+
 const within = { timeout: PATIENCE };
 
 describe("the console on a live engine", () => {
@@ -71,17 +85,15 @@ describe("the console on a live engine", () => {
     await main().getByRole("row", { name: /#1/ }).waitFor(within);
     await main().locator(".trace canvas").first().waitFor(within);
     await tab.waitForTimeout(8000);
-    const button = rail().getByRole("button", { name: "Send greeting" });
-    await expect.poll(() => button.isEnabled(), within).toBe(true);
-    await button.click();
-    await rail().locator(".pill").getByText(/accepted|measuring|completed/).waitFor(within);
+    await send();
     await rail().locator(".pill").getByText(/measuring|completed/).waitFor(within);
     await tab.screenshot({ path: join(artefacts, "engine-measuring.png") });
     await rail().locator(".pill").getByText("completed").waitFor(within);
     await rail().locator(".state strong").getByText(/reward/i).waitFor(within);
 
     await main().getByRole("row", { name: /#1/ }).click();
-    await main().getByText(/P90 0\.9\d\d × 1 = reward 0\.9\d\d/).first().waitFor(within);
+    // Which arm is drawn depends on when the session began, so the gate may be open or closed; the smile is the same.
+    await main().getByText(/P90 0\.9\d\d (× 1 = reward 0\.9\d\d|was not admitted)/).first().waitFor(within);
     await tab.screenshot({ path: join(artefacts, "engine-live-dark.png") });
     expect(faults).toEqual([]);
   });

@@ -1,7 +1,6 @@
 //! Faults against the running binary, a real Kafka and a real PostgreSQL: nothing lost, nothing twice.
 //!
-//! The short selection is part of `make test`. `make fault-test RUNS=n` runs n seeded rounds of all faults, and
-//! prints a table; `SEED=s` begins with another seed, `FAULT=Kill` takes one fault alone.
+//! `make fault-test RUNS=n` runs n seeded rounds of all faults, and prints a table; `SEED=s` begins with another seed, `FAULT=Kill` takes one fault alone.
 
 #![allow(clippy::disallowed_methods, reason = "the number of rounds is not part of a configuration")]
 
@@ -14,6 +13,7 @@ use lsie_tests::faults::servers::Servers;
 const SEED: u64 = 20_260_105;
 
 #[test]
+#[ignore = "not part of make test until it has been run on a quiet machine: docs/RELIABILITY.md"]
 fn a_short_selection() {
     let servers = Servers::start();
     for (fault, seed) in

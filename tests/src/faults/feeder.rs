@@ -39,8 +39,9 @@ pub fn script(seed: u64, sessions: u64, base: LogTime, faults: &[Fault]) -> Vec<
     let silent = has(Fault::Silence).then(|| chance.below(sessions));
     let timelines = (0..sessions).map(|number| {
         let id = session_id(&format!("faults-{seed}"), number);
-        // One session with pictures; the others have sound and telemetry only.
-        let mut all = session(&short, id, base, number * 300, number == 0);
+        // In one round of four one session has pictures; the others have sound and telemetry only.
+        let pictures = number == 0 && seed.is_multiple_of(4);
+        let mut all = session(&short, id, base, number * 300, pictures);
         if silent == Some(number) {
             all.retain(|timed| timed.at_ms < SILENT_MS);
         }

@@ -18,7 +18,7 @@ use super::{Chance, Fault};
 /// Sessions of a round.
 const SESSIONS: u64 = 4;
 /// How long an engine may take to come to rest after the faults.
-const REST: Duration = Duration::from_secs(240);
+const REST: Duration = Duration::from_secs(600);
 
 /// How long its orderly end may take.
 const STOP: Duration = Duration::from_secs(120);

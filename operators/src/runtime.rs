@@ -44,7 +44,7 @@ pub enum ModelError {
         reason: String,
     },
     /// A model that the user supplies cannot be used.
-    #[error("{}: {reason}; `[models]` of the configuration names the directory", path.display())]
+    #[error("{}: {reason}; mend the directory, or name another", path.display())]
     Foreign {
         /// The file or directory.
         path: PathBuf,

@@ -219,7 +219,7 @@ fn directories_that_are_no_whisper_are_refused_with_the_mend() {
     let refused = |directory: &Path, settings: &WhisperSettings, wanted: &str| {
         let error = Whisper::load(runtime(), directory, settings).err().expect("an error");
         assert!(matches!(error, ModelError::Foreign { .. }), "{error}");
-        assert!(error.to_string().contains(wanted) && error.to_string().contains("[models]"), "{error}");
+        assert!(error.to_string().contains(wanted) && error.to_string().contains("name another"), "{error}");
     };
     let default = settings(1, None);
     refused(Path::new("/nowhere"), &default, "config.json");

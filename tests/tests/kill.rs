@@ -109,8 +109,10 @@ impl Site {
         signal(&running, "TERM");
         let ended = running.wait().expect("a process");
         assert_eq!(ended.code(), Some(0), "an orderly stop: {}", self.said());
+        // A stop while it still catches up leaves the rest of the table to the next run.
+        let until = self.held().map_or(0, |epoch| epoch.0).to_string();
         let replay = Command::new(binary())
-            .args(["--log", &self.log, "--workers", "2", "replay", "--out", "again"])
+            .args(["--log", &self.log, "--workers", "2", "replay", "--out", "again", "--until", &until])
             .current_dir(self.dir.path())
             .output()
             .expect("the binary starts");

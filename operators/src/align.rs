@@ -340,8 +340,9 @@ impl Logic for Align {
     }
 
     fn rewind(&self) -> Option<LogTime> {
-        let audio = self.sessions.values().filter_map(Session::since);
-        audio.chain(self.wanted.since).min()
+        let sessions = self.sessions.values().filter_map(Session::since);
+        let waiting = self.waiting.values().flatten().map(|(epoch, _)| *epoch);
+        sessions.chain(waiting).chain(self.wanted.since).min()
     }
 
     fn rebuild(&mut self, epoch: LogTime, mut records: Vec<Arrived>, again: &mut Vec<Aligned>) {

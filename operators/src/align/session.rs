@@ -129,7 +129,8 @@ impl Session {
 
     /// The oldest epoch with a record that the session must be given again after a restore.
     pub(super) fn since(&self) -> Option<LogTime> {
-        self.audio.as_ref().and_then(AudioTrack::since)
+        let held = self.held.iter().map(|(epoch, _)| *epoch);
+        held.chain(self.audio.as_ref().and_then(AudioTrack::since)).min()
     }
 
     /// Holds a record again.

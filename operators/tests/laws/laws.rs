@@ -64,6 +64,11 @@ fn restarts<L: Logic>(
     for (at, (epoch, records)) in script.iter().enumerate() {
         let mut second = make();
         second.restore(through(first.snapshot()));
+        assert_eq!(
+            first.rewind(),
+            second.rewind(),
+            "the running value and the restored one, before line {at}"
+        );
         if let Some(from) = second.rewind() {
             for (epoch, records) in script[..at].iter().filter(|(epoch, _)| *epoch >= from) {
                 second.rebuild(*epoch, records.clone(), &mut Vec::new());

@@ -177,7 +177,7 @@ fn facts(number: u64) -> Vec<Fact> {
                 said: Said { at, segment_id: segment.clone(), window_end, text: "hello".into() },
                 experiment: "line".into(),
                 arm: arm.clone(),
-                is_match: number % 3 != 0,
+                is_match: !number.is_multiple_of(3),
                 confidence: Real(reward),
                 reason: "cross_encoder_high_match".into(),
                 method: "cross_encoder".into(),

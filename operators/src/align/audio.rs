@@ -43,6 +43,10 @@ impl Window {
         if self.sound.is_empty() {
             self.first = at;
         }
+        // The device's clock went back further than the window's first sample.
+        let missing = self.first.saturating_sub(at);
+        self.sound.splice(0..0, std::iter::repeat_n(0, missing));
+        self.first -= missing;
         // Where the device's clock makes runs overlap, the later samples stand: each is at its own time, whatever
         // came before it.
         let from = at.saturating_sub(self.first);

@@ -107,6 +107,14 @@ pub struct ModelsConfig {
     pub folder: String,
     /// Largest picture, pixels.
     pub max_pixels: u32,
+    /// Directory of a Whisper model; empty: the demo's model.
+    pub speech: String,
+    /// Language of the speech; empty: found out.
+    pub language: String,
+    /// Beams of the Whisper model.
+    pub beams: usize,
+    /// `sentence_model`, `token_overlap`, or the directory of a cross-encoder.
+    pub scorer: String,
 }
 
 /// Section `[parquet]`.
@@ -349,6 +357,7 @@ impl Config {
         positive("engine.budget_mib", self.engine.budget_mib as u64)?;
         positive("engine.fetch_kib", self.engine.fetch_kib as u64)?;
         positive("models.max_pixels", u64::from(self.models.max_pixels))?;
+        positive("models.beams", self.models.beams as u64)?;
         positive("speech.threads", self.speech.threads as u64)?;
         positive("speech.deadline_ms", self.speech.deadline_ms)?;
         for (key, value) in self.operator.durations() {
@@ -408,9 +417,13 @@ impl Config {
             self.session;
         let text = format!(
             "session {start_wait_ms} {allowed_lateness_ms} {stall_timeout_ms} {max_wait_ms} {future_guard_ms}\n\
-             models {} {}\nspeech {}\n",
+             models {} {} {:?} {:?} {} {:?}\nspeech {}\n",
             self.models_folder().file_name().unwrap_or_default().display(),
             self.models.max_pixels,
+            self.models.speech,
+            self.models.language,
+            self.models.beams,
+            self.models.scorer,
             self.speech.answer_delay_ms
         );
         sha256(text.as_bytes())

@@ -4,12 +4,15 @@
 
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
 use std::sync::Arc;
 
+use anyhow::Context;
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 use lsie_operators::gate;
 use lsie_operators::judging::Question;
-use lsie_operators::semantic::{Evaluation, Scorer, Thresholds};
+use lsie_operators::runtime::{RUNTIME_FILE, Runtime};
+use lsie_operators::semantic::{CrossEncoder, Evaluation, MiniLm, Scorer, Thresholds};
 use lsie_operators::utterance::{AFTER_US, BEFORE_US};
 use lsie_schemas::Real;
 use lsie_schemas::row::InferenceRow;
@@ -38,6 +41,25 @@ pub type JudgeFactory = Arc<dyn Fn() -> anyhow::Result<Judge> + Send + Sync>;
 /// A judge by the words alone.
 pub fn token_overlap() -> JudgeFactory {
     Arc::new(|| Ok(Judge::TokenOverlap))
+}
+
+/// A judge by the sentence model of a folder.
+pub fn sentence_model(folder: PathBuf) -> JudgeFactory {
+    Arc::new(move || {
+        let model =
+            MiniLm::load(&folder).context("the sentence model cannot be used; `make models` gets it")?;
+        Ok(Judge::Model(Box::new(model)))
+    })
+}
+
+/// A judge by the cross-encoder of a directory, on the runtime of a folder. Its name is that of the directory.
+pub fn cross_encoder(folder: PathBuf, directory: PathBuf) -> JudgeFactory {
+    Arc::new(move || {
+        let runtime = Runtime::load(&folder.join(RUNTIME_FILE))?;
+        let name = directory.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let model = CrossEncoder::load(runtime, &directory, &name).context("models.scorer")?;
+        Ok(Judge::Model(Box::new(model)))
+    })
 }
 
 /// The judgement of what was said to one stimulus, and the fact that a model gave it.

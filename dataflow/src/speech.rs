@@ -13,7 +13,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded, unbounded};
-use lsie_operators::speech::{self, DemoSpeech, Transcriber};
+use lsie_operators::runtime::{RUNTIME_FILE, Runtime};
+use lsie_operators::speech::{self, DemoSpeech, Transcriber, Whisper, WhisperSettings};
 use lsie_operators::utterance::Request;
 use lsie_schemas::Real;
 use lsie_schemas::log::{AppendRecord, LogError};
@@ -31,6 +32,15 @@ pub fn demo(folder: PathBuf) -> TranscriberFactory {
     Arc::new(move |_thread| {
         let speech =
             DemoSpeech::load(&folder).context("the speech model cannot be used; `make models` gets it")?;
+        Ok(Box::new(speech) as Box<dyn Transcriber>)
+    })
+}
+
+/// Transcribers that run the Whisper model of a directory, on the runtime of a folder.
+pub fn whisper(folder: PathBuf, directory: PathBuf, settings: WhisperSettings) -> TranscriberFactory {
+    Arc::new(move |_thread| {
+        let runtime = Runtime::load(&folder.join(RUNTIME_FILE))?;
+        let speech = Whisper::load(runtime, &directory, &settings).context("models.speech")?;
         Ok(Box::new(speech) as Box<dyn Transcriber>)
     })
 }

@@ -79,7 +79,7 @@ fn configuration(set: &TopicSet) -> String {
         format!("-re -i {} -an -c:v copy -frames:v 240 -flush_packets 1 -f matroska", video.display());
     format!(
         "[log]\naddress = \"kafka:{}\"\nprefix = \"{}\"\n[parquet]\nflush_ms = 1000\n[capture]\nsource = \"capture:test\"\n\
-         adb = \"\"\naudio = {}\nvideo = {}\n",
+         adb = \"\"\nsilence_s = 0\naudio = {}\nvideo = {}\n",
         broker::bootstrap(),
         set.prefix(),
         producer(sound.to_owned()),

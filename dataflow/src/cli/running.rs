@@ -10,6 +10,7 @@ use anyhow::{Context, ensure};
 use indicatif::{ProgressBar, ProgressStyle};
 use lsie_connectors::seal::key_of_hex;
 use lsie_connectors::{Health, SealedLog, Stop};
+use lsie_operators::speech::WhisperSettings;
 use lsie_schemas::Topic;
 use lsie_schemas::log::Log;
 use lsie_sinks::follower::{self, Watch};
@@ -24,6 +25,8 @@ use crate::config::{ApiConfig, Config};
 use crate::engine::{Checkpoints, Engine, Run};
 use crate::faces;
 use crate::ingest::Shared;
+use crate::judge::JudgeFactory;
+use crate::speech::TranscriberFactory;
 use crate::{judge, speech};
 
 /// An engine that commits no epoch for so long is not well.
@@ -47,14 +50,32 @@ pub(super) fn engine(config: &Config, log: Arc<dyn Log>, tail_ms: u64) -> Engine
         workers: config.engine.workers,
         pool_threads: config.pool_threads(),
         measurer: faces::with_models(config.models_folder(), config.models.max_pixels),
-        transcriber: speech::demo(config.models_folder()),
+        transcriber: transcriber(config),
         speech: config.speech,
-        judge: judge::token_overlap(),
+        judge: scorer(config),
         limits: config.session,
         fetch: config.fetch(),
         budget_bytes: config.engine.budget_mib << 20,
         cut: config.cut(tail_ms),
         checkpoints: None,
+    }
+}
+
+fn transcriber(config: &Config) -> TranscriberFactory {
+    let (folder, models) = (config.models_folder(), &config.models);
+    if models.speech.is_empty() {
+        return speech::demo(folder);
+    }
+    let language = Some(models.language.clone()).filter(|language| !language.is_empty());
+    speech::whisper(folder, models.speech.clone().into(), WhisperSettings { language, beams: models.beams })
+}
+
+fn scorer(config: &Config) -> JudgeFactory {
+    let folder = config.models_folder();
+    match config.models.scorer.as_str() {
+        "sentence_model" => judge::sentence_model(folder),
+        "token_overlap" => judge::token_overlap(),
+        directory => judge::cross_encoder(folder, directory.into()),
     }
 }
 

@@ -49,6 +49,7 @@ mod trace;
 
 pub use access::{Access, Role, Token};
 pub use gate::Tls;
+pub use page::contents;
 pub use probe::{Look, Probe};
 pub use ring::EpochChanges;
 pub use router::Api;

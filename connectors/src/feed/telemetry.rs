@@ -131,7 +131,8 @@ mod tests {
 
     #[test]
     fn every_record_decodes_and_none_is_out_of_order() {
-        let options = FeedOptions::new(LogTime(1_767_607_200_000), Uuid::from_u128(1 << 80));
+        let options =
+            FeedOptions::new(LogTime(1_767_607_200_000), Uuid::from_u128(0x1_0000_4000_8000_0000_0000_0001));
         let records = telemetry(&options, 96_000);
         assert!(records.is_sorted_by_key(|timed| timed.at_ms));
         let mut kinds = std::collections::BTreeMap::<&str, usize>::new();

@@ -441,6 +441,8 @@ fn maintain(
             (input, probe)
         });
         let (mut world, mut rows) = (World::new(), BTreeMap::new());
+        // What a run resumed from, epoch 0 here, is known.
+        input.advance_to(1);
         for (epoch, edits) in (1..).zip(epochs) {
             for (here, value) in edits {
                 // The same again takes it back; another value corrects it.

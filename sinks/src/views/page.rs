@@ -6,6 +6,7 @@ use axum::extract::State;
 use axum::response::Html;
 use lsie_schemas::shape;
 
+use crate::views::Views;
 use crate::views::router::App;
 
 const HEAD: &str = r#"<!doctype html>
@@ -38,10 +39,15 @@ const HEAD: &str = r#"<!doctype html>
 </ul>
 "#;
 
-/// The page.
+/// The page, where there is no console.
 pub(crate) async fn index(State(app): State<App>) -> Html<String> {
+    Html(contents(&app.views))
+}
+
+/// A page for people: how to get the console, and every view that is served.
+pub fn contents(views: &Views) -> String {
     let mut html = HEAD.to_owned();
-    let state = app.views.read();
+    let state = views.read();
     // Writing into a `String` cannot fail.
     let _ = match (state.serving, state.epoch()) {
         (false, _) => {
@@ -51,7 +57,7 @@ pub(crate) async fn index(State(app): State<App>) -> Html<String> {
         (true, Some(epoch)) => writeln!(html, "<p>As of {}:</p>", epoch.as_event().canonical()),
     };
     html.push_str("<table>\n<tr><th>View<th>Rows<th>Stream<th>A row is\n");
-    for (table, rows) in app.views.catalog().tables().iter().zip(&state.tables) {
+    for (table, rows) in views.catalog().tables().iter().zip(&state.tables) {
         let (name, doc) = (table.name, escape(&shape::text(table.doc)));
         let _ = writeln!(
             html,
@@ -61,7 +67,7 @@ pub(crate) async fn index(State(app): State<App>) -> Html<String> {
         );
     }
     html.push_str("</table>\n");
-    Html(html)
+    html
 }
 
 fn escape(text: &str) -> String {

@@ -1,8 +1,8 @@
 //! Bad records on a real broker: each becomes a dead letter, is counted, and changes nothing else.
 //!
 //! Every case feeds the same session twice, once clean and once with one more record in its midst, and compares
-//! all tables. Two of them must differ, by exactly what the case says: `dead_letters` and `record_classes`. One
-//! column may: a record more in a partition moves the offsets behind it, so a segment's `evidence_offset` in that
+//! all tables. Two of them must differ, by exactly what the case says: `dead_letters` and `record_classes`; and
+//! `health` and `alerts` must tell of a filed record, and of nothing else. One column may: a record more in a partition moves the offsets behind it, so a segment's `evidence_offset` in that
 //! partition is one higher where it points behind the extra record.
 
 use std::collections::BTreeMap;
@@ -12,7 +12,7 @@ use bytes::Bytes;
 use lsie_connectors::feed::{Pace, TimedRecord, session_id};
 use lsie_schemas::log::{Appended, MAX_RECORD_BYTES, NewRecord};
 use lsie_schemas::record::{HEADER_CAPTURE_US, HEADER_CODEC, HEADER_SEQ, HEADER_VERSION};
-use lsie_schemas::row::{DeadLetterRow, RecordClassRow, SegmentRow};
+use lsie_schemas::row::{AlertRow, DeadLetterRow, HealthRow, RecordClassRow, SegmentRow};
 use lsie_schemas::topic::partition_of;
 use lsie_schemas::{Cell, LogTime, TableRow, Topic};
 use lsie_tests::broker;
@@ -108,6 +108,7 @@ fn check_with(
 
     assert_dead_letter(&tables, &extra.record, at, &wanted);
     assert_counted(clean, &tables, at, &wanted);
+    assert_told(&tables, &extra.record, &wanted);
     let (clean, dirty) = (comparable(clean, None), comparable(&tables, Some(at)));
     assert!(clean.keys().eq(dirty.keys()), "{:?} against {:?}", clean.keys(), dirty.keys());
     for (name, rows) in &clean {
@@ -139,16 +140,38 @@ fn assert_counted(clean: &Tables, tables: &Tables, at: Appended, wanted: &Wanted
     assert_eq!(counts(tables), expected, "record classes (left) and those of the clean session and one more");
 }
 
+/// A filed record is one alert, which names its topic and its reason; any other is none.
+fn assert_told(tables: &Tables, record: &NewRecord, wanted: &Wanted) {
+    let alerts = tables.rows::<AlertRow>().into_iter();
+    let told: Vec<String> =
+        alerts.filter(|row| is_ingest(row.subsystem_key.as_deref())).map(|row| row.message).collect();
+    if wanted.class != "filed" {
+        return assert!(told.is_empty(), "{told:?}");
+    }
+    let [message] = told.as_slice() else { panic!("one alert: {told:?}") };
+    let what = format!("{}: {}", record.topic.name(), wanted.reason);
+    assert!(message.contains(&what), "{message} tells of {what}");
+}
+
+fn is_ingest(subsystem: Option<&str>) -> bool {
+    subsystem == Some("ingest")
+}
+
 fn counts(tables: &Tables) -> BTreeMap<[String; 4], i64> {
     let rows = tables.rows::<RecordClassRow>().into_iter();
     rows.map(|row| ([row.session, row.topic, row.class, row.reason], row.records)).collect()
 }
 
-/// All tables but the two of law 4, with evidence offsets as if the extra record were not there.
+/// All tables but the two of law 4 and what the watch says of ingest, with evidence offsets as if the extra record
+/// were not there.
 fn comparable(tables: &Tables, extra: Option<Appended>) -> BTreeMap<String, State> {
     let mut state = tables.state();
     state.remove(DeadLetterRow::TABLE.name);
     state.remove(RecordClassRow::TABLE.name);
+    let alerts = tables.rows::<AlertRow>().into_iter().filter(|row| !is_ingest(row.subsystem_key.as_deref()));
+    state.insert(AlertRow::TABLE.name.into(), alerts.map(|row| (row.cells(), 1)).collect());
+    let health = tables.rows::<HealthRow>().into_iter().filter(|row| !is_ingest(Some(&row.subsystem_key)));
+    state.insert(HealthRow::TABLE.name.into(), health.map(|row| (row.cells(), 1)).collect());
     let own = partition_of(session().to_string().as_bytes(), PARTITIONS);
     let segments = tables.rows::<SegmentRow>().into_iter().map(|mut row| {
         let of_stream =

@@ -10,6 +10,7 @@ ALTER TABLE "event_outcome_link" ADD FOREIGN KEY ("event_id") REFERENCES "attrib
 ALTER TABLE "event_outcome_link" ADD FOREIGN KEY ("outcome_id") REFERENCES "outcome_event" ("outcome_id") DEFERRABLE INITIALLY DEFERRED;
 ALTER TABLE "events" ADD FOREIGN KEY ("session_id") REFERENCES "sessions" ("session_id") DEFERRABLE INITIALLY DEFERRED;
 ALTER TABLE "faces" ADD FOREIGN KEY ("session_id") REFERENCES "sessions" ("session_id") DEFERRABLE INITIALLY DEFERRED;
+ALTER TABLE "inferences" ADD FOREIGN KEY ("session_id") REFERENCES "sessions" ("session_id") DEFERRABLE INITIALLY DEFERRED;
 ALTER TABLE "metrics" ADD FOREIGN KEY ("session_id") REFERENCES "sessions" ("session_id") DEFERRABLE INITIALLY DEFERRED;
 ALTER TABLE "outcome_event" ADD FOREIGN KEY ("session_id") REFERENCES "sessions" ("session_id") DEFERRABLE INITIALLY DEFERRED;
 ALTER TABLE "physiology_current" ADD FOREIGN KEY ("session_id") REFERENCES "sessions" ("session_id") DEFERRABLE INITIALLY DEFERRED;

@@ -339,6 +339,25 @@ CREATE TABLE IF NOT EXISTS "health" (
     CHECK (state IN ('ok', 'recovering', 'degraded', 'error', 'unknown'))
 );
 
+CREATE TABLE IF NOT EXISTS "inferences" (
+    "id" BIGINT PRIMARY KEY,
+    "session_id" UUID NOT NULL,
+    "request_id" TEXT NOT NULL,
+    "what" TEXT NOT NULL,
+    "segment_id" TEXT NOT NULL,
+    "from_utc" TIMESTAMPTZ NOT NULL,
+    "to_utc" TIMESTAMPTZ NOT NULL,
+    "input_sha256" TEXT NOT NULL,
+    "model" TEXT NOT NULL,
+    "answer" JSONB,
+    "reason" TEXT,
+    "created_at" TIMESTAMPTZ NOT NULL,
+    "updated_at" TIMESTAMPTZ NOT NULL,
+    UNIQUE ("session_id", "request_id")
+);
+CREATE INDEX IF NOT EXISTS "inferences_session_id_from_utc_idx" ON "inferences" ("session_id", "from_utc");
+CREATE INDEX IF NOT EXISTS "inferences_input_sha256_idx" ON "inferences" ("input_sha256");
+
 CREATE TABLE IF NOT EXISTS "metrics" (
     "id" BIGINT PRIMARY KEY,
     "session_id" UUID NOT NULL,

@@ -187,6 +187,8 @@ pub struct Settings {
     pub voices: bool,
     /// Who transcribes.
     pub ears: Ears,
+    /// Whether the sentence model judges what was said; else the words alone do, as the oracle does.
+    pub meaning: bool,
 }
 
 /// As long as a live run waits for the speech model by default.
@@ -237,6 +239,7 @@ impl Settings {
         models: true,
         voices: true,
         ears: Ears::Demo,
+        meaning: false,
     };
 
     /// One worker that measures everything but faces.
@@ -262,7 +265,10 @@ impl Settings {
                 }
                 _ => config.speech,
             },
-            judge: judge::token_overlap(),
+            judge: match self.meaning {
+                true => judge::sentence_model(config.models_folder()),
+                false => judge::token_overlap(),
+            },
             limits: config.session,
             fetch: Fetch { prefetch_bytes: self.budget_bytes, poll_bytes: self.poll_bytes },
             budget_bytes: self.budget_bytes,

@@ -8,14 +8,14 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use lsie_connectors::feed::{Pace, TimedRecord, session_id};
 use lsie_dataflow::Run;
-use lsie_schemas::record::{Answer, Control, EndSession, Heard, Inference, Record};
+use lsie_schemas::record::{Answer, Control, EndSession, ExperimentRecord, Heard, Inference, Record};
 use lsie_schemas::row::{
     EncounterRow, EvaluationRow, InferenceRow, RecordClassRow, SessionRow, TranscriptRow,
 };
 use lsie_schemas::{LogTime, Topic, codec};
 use lsie_sinks::MemoryStore;
 use lsie_tests::harness::{Ears, Settings, TopicSet, assert_law_4, assert_same, read_all};
-use lsie_tests::sessions::{RECORDED_AT, recording, records};
+use lsie_tests::sessions::{RECORDED_AT, id_for_arm, recording, records};
 use lsie_tests::tables::Tables;
 use uuid::Uuid;
 
@@ -47,6 +47,37 @@ fn a_model_that_fails_stops_nothing() {
     assert!(tables.rows::<TranscriptRow>().is_empty() && tables.rows::<EvaluationRow>().is_empty());
     assert!(tables.rows::<EncounterRow>().is_empty(), "without a transcript there is no reward");
     assert!(tables.rows::<SessionRow>().iter().all(|row| row.ended_at.is_some()));
+}
+
+/// The sentence model judges what was heard, however the speech model spelt it, and its score is a fact.
+#[test]
+fn meaning_is_judged_by_the_sentence_model() {
+    let set = TopicSet::recorded("meaning", 2);
+    let (demo, seed) = (recording("demo"), ExperimentRecord::seed());
+    let id = id_for_arm(&demo, &seed, RECORDED_AT, true);
+    set.feed(vec![records(&demo, id, RECORDED_AT, 0)], Pace::Max);
+    let settings = Settings { meaning: true, ..Settings::WITHOUT_MODELS };
+    let first = set.replay(settings);
+    let gates: Vec<i64> = by_time(first.tables.rows::<EncounterRow>());
+    assert_eq!(gates, [1, 0, 1]);
+    for row in first.tables.rows::<EvaluationRow>() {
+        assert_eq!(row.semantic_method.as_deref(), Some("bi_encoder_minilm"));
+        let sure = row.confidence.map_or(0.0, |confidence| confidence.0);
+        match row.reasoning.as_deref() {
+            Some("local_high_match") => assert!(sure >= 0.72, "{row:?}"),
+            Some("local_high_nonmatch") => assert!(sure < 0.58, "{row:?}"),
+            _ => panic!("{row:?}"),
+        }
+    }
+    let scores = first.tables.rows::<InferenceRow>();
+    assert_eq!(scores.iter().filter(|row| row.what == "greeting" && row.answer.is_some()).count(), 3);
+    let again = set.replay(Settings { workers: 2, ..settings });
+    assert_same(first.path(), again.path(), "1 and 2 workers");
+}
+
+fn by_time(mut encounters: Vec<EncounterRow>) -> Vec<i64> {
+    encounters.sort_by_key(|row| row.stimulus_time);
+    encounters.into_iter().map(|row| row.semantic_gate).collect()
 }
 
 /// A live run does not wait for a model: that no answer will come is a record, and a replay with a model that

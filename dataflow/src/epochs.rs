@@ -92,7 +92,8 @@ pub struct Cut {
     /// A timestamp further than this ahead of all other partitions, from which its own partition comes back,
     /// does not pull time forward.
     pub max_clock_step_ms: u64,
-    /// Log time to add after the last record, so that timers due by then fire.
+    /// Log time to add after the last record, so that timers due by then fire. It is added in two steps: what the
+    /// first closes can still be asked about, and the answer enters at the second.
     pub tail_ms: u64,
 }
 
@@ -146,7 +147,10 @@ fn merge(mut runs: BTreeMap<TopicPartition, Vec<Run>>, from: &Positions, cut: Cu
         epochs.push(EpochRecord { log_time, ranges: ranges.into_values().collect() });
     }
     if let Some(last) = epochs.last().map(|epoch| epoch.log_time).filter(|_| cut.tail_ms > 0) {
-        epochs.push(EpochRecord { log_time: last.plus_ms(cut.tail_ms), ranges: Vec::new() });
+        for tail_ms in [cut.tail_ms.div_ceil(2), cut.tail_ms] {
+            epochs.push(EpochRecord { log_time: last.plus_ms(tail_ms), ranges: Vec::new() });
+        }
+        epochs.dedup_by_key(|epoch| epoch.log_time);
     }
     epochs
 }
@@ -292,6 +296,6 @@ mod tests {
     fn a_tail_lets_timers_fire() {
         let cut = Cut { tail_ms: 60_000, ..CUT };
         let table = merge(BTreeMap::from([(AUDIO, runs(&[4]))]), &Positions::new(), cut);
-        assert_eq!(table.last(), Some(&epoch(61_250, &[])));
+        assert_eq!(table[table.len() - 2..], [epoch(31_250, &[]), epoch(61_250, &[])]);
     }
 }

@@ -46,7 +46,8 @@ export function Plot({ data, height, options, range, mark, onReady }: PlotProps)
     drawn.current = data;
     frame(plot.current, data, range);
   }, [data, range?.[0], range?.[1]]);
-  useEffect(() => plot.current?.redraw(), [mark]);
+  // Without paths: with them it would set the x scale again to what it was before the frame that is still to come.
+  useEffect(() => plot.current?.redraw(false), [mark]);
 
   return <div class="plot" ref={box} aria-hidden="true" />;
 }

@@ -76,6 +76,21 @@ describe("every page", () => {
     }
   }
 
+  it("draws the smile at once: the windows around greetings are shaded", async () => {
+    await open("live");
+    const canvas = main().locator(".trace canvas").first();
+    await canvas.waitFor();
+    // Without a time axis there would be four thin lines and nothing else.
+    const painted = () =>
+      canvas.evaluate((element: HTMLCanvasElement) => {
+        const { data } = element.getContext("2d")!.getImageData(0, 0, element.width, element.height);
+        let opaque = 0;
+        for (let at = 3; at < data.length; at += 4) if (data[at]! > 0) opaque += 1;
+        return opaque / (data.length / 4);
+      });
+    await expect.poll(painted, { timeout: 3000 }).toBeGreaterThan(0.12);
+  });
+
   it("is reached by keyboard, and the selected session is kept", async () => {
     await open("overview");
     await tab.keyboard.press("Tab");

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
@@ -9,8 +10,8 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use lsie_operators::align::Limits;
-use lsie_schemas::log::{Fetch, Log, TopicPartition};
-use lsie_schemas::record::EpochRecord;
+use lsie_schemas::log::{AppendRecord, Fetch, Log, TopicPartition};
+use lsie_schemas::record::{EpochRecord, QuarantineRecord};
 use lsie_schemas::{LogTime, Topic};
 use lsie_sinks::Sink;
 
@@ -22,7 +23,8 @@ use crate::checkpoint::writer::{Identity, Writer};
 use crate::checkpoint::{Keep, Restored};
 use crate::commit::{Committer, Message};
 use crate::coordinator::{self, Drain};
-use crate::epochs::{self, Cut, Positions};
+use crate::crash_book::{CrashBook, Place};
+use crate::epochs::{self, Cut, Positions, Table};
 use crate::fault;
 use crate::graph::{self, Parts};
 use crate::ingest::{Inbox, Shared, owns};
@@ -75,6 +77,8 @@ pub struct Checkpoints {
     pub keep: usize,
     /// The hash of every setting that a result depends on.
     pub config: String,
+    /// The folder in which a crash leaves its notes.
+    pub crashes: PathBuf,
 }
 
 /// Which epochs a run takes.
@@ -113,7 +117,16 @@ impl Engine {
             Run::Live(_) => Some(self.log.fenced(COORDINATOR)?),
             Run::Bounded(_) => None,
         };
-        let (mut table, at) = self.table(&run, &from)?;
+        let (mut table, at, mut quarantined) = self.table(&run, &from)?;
+        let book = Arc::new(match (&self.checkpoints, &coordinating) {
+            (Some(checkpoints), Some(_)) => CrashBook::open(&checkpoints.crashes)?,
+            _ => CrashBook::blank(),
+        });
+        if let Some(coordinator) = &coordinating {
+            let held = sinks.iter().filter_map(|sink| sink.committed()).max();
+            quarantine(&book, &table, held, &**coordinator, &mut quarantined)?;
+            book.watch()?;
+        }
         let last = table.last().map_or(LogTime(0), |epoch| epoch.log_time);
         let answers = Answers::read(&*self.log, &table, coordinating.is_some())?;
         let mut left_out = BTreeSet::new();
@@ -175,7 +188,7 @@ impl Engine {
                 Arc::new(inbox.behind_gate(gate.clone()))
             })
             .collect();
-        let pool = Pool::start(self.pool_threads, self.measurer.clone(), &shared)?;
+        let pool = Pool::start(self.pool_threads, self.measurer.clone(), &book, &shared)?;
         let speech = SpeechPool::start(self.speech.threads, &self.transcriber, &shared)?;
         let bench = Bench::start(self.judge.clone(), &shared)?;
 
@@ -192,7 +205,9 @@ impl Engine {
             shared: shared.clone(),
         };
         let committing = inboxes.clone();
-        let committer = Committer { sinks, gate: gate.clone(), checkpoints: writer, resumed: resumed_at };
+        let calm = (last, book.clone());
+        let committer =
+            Committer { sinks, gate: gate.clone(), checkpoints: writer, resumed: resumed_at, calm };
         threads.spawn("commit", move |shared| committer.run(&complete, &committing, shared))?;
         for (worker, inbox) in inboxes.iter().enumerate() {
             let (inbox, log, fetch) = (inbox.clone(), self.log.clone(), self.fetch);
@@ -228,9 +243,13 @@ impl Engine {
             _ => inboxes.iter().for_each(|inbox| inbox.finish()),
         }
 
-        work(inboxes, (pool, hearing, bench), (self.limits, partitions), epochs, keep)?;
+        let models = (pool, hearing, bench);
+        let crashes = (book.clone(), Arc::new(quarantined));
+        work(inboxes, models, (self.limits, partitions), crashes, epochs, keep)?;
         scribe.iter().for_each(Scribe::end);
-        threads.join()
+        threads.join()?;
+        book.close();
+        Ok(())
     }
 
     /// Decides how the run begins, and prepares that: the epochs to take and the positions to read from.
@@ -286,13 +305,14 @@ impl Engine {
         Ok(counts)
     }
 
-    /// The accepted epochs and where they end; makes them by rule for a bounded run without a table.
+    /// The accepted epochs, where they end, and the records in quarantine; makes the epochs by rule for a
+    /// bounded run without a table.
     fn table(
         &self,
         run: &Run,
         from: &[(TopicPartition, i64)],
-    ) -> anyhow::Result<(Vec<EpochRecord>, Positions)> {
-        let mut entries = epochs::read_table(&*self.log)?
+    ) -> anyhow::Result<(Vec<EpochRecord>, Positions, BTreeSet<Place>)> {
+        let Table { mut entries, quarantined } = epochs::read_table(&*self.log)?
             .context("topic epochs does not exist; `lsie topics create` makes the set")?;
         if entries.is_empty() && matches!(run, Run::Bounded(_)) {
             entries = epochs::by_rule(&*self.log, from, self.cut)?;
@@ -303,8 +323,31 @@ impl Engine {
         for (partition, start) in from {
             at.entry(*partition).or_insert(*start);
         }
-        Ok((table, at))
+        Ok((table, at, quarantined))
     }
+}
+
+/// Puts the records into quarantine over which the process has died too often. One that has had its effect
+/// already stays as it is: a replay would give other results.
+fn quarantine(
+    book: &CrashBook,
+    table: &[EpochRecord],
+    held: Option<LogTime>,
+    coordinator: &dyn AppendRecord,
+    quarantined: &mut BTreeSet<Place>,
+) -> anyhow::Result<()> {
+    let created = table.last().map_or(LogTime(0), |epoch| epoch.log_time);
+    for ((at, offset), crashes) in book.guilty() {
+        let epoch = epochs::epoch_of(table, at, offset);
+        if epoch.is_none_or(|epoch| Some(epoch) <= held) {
+            tracing::error!(%at, offset, crashes, "the process dies over this record, whose results are in the tables already");
+            continue;
+        }
+        tracing::error!(%at, offset, crashes, "the process has died over this record too often; it is filed from now on");
+        coordinator.append(vec![QuarantineRecord { at, offset, crashes }.encode(created)])?;
+        quarantined.insert((at, offset));
+    }
+    Ok(())
 }
 
 /// Runs the workers until their inputs end.
@@ -312,6 +355,7 @@ fn work(
     inboxes: Vec<Arc<Inbox>>,
     (pool, hearing, bench): (Pool, Hearing, Bench),
     (limits, partitions): (Limits, BTreeMap<Topic, i32>),
+    (book, quarantined): (Arc<CrashBook>, Arc<BTreeSet<Place>>),
     epochs: crossbeam_channel::Sender<Message>,
     keep: Keep,
 ) -> anyhow::Result<()> {
@@ -326,6 +370,8 @@ fn work(
             bench: bench.clone(),
             limits,
             partitions: partitions.clone(),
+            book: book.clone(),
+            quarantined: quarantined.clone(),
             epochs: epochs.clone(),
             keep: Keep { worker: worker.index(), ..keep.clone() },
         };

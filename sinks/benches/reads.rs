@@ -4,7 +4,10 @@
 //! `docker/setup/packages.sh bench`, then `cargo bench --locked --workspace --bench reads`; `LSIE_BENCH_ROWS` and
 //! `LSIE_BENCH_SECONDS` make it smaller. Needs two cores: this process runs on the first one, `wrk` and the
 //! subscribers, which are this program once more, on the others. A thousand streams need `ulimit -n 4096`.
-#![allow(clippy::disallowed_methods, reason = "a bench measures time, starts threads and reads its environment")]
+#![allow(
+    clippy::disallowed_methods,
+    reason = "a bench measures time, starts threads and reads its environment"
+)]
 
 use std::fs::read_to_string;
 use std::net::SocketAddr;
@@ -43,13 +46,16 @@ fn setting(name: &str, default: u64) -> u64 {
 
 fn measure(rows: u64, seconds: u64) {
     let (views, mut load) = loaded(rows);
-    let server = Server::start(SocketAddr::from(([127, 0, 0, 1], 0)), None, |stop| Api::new(&views).router(stop));
+    let server =
+        Server::start(SocketAddr::from(([127, 0, 0, 1], 0)), None, |stop| Api::new(&views).router(stop));
     let server = server.expect("a free port");
     let address = server.address();
     let pinned = Command::new("taskset").args(["-apc", "0", &std::process::id().to_string()]).output();
     pinned.expect("taskset is there");
 
-    println!("\napplying an epoch of {LIVE_ROWS} new and {LIVE_ROWS} corrected rows, milliseconds of `commit`");
+    println!(
+        "\napplying an epoch of {LIVE_ROWS} new and {LIVE_ROWS} corrected rows, milliseconds of `commit`"
+    );
     load = load.run(|| std::thread::sleep(Duration::from_secs(seconds))).told("without subscribers");
     let mut subscribers = Subscribers::start(address, load.epoch, "reads");
     load = load.run(|| std::thread::sleep(Duration::from_secs(seconds))).told("1,000 subscribers");
@@ -65,7 +71,10 @@ fn measure(rows: u64, seconds: u64) {
     subscribers.stop();
     load.times.clear();
     let kept = load.epochs_mib();
-    println!("1,000 of them: {:.0} MiB, of which about {kept:.0} are new rows and their history", after - before);
+    println!(
+        "1,000 of them: {:.0} MiB, of which about {kept:.0} are new rows and their history",
+        after - before
+    );
 
     println!("\nrequests, with live epochs meanwhile; one connection each of 16, closed loop");
     for path in [
@@ -80,7 +89,10 @@ fn measure(rows: u64, seconds: u64) {
         let cores = (http_s() - http) / start.elapsed().as_secs_f64();
         println!("{path}");
         for line in wrk.unwrap_or_default().lines() {
-            if ["50%", "99%", "Requests/sec", "Socket errors", "Non-2xx"].iter().any(|word| line.contains(word)) {
+            if ["50%", "99%", "Requests/sec", "Socket errors", "Non-2xx"]
+                .iter()
+                .any(|word| line.contains(word))
+            {
                 println!("  {}", line.trim());
             }
         }
@@ -143,7 +155,8 @@ impl Load {
     fn epoch(&mut self, rows: u64) {
         self.epoch += EPOCH_MS;
         let epoch = self.epoch;
-        let mut changes: Vec<Change> = (self.rows..self.rows + rows).map(|n| change(epoch, n, 0, 1)).collect();
+        let mut changes: Vec<Change> =
+            (self.rows..self.rows + rows).map(|n| change(epoch, n, 0, 1)).collect();
         for n in self.rows - rows..self.rows {
             changes.extend([change(epoch, n, 0, -1), change(epoch, n, 1, 1)]);
         }
@@ -157,9 +170,15 @@ impl Load {
 
     fn told(mut self, name: &str) -> Load {
         self.times.sort_by(f64::total_cmp);
-        let at = |share: f64| self.times.get((self.times.len() as f64 * share) as usize).copied().unwrap_or(0.0);
+        let at =
+            |share: f64| self.times.get((self.times.len() as f64 * share) as usize).copied().unwrap_or(0.0);
         let most = self.times.last().copied().unwrap_or(0.0);
-        println!("{name}: p50 {:.2}, p99 {:.2}, most {most:.2} ({} epochs)", at(0.5), at(0.99), self.times.len());
+        println!(
+            "{name}: p50 {:.2}, p99 {:.2}, most {most:.2} ({} epochs)",
+            at(0.5),
+            at(0.99),
+            self.times.len()
+        );
         self.times.clear();
         self
     }
@@ -182,7 +201,11 @@ fn loaded(rows: u64) -> (Views, Load) {
         sink.commit(LogTime(epoch)).expect("a complete epoch");
         n = upto;
     }
-    println!("{rows} encounters in {:.1} s, {:.0} MiB", start.elapsed().as_secs_f64(), resident_mib() - before);
+    println!(
+        "{rows} encounters in {:.1} s, {:.0} MiB",
+        start.elapsed().as_secs_f64(),
+        resident_mib() - before
+    );
     (views, Load { sink, epoch, rows, times: Vec::new(), changes: 0 })
 }
 

@@ -3,10 +3,10 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use lsie_schemas::LogTime;
 use lsie_sinks::postgres::{Database, Reader};
 use lsie_sinks::testing::{catalog, total};
 use lsie_sinks::{Error, PostgresSink, Sink};
-use lsie_schemas::LogTime;
 use tempfile::TempDir;
 
 /// A server that speaks TLS.
@@ -49,7 +49,17 @@ fn script(words: &[&str], dir: &Path) {
 fn stranger(dir: &Path) -> PathBuf {
     let path = dir.join("stranger.crt");
     let made = Command::new("openssl")
-        .args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"])
+        .args([
+            "req",
+            "-x509",
+            "-newkey",
+            "ec",
+            "-pkeyopt",
+            "ec_paramgen_curve:prime256v1",
+            "-nodes",
+            "-days",
+            "2",
+        ])
         .args(["-subj", "/CN=stranger", "-keyout", "/dev/null", "-out"])
         .arg(&path)
         .output();

@@ -52,7 +52,11 @@ impl Reader {
     pub fn is_encrypted(&mut self) -> Result<bool, Error> {
         self.connection.run(async |client| {
             let own = "SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()";
-            client.query_one(own, &[]).await.and_then(|row| row.try_get(0)).map_err(|error| classified(&error))
+            client
+                .query_one(own, &[])
+                .await
+                .and_then(|row| row.try_get(0))
+                .map_err(|error| classified(&error))
         })
     }
 

@@ -41,7 +41,8 @@ pub(super) fn client(authority: Option<&Path>) -> Result<Arc<ClientConfig>, Erro
                 let added = certificate.map_err(|why| bad(why.to_string())).map(|found| roots.add(found))?;
                 added.map_err(|why| bad(why.to_string()))?;
             }
-            let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider.clone()).build();
+            let verifier =
+                WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider.clone()).build();
             verifier.map_err(|why| bad(why.to_string()))?
         }
     };

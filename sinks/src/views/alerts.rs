@@ -12,14 +12,14 @@ use crate::views::record::schema;
 use crate::views::reply::{Fault, Reply};
 use crate::views::route::{Input, Kind, Returns, Route, limit};
 
-pub(crate) const ROUTES: &[Route] = &[Route::get(
+pub(crate) const ROUTES: &[Route] = &[Route::ranked(
     "/operator/alerts",
     "Alerts of the last hour, newest first.",
     &[limit(50, 500), Input::query("since_utc", Kind::Time, "Only those raised at this time or later.")],
     Returns::Many(schema::<AlertEvent>),
+    &[NEWEST],
     list,
-)
-.ordered(&[NEWEST])];
+)];
 
 const NEWEST: Order = Order { table: "alerts", groups: &[], newest: &[By::Column("emitted_at_utc")] };
 

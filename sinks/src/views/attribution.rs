@@ -13,14 +13,14 @@ use crate::views::reply::{Fault, Reply};
 use crate::views::route::{Returns, Route, SESSION};
 use crate::views::row::Row;
 
-pub(crate) const ROUTES: &[Route] = &[Route::get(
+pub(crate) const ROUTES: &[Route] = &[Route::ranked(
     "/attribution/{session_id}",
     "The attribution ledger of a session: each greeting with the outcomes it may be credited with, and its scores.",
     &[SESSION],
     Returns::Many(schema::<Credited>),
+    &[LINKS, SCORES],
     list,
-)
-.ordered(&[LINKS, SCORES])];
+)];
 
 const LINKS: Order = Order { table: "event_outcome_link", groups: &["event_id"], newest: &[] };
 const SCORES: Order = Order { table: "attribution_score", groups: &["event_id"], newest: &[] };

@@ -11,14 +11,14 @@ use crate::views::reading::Reading;
 use crate::views::reply::{Fault, Reply};
 use crate::views::route::{Returns, Route, SESSION, limit};
 
-pub(crate) const ROUTES: &[Route] = &[Route::get(
+pub(crate) const ROUTES: &[Route] = &[Route::ranked(
     "/comodulation/{session_id}",
     "Evaluations of co-modulation, newest first, also those without an index.",
     &[SESSION, limit(100, 2_000)],
     Returns::Rows("comodulation_log", COMODULATION),
+    &[NEWEST],
     list,
-)
-.ordered(&[NEWEST])];
+)];
 
 const COMODULATION: &[&str] = &[
     "session_id",

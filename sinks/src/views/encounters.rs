@@ -13,7 +13,7 @@ use crate::views::reply::{Fault, Reply};
 use crate::views::route::{EXPERIMENT, Input, Kind, Returns, Route, limit};
 
 pub(crate) const ROUTES: &[Route] = &[
-    Route::get(
+    Route::ranked(
         "/encounters",
         "Encounters, newest created first.",
         &[
@@ -23,9 +23,9 @@ pub(crate) const ROUTES: &[Route] = &[
             limit(100, 1_000),
         ],
         Returns::Rows("encounter_log", ENCOUNTER),
+        &[NEWEST, NEWEST_OF_ARM],
         list,
-    )
-    .ordered(&[NEWEST, NEWEST_OF_ARM]),
+    ),
     Route::get(
         "/encounters/{experiment_id}/summary",
         "Per arm of an experiment: counts and means, best arm first.",

@@ -2,8 +2,8 @@
 //! are the graph's, and in no request.
 
 use axum::http::{Method, StatusCode};
-use lsie_schemas::{Cell, LogTime};
 use lsie_schemas::record::ExperimentRecord;
+use lsie_schemas::{Cell, LogTime};
 use schemars::JsonSchema;
 use serde::Serialize;
 

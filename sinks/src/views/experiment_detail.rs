@@ -15,14 +15,14 @@ use crate::views::route::{EXPERIMENT, Returns, Route};
 use crate::views::row::Row;
 
 pub(crate) const ROUTES: &[Route] = &[
-    Route::get(
+    Route::ranked(
         "/operator/experiments/{experiment_id}",
         "An experiment with what its arms have come to.",
         &[EXPERIMENT],
         Returns::One(schema::<ExperimentDetail>),
+        &[NEWEST],
         one,
-    )
-    .ordered(&[NEWEST]),
+    ),
     Route::get(
         "/experiments/{experiment_id}/history",
         "Every step of the posteriors of an experiment's arms, oldest first, each with the encounters that moved it.",

@@ -48,7 +48,8 @@ fn list(at: &Reading<'_>, _: &Inputs) -> Result<Reply, Fault> {
     let arms = at.table("experiments")?.rows(None);
     let mut newest = None;
     // Key order begins with the experiment.
-    let first = arms.filter(move |row| newest.replace(row.text("experiment_id")) != Some(row.text("experiment_id")));
+    let first =
+        arms.filter(move |row| newest.replace(row.text("experiment_id")) != Some(row.text("experiment_id")));
     Ok(Reply::rows(&["experiment_id"], first))
 }
 

@@ -14,7 +14,7 @@ use crate::views::record::schema;
 use crate::views::reply::{Fault, Reply};
 use crate::views::route::{Input, Kind, Returns, Route, SESSION, limit};
 
-pub(crate) const ROUTES: &[Route] = &[Route::get(
+pub(crate) const ROUTES: &[Route] = &[Route::ranked(
     "/operator/sessions/{session_id}/encounters",
     "The encounters of a session, newest first.",
     &[
@@ -23,12 +23,15 @@ pub(crate) const ROUTES: &[Route] = &[Route::get(
         Input::query("before_utc", Kind::Time, "Only those of segments before this time."),
     ],
     Returns::Many(schema::<EncounterSummary>),
+    &[NEWEST],
     list,
-)
-.ordered(&[NEWEST])];
+)];
 
-const NEWEST: Order =
-    Order { table: "encounter_summaries", groups: &["session_id"], newest: &[By::Column("stimulus_time_utc")] };
+const NEWEST: Order = Order {
+    table: "encounter_summaries",
+    groups: &["session_id"],
+    newest: &[By::Column("stimulus_time_utc")],
+};
 
 /// A stimulus and what became of it.
 #[derive(Serialize, JsonSchema)]

@@ -13,14 +13,14 @@ use crate::views::reply::{Fault, Reply};
 use crate::views::route::{Returns, Route, SESSION, limit};
 
 pub(crate) const ROUTES: &[Route] = &[
-    Route::get(
+    Route::ranked(
         "/operator/sessions",
         "Sessions at a glance, newest first.",
         &[limit(50, 500)],
         Returns::Many(schema::<SessionSummary>),
+        &[NEWEST],
         list,
-    )
-    .ordered(&[NEWEST]),
+    ),
     Route::get(
         "/operator/sessions/live",
         "The active session: the newest that has not ended.",

@@ -10,14 +10,14 @@ use crate::views::route::{Input, Kind, Returns, Route, SESSION, limit};
 use crate::views::row::Row;
 
 pub(crate) const ROUTES: &[Route] = &[
-    Route::get(
+    Route::ranked(
         "/metrics",
         "Metrics of segments, newest first.",
         &[Input::query("session_id", Kind::Uuid, "Only of this session."), limit(100, 1_000)],
         Returns::Rows("metrics", METRICS),
+        &[NEWEST, NEWEST_OF_SESSION],
         list,
-    )
-    .ordered(&[NEWEST, NEWEST_OF_SESSION]),
+    ),
     Route::get(
         "/metrics/{session_id}/au12",
         "The mean smile intensity of each segment that has one, oldest first.",
@@ -107,8 +107,7 @@ fn acoustic(at: &Reading<'_>, inputs: &Inputs) -> Result<Reply, Fault> {
 
 /// The segments of a session in which any of the columns beyond segment and time has a value, oldest first.
 fn with_any(at: &Reading<'_>, inputs: &Inputs, columns: &'static [&'static str]) -> Result<Reply, Fault> {
-    let has_any =
-        |row: &Row<'_>| columns[2..].iter().any(|column| *row.cell(column) != Cell::Null);
+    let has_any = |row: &Row<'_>| columns[2..].iter().any(|column| *row.cell(column) != Cell::Null);
     let mut rows: Vec<Row<'_>> = at.table("metrics")?.rows(Some(inputs.session())).filter(has_any).collect();
     rows.sort_by_key(|row| row.cell("timestamp_utc"));
     Ok(Reply::rows(columns, rows.into_iter()))

@@ -15,7 +15,7 @@ use crate::views::route::{Input, Kind, Returns, Route, SESSION, limit};
 use crate::views::row::Row;
 
 pub(crate) const ROUTES: &[Route] = &[
-    Route::get(
+    Route::ranked(
         "/physiology/{session_id}",
         "The newest physiological snapshot of each role, or all of them, oldest first.",
         &[
@@ -24,9 +24,9 @@ pub(crate) const ROUTES: &[Route] = &[
             limit(500, 5_000),
         ],
         Returns::Rows("physiology_log", PHYSIOLOGY),
+        &[NEWEST],
         list,
-    )
-    .ordered(&[NEWEST]),
+    ),
     Route::get(
         "/operator/sessions/{session_id}/physiology",
         "The physiology of a session at a glance.",

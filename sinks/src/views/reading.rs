@@ -184,22 +184,18 @@ impl<'a> View<'a> {
     }
 
     /// The rows that a filter lets through, newest first.
-    pub(crate) fn newest(
-        &self,
-        order: &Order,
-        filter: Filter<'_>,
-    ) -> Box<dyn Iterator<Item = Row<'a>> + 'a> {
+    pub(crate) fn newest(&self, order: &Order, filter: Filter<'_>) -> Box<dyn Iterator<Item = Row<'a>> + 'a> {
         let table = self.table;
         // The orders that are asked for are those that routes describe.
         let Some(index) = self.state.index(order) else { return Box::new(std::iter::empty()) };
         let changed: BTreeSet<Vec<Cell>> = self.earlier.keys().cloned().collect();
-        let is_as_it_was = move |entry: &&'a Entry| {
-            changed.is_empty() || !changed.contains(&table.key_of(&entry.row))
-        };
+        let is_as_it_was =
+            move |entry: &&'a Entry| changed.is_empty() || !changed.contains(&table.key_of(&entry.row));
         let mut then: Vec<&'a Entry> = self.earlier.values().flatten().copied().collect();
         then.retain(|entry| index.lets_through(entry, filter));
         then.sort_by(|a, b| index.places.compare(a, b));
-        let (mut now, mut then) = (index.rows(filter).filter(is_as_it_was).peekable(), then.into_iter().peekable());
+        let (mut now, mut then) =
+            (index.rows(filter).filter(is_as_it_was).peekable(), then.into_iter().peekable());
         Box::new(std::iter::from_fn(move || {
             let is_earlier = match (now.peek(), then.peek()) {
                 (Some(now), Some(then)) => index.places.compare(then, now).is_lt(),

@@ -38,6 +38,18 @@ impl Route {
         Route { method: Method::GET, path, doc, inputs, answer: Answer::Read(answer), returns, orders: &[] }
     }
 
+    /// A route that reads, and shows rows in these orders.
+    pub(crate) const fn ranked(
+        path: &'static str,
+        doc: &'static str,
+        inputs: &'static [Input],
+        returns: Returns,
+        orders: &'static [Order],
+        answer: fn(&Reading<'_>, &Inputs) -> Result<Reply, Fault>,
+    ) -> Route {
+        Route { method: Method::GET, path, doc, inputs, answer: Answer::Read(answer), returns, orders }
+    }
+
     /// A route that acts: it appends at most one record.
     pub(crate) const fn act(
         method: Method,
@@ -48,11 +60,6 @@ impl Route {
         answer: fn(&Reading<'_>, &Inputs, &Asked) -> Result<Decision, Fault>,
     ) -> Route {
         Route { method, path, doc, inputs, answer: Answer::Act(answer), returns, orders: &[] }
-    }
-
-    /// The same route, which shows rows in these orders.
-    pub(crate) const fn ordered(self, orders: &'static [Order]) -> Route {
-        Route { orders, ..self }
     }
 
     /// Everything it takes: its own inputs, and those of its kind.

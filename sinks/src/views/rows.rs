@@ -112,10 +112,7 @@ impl Rows {
     }
 
     /// The same, with the count that the column which the table does not have shows.
-    pub(crate) fn counted<'a>(
-        columns: &[&'static str],
-        rows: impl Iterator<Item = (Row<'a>, u64)>,
-    ) -> Rows {
+    pub(crate) fn counted<'a>(columns: &[&'static str], rows: impl Iterator<Item = (Row<'a>, u64)>) -> Rows {
         let mut rows = rows.peekable();
         let shown = Shown::of(rows.peek().map(|(row, _)| row.table), columns.to_vec());
         Rows { shown, rows: rows.map(|(row, count)| (row.entry.clone(), count)).collect() }

@@ -8,14 +8,14 @@ use crate::views::reading::Reading;
 use crate::views::reply::{Fault, Reply};
 use crate::views::route::{Input, Kind, Returns, Route, limit};
 
-pub(crate) const ROUTES: &[Route] = &[Route::get(
+pub(crate) const ROUTES: &[Route] = &[Route::ranked(
     "/segments",
     "Closed segments of one session or of all, newest window first.",
     &[Input::query("session_id", Kind::Uuid, "The session."), limit(100, 1_000)],
     Returns::Rows("segments", SEGMENT),
+    &[NEWEST, NEWEST_OF_SESSION],
     list,
-)
-.ordered(&[NEWEST, NEWEST_OF_SESSION])];
+)];
 
 const SEGMENT: &[&str] = &[
     "id",

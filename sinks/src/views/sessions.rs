@@ -14,14 +14,14 @@ use crate::views::route::{Returns, Route, SESSION};
 use crate::views::rows::Rows;
 
 pub(crate) const ROUTES: &[Route] = &[
-    Route::get(
+    Route::ranked(
         "/sessions",
         "All sessions, newest first.",
         &[],
         Returns::Rows("sessions", SESSION_COLUMNS),
+        &[NEWEST, RUNNING],
         list,
-    )
-    .ordered(&[NEWEST, RUNNING]),
+    ),
     Route::get(
         "/sessions/{session_id}",
         "One session with a summary of its segments and metrics.",

@@ -63,6 +63,8 @@ pub struct Engine {
     pub cut: Cut,
     /// Where checkpoints go, and when; without them a restart replays the log.
     pub checkpoints: Option<Checkpoints>,
+    /// Topics whose records are left out although the table names them: an archive may be without them.
+    pub without: BTreeSet<Topic>,
 }
 
 /// How a run keeps its state.
@@ -136,6 +138,9 @@ impl Engine {
                     table.retain(|epoch| epoch.log_time <= range.until);
                 }
             }
+        }
+        if matches!(run, Run::Bounded(_)) {
+            recovery::refuse_ends(&table, &*self.log)?;
         }
         let partitions = self.partition_counts()?;
         let gate =
@@ -299,7 +304,10 @@ impl Engine {
             // One append: a table is there whole or not at all.
             self.log.fenced(COORDINATOR)?.append(entries.iter().map(EpochRecord::encode).collect())?;
         }
-        let (table, mut at) = epochs::accept(entries);
+        let (mut table, mut at) = epochs::accept(entries);
+        for epoch in &mut table {
+            epoch.ranges.retain(|range| !self.without.contains(&range.at.topic));
+        }
         for (partition, start) in from {
             at.entry(*partition).or_insert(*start);
         }

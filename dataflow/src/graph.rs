@@ -16,7 +16,7 @@ use lsie_operators::utterance::Output as Spoken;
 use lsie_schemas::codec;
 use lsie_schemas::log::LogRecord;
 use lsie_schemas::record::{DeadLetter, ExperimentRecord, Record};
-use lsie_schemas::row::{ActionRow, DeadLetterRow, EncounterRow, StimulusRow};
+use lsie_schemas::row::{ActionRow, DeadLetterRow, EncounterRow, SegmentStreamRow, StimulusRow};
 use lsie_schemas::topic::partition_of;
 use lsie_schemas::{Change, LogTime, TableRow, Topic};
 use timely::dataflow::channels::pact::{Exchange, Pipeline};
@@ -180,6 +180,7 @@ pub fn build(scope: Scope<'_, Time>, parts: Parts) {
             hash(id)
         });
     let known = at_their_time(evaluated.clone().inner).filter(|(_, diff)| *diff > 0);
+    let streams = aligned.clone().flat_map(segment_streams);
     let notes = aligned
         .flat_map(Note::of_aligned)
         .concat(inferred.clone().flat_map(inferred_dead).map(|letter| Note::filed(&letter)))
@@ -205,6 +206,7 @@ pub fn build(scope: Scope<'_, Time>, parts: Parts) {
         .concat(changes(view::evaluations(evaluated), resumed))
         .concat(changes(classes, resumed))
         .concat(facts_out(dead))
+        .concat(facts_out(streams))
         .concat(facts_out(inferred.flat_map(face_row)))
         .concat(spoken_changes(spoken))
         .concat(facts_out(judged.flat_map(|judged| judged.inference)))
@@ -250,6 +252,13 @@ fn asked(word: Aligned) -> Option<ActionRow> {
     match word {
         Aligned::Asked(row) => Some(*row),
         _ => None,
+    }
+}
+
+fn segment_streams(word: Aligned) -> Vec<SegmentStreamRow> {
+    match word {
+        Aligned::Closed(segment) => segment.streams,
+        _ => Vec::new(),
     }
 }
 

@@ -13,6 +13,7 @@ pub mod config;
 pub mod coordinator;
 pub mod engine;
 pub mod epochs;
+pub mod explain;
 pub mod faces;
 pub mod fault;
 pub mod graph;

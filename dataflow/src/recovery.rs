@@ -4,7 +4,7 @@ pub mod facts;
 
 use std::collections::BTreeMap;
 
-use lsie_schemas::log::TopicPartition;
+use lsie_schemas::log::{Log, TopicPartition};
 use lsie_schemas::record::EpochRecord;
 use lsie_schemas::{LogTime, Topic};
 
@@ -256,6 +256,20 @@ pub fn refuse_gaps(table: &[EpochRecord], from: &[(TopicPartition, i64)]) -> any
         anyhow::bail!(
             "{missing}. Replay a later range (--from), or start a new topic set (--prefix) and a new target \
              directory"
+        );
+    }
+    Ok(())
+}
+
+/// Refuses a bounded run whose table names records that the log does not have: it would wait for them.
+pub fn refuse_ends(table: &[EpochRecord], log: &dyn Log) -> anyhow::Result<()> {
+    let mut wanted = Positions::new();
+    wanted.extend(table.iter().flat_map(|epoch| &epoch.ranges).map(|range| (range.at, range.to)));
+    for (at, to) in wanted {
+        let end = log.bounds(at)?.1;
+        anyhow::ensure!(
+            to <= end,
+            "{at} ends at offset {end}, but its epochs go up to {to}: it was made anew, or its end was lost"
         );
     }
     Ok(())

@@ -274,6 +274,7 @@ impl Settings {
             budget_bytes: self.budget_bytes,
             cut: config.cut(TAIL_MS),
             checkpoints: None,
+            without: Default::default(),
         }
     }
 }

@@ -3,6 +3,7 @@
 mod audit;
 mod capture;
 mod config;
+mod dead_letters;
 mod demo;
 mod doctor;
 mod explain;
@@ -64,6 +65,8 @@ enum Command {
     Completions(shell::Completions),
     /// Check or show the settings as they hold.
     Config(config::Settings),
+    /// Records that could not be used: list, show, heal.
+    DeadLetters(dead_letters::DeadLetters),
     /// The whole product on one machine: a made session, the embedded log, tables and views.
     Demo(demo::Demo),
     /// Check log, topics, models, disk and configuration: one line each, with the mend.
@@ -115,6 +118,7 @@ impl Cli {
             Command::Completions(command) => command.run(),
             Command::Config(command) => command.run(file.as_deref()),
             Command::Audit(command) => command.run(config),
+            Command::DeadLetters(command) => command.run(config),
             Command::Demo(command) => command.run(config),
             Command::Doctor(command) => command.run(config),
             Command::Explain(command) => command.run(config),

@@ -10,7 +10,7 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use lsie_operators::align::Limits;
 use lsie_schemas::log::{Fetch, Log, TopicPartition};
-use lsie_schemas::record::EpochRecord;
+use lsie_schemas::record::{EpochRecord, Healing};
 use lsie_schemas::{LogTime, Topic};
 use lsie_sinks::Sink;
 
@@ -25,6 +25,7 @@ use crate::coordinator::{self, Drain};
 use crate::epochs::{self, Cut, Positions};
 use crate::fault;
 use crate::graph::{self, Parts};
+use crate::healing::{Heal, Selections};
 use crate::ingest::{Inbox, Shared, owns};
 use crate::judge::{Bench, JudgeFactory};
 use crate::pool::{MeasurerFactory, Pool};
@@ -33,7 +34,7 @@ use crate::speech::{Scribe, SpeechPool, SpeechSettings, TranscriberFactory};
 use crate::transcribe::{Answering, Hearing};
 
 /// Name under which coordinators fence each other.
-const COORDINATOR: &str = "lsie-coordinator";
+pub(crate) const COORDINATOR: &str = "lsie-coordinator";
 /// How long a parked worker sleeps at most; activations wake it earlier.
 const PARK: Duration = Duration::from_millis(100);
 
@@ -65,6 +66,8 @@ pub struct Engine {
     pub checkpoints: Option<Checkpoints>,
     /// Topics whose records are left out although the table names them: an archive may be without them.
     pub without: BTreeSet<Topic>,
+    /// A run that heals: it ends with an epoch more than the table has, and selections stay as they were made.
+    pub heal: Option<Heal>,
 }
 
 /// How a run keeps its state.
@@ -115,7 +118,12 @@ impl Engine {
             Run::Live(_) => Some(self.log.fenced(COORDINATOR)?),
             Run::Bounded(_) => None,
         };
-        let (mut table, at) = self.table(&run, &from)?;
+        let (mut table, at, healings) = self.table(&run, &from)?;
+        let healed = healings.last().map(|healing| healing.at);
+        let selections = match &self.heal {
+            Some(heal) => heal.selections.clone(),
+            None => Arc::new(Selections::new(healings.into_iter().flat_map(|healing| healing.selections))),
+        };
         let last = table.last().map_or(LogTime(0), |epoch| epoch.log_time);
         let answers = Answers::read(&*self.log, &table, coordinating.is_some())?;
         let mut left_out = BTreeSet::new();
@@ -133,7 +141,7 @@ impl Engine {
                 recovery::refuse_gaps(&table, &from)?;
             }
             _ => {
-                (table, resumed) = self.resume(table, &mut from, &sinks)?;
+                (table, resumed) = self.resume(table, healed, &mut from, &sinks)?;
                 if let Run::Bounded(range) = run {
                     table.retain(|epoch| epoch.log_time <= range.until);
                 }
@@ -233,7 +241,7 @@ impl Engine {
             _ => inboxes.iter().for_each(|inbox| inbox.finish()),
         }
 
-        work(inboxes, (pool, hearing, bench), (self.limits, partitions), epochs, keep)?;
+        work(inboxes, (pool, hearing, bench), (self.limits, partitions, selections), epochs, keep)?;
         scribe.iter().for_each(Scribe::end);
         threads.join()
     }
@@ -242,6 +250,7 @@ impl Engine {
     fn resume(
         &self,
         table: Vec<EpochRecord>,
+        healed: Option<LogTime>,
         from: &mut [(TopicPartition, i64)],
         sinks: &[Box<dyn Sink>],
     ) -> anyhow::Result<Beginning> {
@@ -254,6 +263,7 @@ impl Engine {
             partitions: self.partition_counts()?,
             config: checkpoints.config.clone(),
             table,
+            healed,
             ..Facts::default()
         };
         for (at, _) in from.iter() {
@@ -296,8 +306,8 @@ impl Engine {
         &self,
         run: &Run,
         from: &[(TopicPartition, i64)],
-    ) -> anyhow::Result<(Vec<EpochRecord>, Positions)> {
-        let mut entries = epochs::read_table(&*self.log)?
+    ) -> anyhow::Result<(Vec<EpochRecord>, Positions, Vec<Healing>)> {
+        let (mut entries, mut healings) = epochs::read(&*self.log)?
             .context("topic epochs does not exist; `lsie topics create` makes the set")?;
         if entries.is_empty() && matches!(run, Run::Bounded(_)) {
             entries = epochs::by_rule(&*self.log, from, self.cut)?;
@@ -311,7 +321,15 @@ impl Engine {
         for (partition, start) in from {
             at.entry(*partition).or_insert(*start);
         }
-        Ok((table, at))
+        healings.retain(|healing| table.iter().any(|epoch| epoch.log_time == healing.at));
+        let healing = self.heal.iter().map(|heal| heal.at);
+        let last = table.last().map(|epoch| epoch.log_time);
+        table.extend(
+            healing
+                .filter(|at| last < Some(*at))
+                .map(|log_time| EpochRecord { log_time, ranges: Vec::new() }),
+        );
+        Ok((table, at, healings))
     }
 }
 
@@ -319,7 +337,7 @@ impl Engine {
 fn work(
     inboxes: Vec<Arc<Inbox>>,
     (pool, hearing, bench): (Pool, Hearing, Bench),
-    (limits, partitions): (Limits, BTreeMap<Topic, i32>),
+    (limits, partitions, selections): (Limits, BTreeMap<Topic, i32>, Arc<Selections>),
     epochs: crossbeam_channel::Sender<Message>,
     keep: Keep,
 ) -> anyhow::Result<()> {
@@ -334,6 +352,7 @@ fn work(
             bench: bench.clone(),
             limits,
             partitions: partitions.clone(),
+            selections: selections.clone(),
             epochs: epochs.clone(),
             keep: Keep { worker: worker.index(), ..keep.clone() },
         };

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use lsie_schemas::log::{Fetch, Log, LogError, LogRecord, TopicPartition};
-use lsie_schemas::record::{Control, EpochRange, EpochRecord, Record};
+use lsie_schemas::record::{Control, EpochRange, EpochRecord, Healing, Record};
 use lsie_schemas::topic::DAY_MS;
 use lsie_schemas::{LogTime, Topic, codec};
 use uuid::Uuid;
@@ -31,16 +31,22 @@ pub fn accept(entries: impl IntoIterator<Item = EpochRecord>) -> (Vec<EpochRecor
 
 /// Reads the table of a log to its end; `None` when the topic does not exist.
 pub fn read_table(log: &dyn Log) -> Result<Option<Vec<EpochRecord>>, LogError> {
+    Ok(read(log)?.map(|(entries, _)| entries))
+}
+
+/// The same with the healings that stand among the epochs.
+pub fn read(log: &dyn Log) -> Result<Option<(Vec<EpochRecord>, Vec<Healing>)>, LogError> {
     if log.topic(Topic::Epochs)?.is_none() {
         return Ok(None);
     }
     let at = TopicPartition { topic: Topic::Epochs, partition: 0 };
-    let mut entries = Vec::new();
+    let (mut entries, mut healings) = (Vec::new(), Vec::new());
     read_to_end(log, &[at], |record| {
         // A malformed entry was not written by a coordinator; positions tell whether one is missing.
         entries.extend(EpochRecord::decode(&record.value));
+        healings.extend(Healing::decode(&record.value));
     })?;
-    Ok(Some(entries))
+    Ok(Some((entries, healings)))
 }
 
 /// Takes the epochs before a log time off a table, all but their experiment records. Gives the positions

@@ -28,6 +28,7 @@ use uuid::Uuid;
 use crate::adapter::{Time, at_their_time, kept, per_epoch, stateful};
 use crate::checkpoint::Keep;
 use crate::commit::{self, Message, Written};
+use crate::healing::Selections;
 use crate::ingest::{self, Inbox, Ingested, Shared};
 use crate::judge::{Bench, judge};
 use crate::ledger::{self, Ledger};
@@ -52,6 +53,8 @@ pub struct Parts {
     pub limits: Limits,
     /// How many partitions each input topic has.
     pub partitions: BTreeMap<Topic, i32>,
+    /// Selections that a healing has kept.
+    pub selections: Arc<Selections>,
     /// Where complete epochs go.
     pub epochs: Sender<Message>,
     /// State across restarts.
@@ -60,7 +63,7 @@ pub struct Parts {
 
 /// Builds the dataflow of one worker; the same on every worker.
 pub fn build(scope: Scope<'_, Time>, parts: Parts) {
-    let Parts { inbox, shared, pool, hearing, bench, limits, partitions, epochs, keep } = parts;
+    let Parts { inbox, shared, pool, hearing, bench, limits, partitions, selections, epochs, keep } = parts;
     let resumed = keep.resumed;
     let sessions = partitions.get(&Topic::Control).copied().unwrap_or(1);
     let by_partition = move |session: &Uuid| partition_of(session.to_string().as_bytes(), sessions) as u64;
@@ -90,7 +93,8 @@ pub fn build(scope: Scope<'_, Time>, parts: Parts) {
     let by_experiment = Exchange::new(|input: &select::Input| hash(input.experiment()));
     let selecting = aligned.clone().flat_map(anchored).concat(learned);
     let select = keep.station("select_arm");
-    let decisions = stateful(selecting, by_experiment, select, Select::default(), |id: &String| hash(id));
+    let decisions =
+        stateful(selecting, by_experiment, select, Select::with(selections), |id: &String| hash(id));
 
     // Judgements, by session: what was said against the greeting of the session's arm.
     let asked_about = decisions.clone().map(judging::Input::Decided).concat(spoken.clone().flat_map(said));

@@ -17,6 +17,7 @@ pub mod explain;
 pub mod faces;
 pub mod fault;
 pub mod graph;
+pub mod healing;
 pub mod ingest;
 pub mod judge;
 pub mod ledger;

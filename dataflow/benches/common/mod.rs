@@ -105,6 +105,7 @@ pub(crate) fn engine(log: Arc<dyn Log>, measurer: MeasurerFactory, tail_ms: u64)
         cut: config.cut(tail_ms),
         checkpoints: None,
         without: Default::default(),
+        heal: None,
     }
 }
 

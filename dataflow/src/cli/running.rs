@@ -76,6 +76,7 @@ pub(super) fn engine(config: &Config, log: Arc<dyn Log>, tail_ms: u64) -> Engine
         cut: config.cut(tail_ms),
         checkpoints: None,
         without: BTreeSet::new(),
+        heal: None,
     }
 }
 

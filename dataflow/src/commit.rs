@@ -20,6 +20,7 @@ use crate::adapter::Time;
 use crate::checkpoint::Part;
 use crate::checkpoint::gate::Gate;
 use crate::checkpoint::writer::Writer;
+use crate::crash_book::CrashBook;
 use crate::fault;
 use crate::ingest::{Inbox, Shared};
 
@@ -98,6 +99,8 @@ pub struct Committer {
     pub checkpoints: Option<Writer>,
     /// The checkpoint that the run resumed from: epochs up to it are seen again and known to every sink.
     pub resumed: LogTime,
+    /// Once this epoch is committed, nothing that was there at the start is under suspicion any longer.
+    pub calm: (LogTime, Arc<CrashBook>),
 }
 
 impl Committer {
@@ -116,6 +119,9 @@ impl Committer {
                     let log_time = epoch.log_time;
                     self.commit(epoch, operators(log_time, &mut shown, shared))?;
                     shared.committed.store(log_time.0, Ordering::SeqCst);
+                    if log_time >= self.calm.0 {
+                        self.calm.1.calm();
+                    }
                     for inbox in inboxes {
                         inbox.wake();
                     }

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
@@ -9,8 +10,8 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use lsie_operators::align::Limits;
-use lsie_schemas::log::{Fetch, Log, TopicPartition};
-use lsie_schemas::record::{EpochRecord, Healing};
+use lsie_schemas::log::{AppendRecord, Fetch, Log, TopicPartition};
+use lsie_schemas::record::{EpochRecord, Healing, QuarantineRecord};
 use lsie_schemas::{LogTime, Topic};
 use lsie_sinks::Sink;
 
@@ -22,7 +23,8 @@ use crate::checkpoint::writer::{Identity, Writer};
 use crate::checkpoint::{Keep, Restored};
 use crate::commit::{Committer, Message};
 use crate::coordinator::{self, Drain};
-use crate::epochs::{self, Cut, Positions};
+use crate::crash_book::{CrashBook, Place};
+use crate::epochs::{self, Cut, Positions, Table};
 use crate::fault;
 use crate::graph::{self, Parts};
 use crate::healing::{Heal, Selections};
@@ -80,6 +82,8 @@ pub struct Checkpoints {
     pub keep: usize,
     /// The hash of every setting that a result depends on.
     pub config: String,
+    /// The folder in which a crash leaves its notes.
+    pub crashes: PathBuf,
 }
 
 /// Which epochs a run takes.
@@ -109,6 +113,12 @@ impl Range {
 /// The epochs that a run takes, and the checkpoint that it resumes from, if it does.
 type Beginning = (Vec<EpochRecord>, Option<(Manifest, Restored)>);
 
+/// What topic `epochs` says besides the epochs.
+struct Told {
+    healings: Vec<Healing>,
+    quarantined: BTreeSet<Place>,
+}
+
 impl Engine {
     /// Runs to the end. The sinks hold every epoch when this returns without an error.
     pub fn run(mut self, run: Run, sinks: Vec<Box<dyn Sink>>, shared: Arc<Shared>) -> anyhow::Result<()> {
@@ -118,12 +128,21 @@ impl Engine {
             Run::Live(_) => Some(self.log.fenced(COORDINATOR)?),
             Run::Bounded(_) => None,
         };
-        let (mut table, at, healings) = self.table(&run, &from)?;
+        let (mut table, at, Told { healings, mut quarantined }) = self.table(&run, &from)?;
         let healed = healings.last().map(|healing| healing.at);
         let selections = match &self.heal {
             Some(heal) => heal.selections.clone(),
             None => Arc::new(Selections::new(healings.into_iter().flat_map(|healing| healing.selections))),
         };
+        let book = Arc::new(match (&self.checkpoints, &coordinating) {
+            (Some(checkpoints), Some(_)) => CrashBook::open(&checkpoints.crashes)?,
+            _ => CrashBook::blank(),
+        });
+        if let Some(coordinator) = &coordinating {
+            let held = sinks.iter().filter_map(|sink| sink.committed()).max();
+            quarantine(&book, &table, held, &**coordinator, &mut quarantined)?;
+            book.watch()?;
+        }
         let last = table.last().map_or(LogTime(0), |epoch| epoch.log_time);
         let answers = Answers::read(&*self.log, &table, coordinating.is_some())?;
         let mut left_out = BTreeSet::new();
@@ -188,7 +207,7 @@ impl Engine {
                 Arc::new(inbox.behind_gate(gate.clone()))
             })
             .collect();
-        let pool = Pool::start(self.pool_threads, self.measurer.clone(), &shared)?;
+        let pool = Pool::start(self.pool_threads, self.measurer.clone(), &book, &shared)?;
         let speech = SpeechPool::start(self.speech.threads, &self.transcriber, &shared)?;
         let bench = Bench::start(self.judge.clone(), &shared)?;
 
@@ -205,7 +224,9 @@ impl Engine {
             shared: shared.clone(),
         };
         let committing = inboxes.clone();
-        let committer = Committer { sinks, gate: gate.clone(), checkpoints: writer, resumed: resumed_at };
+        let calm = (last, book.clone());
+        let committer =
+            Committer { sinks, gate: gate.clone(), checkpoints: writer, resumed: resumed_at, calm };
         threads.spawn("commit", move |shared| committer.run(&complete, &committing, shared))?;
         for (worker, inbox) in inboxes.iter().enumerate() {
             let (inbox, log, fetch) = (inbox.clone(), self.log.clone(), self.fetch);
@@ -241,9 +262,13 @@ impl Engine {
             _ => inboxes.iter().for_each(|inbox| inbox.finish()),
         }
 
-        work(inboxes, (pool, hearing, bench), (self.limits, partitions, selections), epochs, keep)?;
+        let models = (pool, hearing, bench);
+        let told = (book.clone(), Arc::new(quarantined), selections);
+        work(inboxes, models, (self.limits, partitions), told, epochs, keep)?;
         scribe.iter().for_each(Scribe::end);
-        threads.join()
+        threads.join()?;
+        book.close();
+        Ok(())
     }
 
     /// Decides how the run begins, and prepares that: the epochs to take and the positions to read from.
@@ -301,13 +326,14 @@ impl Engine {
         Ok(counts)
     }
 
-    /// The accepted epochs and where they end; makes them by rule for a bounded run without a table.
+    /// The accepted epochs, where they end, and the records in quarantine; makes the epochs by rule for a
+    /// bounded run without a table.
     fn table(
         &self,
         run: &Run,
         from: &[(TopicPartition, i64)],
-    ) -> anyhow::Result<(Vec<EpochRecord>, Positions, Vec<Healing>)> {
-        let (mut entries, mut healings) = epochs::read(&*self.log)?
+    ) -> anyhow::Result<(Vec<EpochRecord>, Positions, Told)> {
+        let Table { mut entries, quarantined, mut healings } = epochs::read_table(&*self.log)?
             .context("topic epochs does not exist; `lsie topics create` makes the set")?;
         if entries.is_empty() && matches!(run, Run::Bounded(_)) {
             entries = epochs::by_rule(&*self.log, from, self.cut)?;
@@ -329,15 +355,39 @@ impl Engine {
                 .filter(|at| last < Some(*at))
                 .map(|log_time| EpochRecord { log_time, ranges: Vec::new() }),
         );
-        Ok((table, at, healings))
+        Ok((table, at, Told { healings, quarantined }))
     }
+}
+
+/// Puts the records into quarantine over which the process has died too often. One that has had its effect
+/// already stays as it is: a replay would give other results.
+fn quarantine(
+    book: &CrashBook,
+    table: &[EpochRecord],
+    held: Option<LogTime>,
+    coordinator: &dyn AppendRecord,
+    quarantined: &mut BTreeSet<Place>,
+) -> anyhow::Result<()> {
+    let created = table.last().map_or(LogTime(0), |epoch| epoch.log_time);
+    for ((at, offset), crashes) in book.guilty() {
+        let epoch = epochs::epoch_of(table, at, offset);
+        if epoch.is_none_or(|epoch| Some(epoch) <= held) {
+            tracing::error!(%at, offset, crashes, "the process dies over this record, whose results are in the tables already");
+            continue;
+        }
+        tracing::error!(%at, offset, crashes, "the process has died over this record too often; it is filed from now on");
+        coordinator.append(vec![QuarantineRecord { at, offset, crashes }.encode(created)])?;
+        quarantined.insert((at, offset));
+    }
+    Ok(())
 }
 
 /// Runs the workers until their inputs end.
 fn work(
     inboxes: Vec<Arc<Inbox>>,
     (pool, hearing, bench): (Pool, Hearing, Bench),
-    (limits, partitions, selections): (Limits, BTreeMap<Topic, i32>, Arc<Selections>),
+    (limits, partitions): (Limits, BTreeMap<Topic, i32>),
+    (book, quarantined, selections): (Arc<CrashBook>, Arc<BTreeSet<Place>>, Arc<Selections>),
     epochs: crossbeam_channel::Sender<Message>,
     keep: Keep,
 ) -> anyhow::Result<()> {
@@ -353,6 +403,8 @@ fn work(
             limits,
             partitions: partitions.clone(),
             selections: selections.clone(),
+            book: book.clone(),
+            quarantined: quarantined.clone(),
             epochs: epochs.clone(),
             keep: Keep { worker: worker.index(), ..keep.clone() },
         };

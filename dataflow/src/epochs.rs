@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use lsie_schemas::log::{Fetch, Log, LogError, LogRecord, TopicPartition};
-use lsie_schemas::record::{Control, EpochRange, EpochRecord, Healing, Record};
+use lsie_schemas::record::{Control, EpochRange, EpochRecord, Healing, QuarantineRecord, Record};
 use lsie_schemas::topic::DAY_MS;
 use lsie_schemas::{LogTime, Topic, codec};
 use uuid::Uuid;
@@ -29,24 +29,44 @@ pub fn accept(entries: impl IntoIterator<Item = EpochRecord>) -> (Vec<EpochRecor
     (accepted, at)
 }
 
-/// Reads the table of a log to its end; `None` when the topic does not exist.
-pub fn read_table(log: &dyn Log) -> Result<Option<Vec<EpochRecord>>, LogError> {
-    Ok(read(log)?.map(|(entries, _)| entries))
+/// What topic `epochs` holds.
+#[derive(Clone, Debug, Default)]
+pub struct Table {
+    /// Its epochs, also those that do not count ([`accept`]).
+    pub entries: Vec<EpochRecord>,
+    /// The records that are filed wherever they are met.
+    pub quarantined: BTreeSet<(TopicPartition, i64)>,
+    /// When dead letters were healed.
+    pub healings: Vec<Healing>,
 }
 
-/// The same with the healings that stand among the epochs.
-pub fn read(log: &dyn Log) -> Result<Option<(Vec<EpochRecord>, Vec<Healing>)>, LogError> {
+/// Reads the table of a log to its end; `None` when the topic does not exist.
+pub fn read_table(log: &dyn Log) -> Result<Option<Table>, LogError> {
     if log.topic(Topic::Epochs)?.is_none() {
         return Ok(None);
     }
     let at = TopicPartition { topic: Topic::Epochs, partition: 0 };
-    let (mut entries, mut healings) = (Vec::new(), Vec::new());
+    let mut table = Table::default();
     read_to_end(log, &[at], |record| {
         // A malformed entry was not written by a coordinator; positions tell whether one is missing.
-        entries.extend(EpochRecord::decode(&record.value));
-        healings.extend(Healing::decode(&record.value));
+        match EpochRecord::decode(&record.value) {
+            Ok(epoch) => table.entries.push(epoch),
+            Err(_) => {
+                let quarantined = QuarantineRecord::decode(&record.value);
+                table.quarantined.extend(quarantined.map(|record| (record.at, record.offset)));
+                table.healings.extend(Healing::decode(&record.value));
+            }
+        }
     })?;
-    Ok(Some((entries, healings)))
+    Ok(Some(table))
+}
+
+/// The epoch that a record belongs to.
+pub fn epoch_of(table: &[EpochRecord], at: TopicPartition, offset: i64) -> Option<LogTime> {
+    let holds = |epoch: &&EpochRecord| {
+        epoch.ranges.iter().any(|range| range.at == at && (range.from..range.to).contains(&offset))
+    };
+    table.iter().find(holds).map(|epoch| epoch.log_time)
 }
 
 /// Takes the epochs before a log time off a table, all but their experiment records. Gives the positions

@@ -6,6 +6,8 @@
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use lsie_schemas::log::TopicPartition;
+
 static ARMED: OnceLock<(String, AtomicU64)> = OnceLock::new();
 
 /// Arms a place, `NAME` or `NAME:N`; once in a process.
@@ -17,6 +19,14 @@ pub fn arm(place: &str) -> Result<(), std::num::ParseIntError> {
     // A second arming changes nothing.
     let _ = ARMED.set((name.to_string(), AtomicU64::new(times)));
     Ok(())
+}
+
+/// Work on a record over which the process may have to die, each time: armed as `STAGE TOPIC[PARTITION] OFFSET`.
+pub fn over(stage: &str, at: TopicPartition, offset: i64) {
+    let Some((armed, _)) = ARMED.get() else { return };
+    if armed.strip_prefix(stage).is_some_and(|rest| rest == format!(" {at} {offset}")) {
+        std::process::abort();
+    }
 }
 
 /// A place where the process may have to die.

@@ -1,6 +1,6 @@
 //! The whole dataflow; read it beside the drawing in ARCHITECTURE.md.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crossbeam_channel::Sender;
@@ -28,6 +28,8 @@ use uuid::Uuid;
 use crate::adapter::{Time, at_their_time, kept, per_epoch, stateful};
 use crate::checkpoint::Keep;
 use crate::commit::{self, Message, Written};
+use crate::crash_book::{CrashBook, Page, Place};
+use crate::fault;
 use crate::healing::Selections;
 use crate::ingest::{self, Inbox, Ingested, Shared};
 use crate::judge::{Bench, judge};
@@ -55,6 +57,10 @@ pub struct Parts {
     pub partitions: BTreeMap<Topic, i32>,
     /// Selections that a healing has kept.
     pub selections: Arc<Selections>,
+    /// What the process would die over is noted here.
+    pub book: Arc<CrashBook>,
+    /// Records that are filed, for the process has died over them.
+    pub quarantined: Arc<BTreeSet<Place>>,
     /// Where complete epochs go.
     pub epochs: Sender<Message>,
     /// State across restarts.
@@ -63,7 +69,8 @@ pub struct Parts {
 
 /// Builds the dataflow of one worker; the same on every worker.
 pub fn build(scope: Scope<'_, Time>, parts: Parts) {
-    let Parts { inbox, shared, pool, hearing, bench, limits, partitions, selections, epochs, keep } = parts;
+    let Parts { inbox, shared, pool, hearing, bench, limits, partitions, .. } = parts;
+    let Parts { selections, book, quarantined, epochs, keep, .. } = parts;
     let resumed = keep.resumed;
     let sessions = partitions.get(&Topic::Control).copied().unwrap_or(1);
     let by_partition = move |session: &Uuid| partition_of(session.to_string().as_bytes(), sessions) as u64;
@@ -72,8 +79,9 @@ pub fn build(scope: Scope<'_, Time>, parts: Parts) {
     let ingested = ingest::stream(scope, inbox, shared, resumed);
     let ticks =
         per_epoch(ingested.clone(), Pipeline, "tick", |epoch, _, out| out.push(Written::Tick(epoch.0)));
+    let decode = Decode { partitions, page: book.page(false), quarantined };
     let decoded = per_epoch(ingested, Pipeline, "decode", move |_, records, out| {
-        out.extend(records.into_iter().map(|item| decode(item, &partitions)));
+        out.extend(records.into_iter().map(|item| decode.item(item)));
     });
     let align = Alignment(Align::new(limits));
     let aligned = stateful(decoded, Pipeline, keep.station("align"), align, by_partition);
@@ -228,11 +236,28 @@ enum Decoded {
     Tick,
 }
 
-fn decode(item: Ingested, partitions: &BTreeMap<Topic, i32>) -> Decoded {
-    let Ingested::Record(raw) = item else { return Decoded::Tick };
-    match codec::decode(&raw).and_then(|record| in_its_partition(&raw, record, partitions)) {
-        Ok(record) => Decoded::Arrived(Box::new(Arrived { raw, record })),
-        Err(rejection) => Decoded::Rejected(Box::new((raw, rejection))),
+/// How records are decoded.
+struct Decode {
+    partitions: BTreeMap<Topic, i32>,
+    page: Page,
+    quarantined: Arc<BTreeSet<Place>>,
+}
+
+impl Decode {
+    fn item(&self, item: Ingested) -> Decoded {
+        let Ingested::Record(raw) = item else { return Decoded::Tick };
+        let place = (raw.at, raw.offset);
+        let decoded = match self.quarantined.contains(&place) {
+            true => Err(codec::Rejection::new("poisoned", "the engine has died over it again and again")),
+            false => self.page.work(place, || {
+                fault::over("decode", raw.at, raw.offset);
+                codec::decode(&raw)
+            }),
+        };
+        match decoded.and_then(|record| in_its_partition(&raw, record, &self.partitions)) {
+            Ok(record) => Decoded::Arrived(Box::new(Arrived { raw, record })),
+            Err(rejection) => Decoded::Rejected(Box::new((raw, rejection))),
+        }
     }
 }
 

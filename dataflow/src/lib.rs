@@ -11,6 +11,7 @@ pub mod cli;
 pub mod commit;
 pub mod config;
 pub mod coordinator;
+pub mod crash_book;
 pub mod engine;
 pub mod epochs;
 pub mod explain;

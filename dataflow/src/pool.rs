@@ -29,7 +29,9 @@ use crate::adapter::Time;
 use crate::board::Place;
 use crate::checkpoint::{Content, Part, Station, encoded};
 use crate::commit::Message;
+use crate::crash_book::{CrashBook, Page};
 use crate::faces::FaceState;
+use crate::fault;
 use crate::ingest::Shared;
 
 /// Jobs that may wait for one thread; what exceeds it waits in the operator.
@@ -122,16 +124,21 @@ pub struct Pool {
 
 impl Pool {
     /// Starts the threads and waits until each has made its measurer.
-    pub fn start(threads: usize, make: MeasurerFactory, shared: &Arc<Shared>) -> anyhow::Result<Pool> {
+    pub fn start(
+        threads: usize,
+        make: MeasurerFactory,
+        book: &Arc<CrashBook>,
+        shared: &Arc<Shared>,
+    ) -> anyhow::Result<Pool> {
         let mut senders = Vec::new();
         for index in 0..threads.max(1) {
             let (sender, jobs) = bounded::<Job>(QUEUE);
             let (ready, started) = bounded(1);
-            let (make, shared) = (make.clone(), shared.clone());
+            let (make, shared, page) = (make.clone(), shared.clone(), book.page(true));
             std::thread::Builder::new().name(format!("infer-{index}")).spawn(move || match make(index) {
                 Ok(measurer) => {
                     let _ = ready.send(Ok(()));
-                    let worked = catch_unwind(AssertUnwindSafe(|| work(measurer, &jobs)));
+                    let worked = catch_unwind(AssertUnwindSafe(|| work(measurer, &page, &jobs)));
                     let failed = worked.unwrap_or_else(|_| Err(anyhow::anyhow!("it panicked")));
                     if let Err(why) = failed {
                         shared.fail(format!("inference thread {index}: {why:#}"));
@@ -152,11 +159,19 @@ impl Pool {
     }
 }
 
-fn work(mut measure: Measurer, jobs: &Receiver<Job>) -> anyhow::Result<()> {
+fn work(mut measure: Measurer, page: &Page, jobs: &Receiver<Job>) -> anyhow::Result<()> {
     for job in jobs {
         let mut results = Vec::with_capacity(job.tasks.len() * 2);
         for task in &job.tasks {
-            let outcome = measure(task)?;
+            let outcome = match task {
+                Task::Frame(frame) | Task::Again(frame) => {
+                    page.work((frame.raw.at, frame.raw.offset), || {
+                        fault::over("measure", frame.raw.at, frame.raw.offset);
+                        measure(task)
+                    })
+                }
+                _ => measure(task),
+            }?;
             if let (Task::Snapshot(session), Some((to, station))) = (task, &job.state) {
                 // The writer is gone only when it failed, and then it has stopped the run.
                 let _ = to.send(Message::Part(part(job.epoch, station, *session, outcome.state)));

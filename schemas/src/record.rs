@@ -24,7 +24,7 @@ pub use control::{
     ClockPoll, Control, EndSession, Gap, StartSession, Stimulus, Stream, Subjects, session_id_from_action,
 };
 pub use dead_letter::DeadLetter;
-pub use epoch::{EpochRange, EpochRecord};
+pub use epoch::{EpochRange, EpochRecord, QuarantineRecord};
 pub use event::{ACTION_COMBO, LiveEvent, is_follow};
 pub use experiment::{ArmText, ExperimentRecord};
 pub use healing::{HealedRecord, Healing};

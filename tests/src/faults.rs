@@ -22,6 +22,11 @@ pub enum Fault {
     Kill,
     /// kill -9 of the engine, and again while it recovers.
     KillRecovering,
+    /// The engine dies at named places: between file write and rename, between rename and manifest, while it
+    /// recovers.
+    Place,
+    /// The engine dies over one record, every time; at last it files it.
+    Deadly,
     /// The engine is stopped in an orderly way and started with another number of workers.
     Restart,
     /// The broker hangs (SIGSTOP) for some seconds.
@@ -30,6 +35,8 @@ pub enum Fault {
     BrokerKill,
     /// The database is stopped at once, and started again.
     PostgresRestart,
+    /// kill -9 of the engine within a transaction of the database.
+    KillInTransaction,
     /// The connections of the database are cut, again and again.
     PostgresCut,
     /// Another session holds the tables of the database locked.
@@ -52,14 +59,17 @@ pub enum Fault {
 
 impl Fault {
     /// All of them, each alone, and the storm.
-    pub const ALL: [Fault; 16] = [
+    pub const ALL: [Fault; 19] = [
         Fault::None,
         Fault::Kill,
         Fault::KillRecovering,
+        Fault::Place,
+        Fault::Deadly,
         Fault::Restart,
         Fault::BrokerPause,
         Fault::BrokerKill,
         Fault::PostgresRestart,
+        Fault::KillInTransaction,
         Fault::PostgresCut,
         Fault::PostgresLock,
         Fault::DiskFull,
@@ -70,6 +80,11 @@ impl Fault {
         Fault::Silence,
         Fault::Storm,
     ];
+
+    /// Sessions of a round. That one falls silent is of interest beside many others.
+    fn sessions(self) -> u64 {
+        if self == Fault::Silence { 50 } else { 4 }
+    }
 
     /// The faults of a round: itself, or for a storm a few others of the seed's choice.
     fn parts(self, chance: &mut Chance) -> Vec<Fault> {

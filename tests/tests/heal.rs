@@ -72,7 +72,8 @@ impl Case {
         let store = checkpoints.map(|folder| Store::in_folder(folder).expect("a folder"));
         let rule = Rule { interval_ms: 10_000, bytes: u64::MAX };
         let config = format!("{limits:?}");
-        let checkpoints = store.map(|store| Checkpoints { store, rule, keep: 2, config });
+        let crashes = self.path("crashes");
+        let checkpoints = store.map(|store| Checkpoints { store, rule, keep: 2, config, crashes });
         Engine { limits, checkpoints, ..Settings::WITH_MODELS.engine(self.log.clone()) }
     }
 

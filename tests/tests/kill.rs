@@ -6,8 +6,9 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use lsie_dataflow::epochs;
-use lsie_schemas::LogTime;
-use lsie_schemas::log::Log;
+use lsie_schemas::log::{Log, TopicPartition};
+use lsie_schemas::row::DeadLetterRow;
+use lsie_schemas::{Cell, LogTime, TableRow, Topic};
 use lsie_sinks::parquet::Reader;
 use lsie_tests::embedded;
 use lsie_tests::harness::assert_same;
@@ -79,7 +80,7 @@ impl Site {
     fn has_all(&self) -> bool {
         let log = embedded::open(&self.path("log"));
         let Ok(Some(table)) = epochs::read_table(&log) else { return false };
-        let (table, at) = epochs::accept(table);
+        let (table, at) = epochs::accept(table.entries);
         let inputs = epochs::input_partitions(&log).expect("the log answers");
         let all = inputs.into_iter().all(|(partition, first)| {
             let end = log.bounds(partition).expect("the log answers").1;
@@ -150,6 +151,47 @@ fn killed_at_random_moments_it_goes_on_as_if_nothing_had_happened() {
         running.wait().expect("a process");
     }
     site.finish_and_compare(2);
+}
+
+/// One record that cannot be decoded, and one whose picture cannot be measured, without the process dying.
+#[test]
+fn a_record_over_which_it_dies_again_and_again_is_filed_and_the_run_goes_on() {
+    let site = Site::new("poison", 1);
+    let log = embedded::open(&site.path("log"));
+    let inputs = epochs::input_partitions(&log).expect("the log answers");
+    let end = |at: TopicPartition| log.bounds(at).expect("the log answers").1;
+    let with_records = |topic| {
+        let mut partitions = inputs.iter().map(|(at, _)| *at).filter(|at| at.topic == topic);
+        partitions.find(|at| end(*at) > 100).expect("a partition with records")
+    };
+    let (video, audio) = (with_records(Topic::AvVideo), with_records(Topic::AvAudio));
+    // What is decoded is noted only after a crash: the first one leaves nothing that counts.
+    for (stage, at, offset, crashes) in [("measure", video, 30, 3), ("decode", audio, end(audio) - 10, 4)] {
+        let deadly = format!("{stage} {at} {offset}");
+        for _ in 0..crashes {
+            let ended = site.start(2, &["--die-at", &deadly]).wait().expect("a process");
+            assert_eq!(ended.code(), None, "it died over {deadly}: {ended}, {}", site.said());
+        }
+        let mut running = site.start(2, &["--die-at", &deadly]);
+        for _ in 0..600 {
+            assert!(running.try_wait().expect("a process").is_none(), "it died again: {}", site.said());
+            let table = epochs::read_table(&log).expect("the log answers").expect("the topic");
+            let past = epochs::epoch_of(&table.entries, at, offset);
+            if table.quarantined.contains(&(at, offset)) && site.held() >= past {
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        running.kill().expect("a kill");
+        running.wait().expect("a process");
+    }
+    site.finish_and_compare(1);
+    let table = epochs::read_table(&log).expect("the log answers").expect("the topic");
+    assert_eq!(table.quarantined.len(), 2, "and no other: {:?}", table.quarantined);
+    let reader = Reader::open(&site.path("live")).expect("tables");
+    let letters = reader.changes(&DeadLetterRow::TABLE).map(|change| change.expect("a row"));
+    let poisoned = letters.filter(|change| change.row.contains(&Cell::Text("poisoned".into())));
+    assert_eq!(poisoned.count(), 2, "both are filed, with their reason");
 }
 
 fn signal(process: &Child, name: &str) {

@@ -37,14 +37,15 @@ impl Fed {
     }
 
     fn table(&self) -> Vec<EpochRecord> {
-        epochs::read_table(&*self.log).expect("the log answers").expect("the topic")
+        epochs::read_table(&*self.log).expect("the log answers").expect("the topic").entries
     }
 
     fn engine(&self, settings: Settings, tables: &Path, interval_ms: u64) -> Engine {
         let store = Store::in_folder(&tables.with_extension("checkpoints")).expect("a folder");
         let rule = Rule { interval_ms, bytes: u64::MAX };
         let config = Config::parse("").expect("the default configuration").results_hash();
-        let checkpoints = Checkpoints { store, rule, keep: 2, config };
+        let crashes = self.dir.path().join("crashes");
+        let checkpoints = Checkpoints { store, rule, keep: 2, config, crashes };
         Engine { checkpoints: Some(checkpoints), ..settings.engine(self.log.clone()) }
     }
 

@@ -174,15 +174,10 @@ fn heal(config: &Config, dir: &Path, dry_run: bool) -> anyhow::Result<ExitCode> 
     let folder = config.checkpoints_of(dir);
     let target =
         Target { tables: dir, checkpoints: folder.as_deref(), epoch_ms: config.epochs.epoch_ms, dry_run };
-    let rule = checkpoints(config, dir)?.map(|checkpoints| checkpoints.rule);
+    let kept = checkpoints(config, dir)?;
     let healed = healing::heal(&*log, target, &mut *sink, |heal, tables, state| {
         let state = state.map(crate::checkpoint::store::Store::in_folder).transpose()?;
-        let checkpoints = state.zip(rule).map(|(store, rule)| Checkpoints {
-            store,
-            rule,
-            keep: config.checkpoint.keep,
-            config: config.results_hash(),
-        });
+        let checkpoints = kept.zip(state).map(|(kept, store)| Checkpoints { store, ..kept });
         let engine = engine(config, log.clone(), 0);
         let engine = Engine { checkpoints, heal: Some(heal), ..engine };
         println!("{}", run_with_progress(engine, Run::Bounded(Range::ALL), vec![parquet(config, tables)?])?);

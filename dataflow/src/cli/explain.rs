@@ -46,7 +46,7 @@ impl Explain {
         let table = match epochs {
             true => {
                 let entries = epochs::read_table(&*open_log(&config)?)?;
-                Some(epochs::accept(entries.context("the log has no topic epochs")?).0)
+                Some(epochs::accept(entries.context("the log has no topic epochs")?.entries).0)
             }
             false => None,
         };

@@ -61,12 +61,11 @@ impl Record {
         let copied = archive::copy(&*log, &self.dir, &wanted, |copied| show(&bar, copied, started.elapsed()));
         bar.finish_and_clear();
         let copied = match copied {
-            Err(raw @ ArchiveError::Raw { at, .. }) => {
-                let topic = at.topic;
-                return Err(raw).context(format!(
-                    "name it by `--with {topic}` if nobody's rights forbid it, or leave it out by `--without {topic}`"
-                ));
-            }
+            Err(ArchiveError::Raw { at, offset }) => bail!(
+                "{}. Name it by `--with {topic}` where nobody's rights forbid it, or leave it out by `--without {topic}`",
+                ArchiveError::Raw { at, offset },
+                topic = at.topic
+            ),
             copied => copied?,
         };
         println!("{} in {:.1} s", told(copied, started.elapsed()), started.elapsed().as_secs_f64());
@@ -90,7 +89,7 @@ fn ends(log: &dyn Log, topics: &BTreeSet<Topic>, until: Option<LogTime>) -> anyh
     let mut ends = BTreeMap::new();
     let table = match until {
         Some(until) => {
-            let mut entries = epochs::read_table(log)?.context("the log has no topic epochs")?;
+            let mut entries = epochs::read_table(log)?.context("the log has no topic epochs")?.entries;
             entries.retain(|entry| entry.log_time <= until);
             Some(epochs::accept(entries)).filter(|(table, _)| !table.is_empty())
         }

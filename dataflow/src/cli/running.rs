@@ -103,7 +103,8 @@ pub(super) fn checkpoints(config: &Config, tables: &Path) -> anyhow::Result<Opti
     let Some(folder) = config.checkpoints_of(tables) else { return Ok(None) };
     let rule = Rule { interval_ms: config.checkpoint.interval_ms, bytes: config.checkpoint.every_mib << 20 };
     let store = Store::in_folder(&folder).with_context(|| format!("checkpoints in {}", folder.display()))?;
-    Ok(Some(Checkpoints { store, rule, keep: config.checkpoint.keep, config: config.results_hash() }))
+    let (keep, crashes) = (config.checkpoint.keep, folder.join("crashes"));
+    Ok(Some(Checkpoints { store, rule, keep, config: config.results_hash(), crashes }))
 }
 
 /// The Parquet tables in a directory.

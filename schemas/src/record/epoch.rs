@@ -54,3 +54,34 @@ impl EpochRecord {
         NewRecord { topic: Topic::Epochs, key, value, headers: Vec::new(), timestamp: Some(self.log_time) }
     }
 }
+
+/// A record over which the engine has died again and again: from now on it is filed wherever it is met, in a
+/// replay too. It stands in topic `epochs` between the epochs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct QuarantineRecord {
+    /// Where the record is.
+    #[serde(flatten)]
+    pub at: TopicPartition,
+    /// Its offset.
+    pub offset: i64,
+    /// How many crashes found it being worked on.
+    pub crashes: u32,
+}
+
+impl QuarantineRecord {
+    /// Reads a record of topic `epochs`.
+    pub fn decode(value: &Bytes) -> Result<QuarantineRecord, Rejection> {
+        let (kind, body) = codec::envelope(value)?;
+        if kind != "quarantine" {
+            return Err(Rejection::new("unknown_type", "not a quarantine record"));
+        }
+        codec::fields(body)
+    }
+
+    /// The record to append, created at this log time.
+    pub fn encode(&self, created: LogTime) -> NewRecord {
+        let value = codec::write("quarantine", self);
+        let key = Bytes::from_static(b"quarantine");
+        NewRecord { topic: Topic::Epochs, key, value, headers: Vec::new(), timestamp: Some(created) }
+    }
+}

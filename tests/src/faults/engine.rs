@@ -1,11 +1,14 @@
 //! The engine under test: the binary in a folder of its own, started again whenever it dies.
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
+use lsie_dataflow::crash_book::Place;
 use lsie_schemas::LogTime;
 use lsie_sinks::parquet::Reader;
 
@@ -26,9 +29,12 @@ pub struct Lsie {
     /// Workers of the next start.
     pub workers: AtomicU64,
     /// Starts so far.
-    pub starts: AtomicU32,
+    starts: AtomicU32,
     /// Process of the running engine, 0 if there is none.
     pid: AtomicU32,
+    /// Where the engine is to die: at the next start only, or at each.
+    die_at: Mutex<Option<(String, bool)>>,
+    deadly: Mutex<BTreeSet<Place>>,
     stopping: AtomicBool,
     jumps: bool,
 }
@@ -45,7 +51,7 @@ impl Lsie {
     ) -> Lsie {
         std::fs::create_dir_all(dir).expect("a folder");
         let settings = format!(
-            "[log]\naddress = \"kafka:{}\"\nprefix = \"{prefix}\"\n[parquet]\nflush_ms = 500\n[api]\nlisten = \
+            "[log]\naddress = \"kafka:{}\"\nprefix = \"{prefix}\"\n[parquet]\nflush_ms = 500\n[checkpoint]\ninterval_ms = 2000\n[api]\nlisten = \
              \"127.0.0.1:0\"\n[postgres]\nurl = \"{}?options=-csearch_path%3D{schema}\"\nqueue_mib = 1\n\
              end_wait_ms = 60000\n",
             servers.bootstrap, servers.postgres
@@ -60,6 +66,8 @@ impl Lsie {
             workers: AtomicU64::new(1),
             starts: AtomicU32::new(0),
             pid: AtomicU32::new(0),
+            die_at: Mutex::new(None),
+            deadly: Mutex::default(),
             stopping: AtomicBool::new(false),
             jumps,
         }
@@ -97,6 +105,11 @@ impl Lsie {
         let workers = self.workers.load(Ordering::SeqCst).to_string();
         let mut command = Command::new(binary());
         command.args(["--workers", &workers, "run", "--out", text(&self.tables), "--port", "0"]);
+        let mut armed = self.die_at.lock().expect("no panic while it was held");
+        if let Some((place, always)) = armed.take() {
+            command.args(["--die-at", &place]);
+            *armed = always.then_some((place, always));
+        }
         command.current_dir(&self.dir).stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
         if self.jumps {
             assert!(Path::new(FAKETIME).exists(), "{FAKETIME} is missing: docker/setup/packages.sh test");
@@ -104,6 +117,27 @@ impl Lsie {
             command.env("FAKETIME_NO_CACHE", "1").env("FAKETIME_DONT_FAKE_MONOTONIC", "1");
         }
         command.spawn().expect("the binary starts")
+    }
+
+    /// Has the next engine die at a named place, or `always` each one.
+    pub fn die_at(&self, place: String, always: bool) {
+        *self.die_at.lock().expect("no panic while it was held") = Some((place, always));
+    }
+
+    /// Has every engine from the next one on die over a record, until it is in quarantine.
+    pub fn die_over(&self, (at, offset): Place) {
+        self.die_at(format!("decode {at} {offset}"), true);
+        self.deadly.lock().expect("no panic while it was held").insert((at, offset));
+    }
+
+    /// The records over which engines were to die.
+    pub fn deadly(&self) -> BTreeSet<Place> {
+        self.deadly.lock().expect("no panic while it was held").clone()
+    }
+
+    /// Starts so far.
+    pub fn starts(&self) -> u32 {
+        self.starts.load(Ordering::SeqCst)
     }
 
     /// Sends a signal to the engine that runs, if one does.

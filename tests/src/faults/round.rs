@@ -15,8 +15,6 @@ use super::servers::{Servers, as_root, text, try_as_root};
 use super::strike::Target;
 use super::{Chance, Fault};
 
-/// Sessions of a round.
-const SESSIONS: u64 = 4;
 /// How long an engine may take to come to rest after the faults.
 const REST: Duration = Duration::from_secs(600);
 
@@ -46,17 +44,18 @@ pub fn round(servers: &Servers, fault: Fault, seed: u64) -> Outcome {
     let disk = Disk::mount_for(&faults, &servers.dir().join(format!("{name}-disk")));
     let tables = disk.0.as_deref().unwrap_or(&dir).join("tables");
     let lsie = Lsie::new(servers, &dir, &prefix, &name, tables, faults.contains(&Fault::ClockJump));
-    let target = Target { servers, lsie: &lsie, schema: name.clone(), disk: disk.0.as_deref() };
-    target.sql(&format!("CREATE SCHEMA {name}"), Duration::ZERO);
     lsie.must(&["topics", "create", "--partitions", "4"]);
     let log = servers.log(&prefix);
+    let (schema, mount) = (name.clone(), disk.0.as_deref());
+    let target = Target { servers, lsie: &lsie, schema, disk: mount, log: log.clone() };
+    target.sql(&format!("CREATE SCHEMA {name}"), Duration::ZERO);
 
     let (mut promises, mut recoveries_s, mut orderly) = (Vec::new(), Vec::new(), false);
     std::thread::scope(|scope| {
         let engine = scope.spawn(|| lsie.supervise());
         // Whatever fails in here, the engine is not left running.
         let ended = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-            let script = feeder::script(seed, SESSIONS, wall_clock(), &faults);
+            let script = feeder::script(seed, fault.sessions(), wall_clock(), &faults);
             let fed = scope.spawn({
                 let log = log.clone();
                 move || feeder::feed(&*log, &script)
@@ -92,6 +91,10 @@ pub fn round(servers: &Servers, fault: Fault, seed: u64) -> Outcome {
     let url = format!("{}?options=-csearch_path%3D{name}", servers.postgres);
     let database = Database::new(&url).expect("the harness's database");
     let mut verdict = judge(&*log, &promises, &lsie.tables, &again, &database);
+    let quarantined = epochs::read_table(&*log).expect("the log answers").expect("topic epochs").quarantined;
+    if quarantined != lsie.deadly() {
+        verdict.faults.push(format!("in quarantine are {quarantined:?}, deadly were {:?}", lsie.deadly()));
+    }
     if !orderly {
         verdict.faults.push("the engine did not end in an orderly way".into());
     }
@@ -118,7 +121,7 @@ fn rest(log: &dyn Log, lsie: &Lsie) {
 
 fn is_at_rest(log: &dyn Log, lsie: &Lsie) -> bool {
     let table = epochs::read_table(log).expect("the log answers").expect("topic epochs");
-    let (epochs, reached) = epochs::accept(table);
+    let (epochs, reached) = epochs::accept(table.entries);
     let inputs = epochs::input_partitions(log).expect("the log answers");
     let is_taken = inputs.iter().all(|(at, first)| {
         let end = log.bounds(*at).expect("the log answers").1;

@@ -1,9 +1,13 @@
 //! Doing a fault, and measuring how long the engine takes to go on afterwards.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
-use lsie_schemas::LogTime;
+use lsie_dataflow::crash_book::Place;
+use lsie_dataflow::epochs;
+use lsie_schemas::log::Log;
+use lsie_schemas::{LogTime, Topic};
 use lsie_sinks::postgres::{Database, Reader};
 use tokio_postgres::NoTls;
 
@@ -16,6 +20,18 @@ use super::{Chance, Fault};
 const PATIENCE: Duration = Duration::from_secs(180);
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 
+/// The binary's named places, and the most that it is sure to come by each in a run of some seconds.
+const PLACES: [(&str, u64); 8] = [
+    ("commit.written", 12),
+    ("commit.flushed", 2),
+    ("checkpoint.state", 2),
+    ("checkpoint.manifest", 2),
+    ("checkpoint.written", 2),
+    ("checkpoint.collect", 1),
+    ("recovery.facts", 1),
+    ("recovery.restored", 1),
+];
+
 /// Where a round strikes.
 pub(super) struct Target<'a> {
     pub(super) servers: &'a Servers,
@@ -24,6 +40,8 @@ pub(super) struct Target<'a> {
     pub(super) schema: String,
     /// The mount that holds the result tables.
     pub(super) disk: Option<&'a Path>,
+    /// The round's topics.
+    pub(super) log: Arc<dyn Log>,
 }
 
 impl Target<'_> {
@@ -47,6 +65,37 @@ impl Target<'_> {
                     self.lsie.signal("KILL");
                 }
             }
+            Fault::Place => {
+                let (place, most) = PLACES[chance.below(PLACES.len() as u64) as usize];
+                self.other_workers(chance);
+                let starts = self.lsie.starts();
+                self.lsie.die_at(format!("{place}:{}", chance.between(1, most)), false);
+                self.lsie.signal("KILL");
+                // The armed engine, and the one after it.
+                let start = now();
+                while self.lsie.starts() < starts + 2 && start.elapsed() < PATIENCE {
+                    std::thread::sleep(LOOK_EVERY);
+                }
+            }
+            Fault::Deadly => {
+                let place = self.record_to_come(chance);
+                self.lsie.die_over(place);
+                self.lsie.signal("KILL");
+                let start = now();
+                while !self.is_quarantined(place) {
+                    assert!(start.elapsed() < PATIENCE, "{place:?}: not in quarantine within {PATIENCE:?}");
+                    std::thread::sleep(10 * LOOK_EVERY);
+                }
+            }
+            Fault::KillInTransaction => std::thread::scope(|scope| {
+                // The engine's transaction begins, and waits for this one.
+                let hold = Duration::from_millis(chance.between(2_000, 4_000));
+                let lock = "BEGIN; LOCK TABLE record_classes IN ACCESS EXCLUSIVE MODE";
+                let held = scope.spawn(move || self.sql(lock, hold));
+                std::thread::sleep(hold / 2);
+                self.lsie.signal("KILL");
+                held.join().expect("the lock goes");
+            }),
             Fault::Restart => {
                 self.other_workers(chance);
                 self.lsie.signal("TERM");
@@ -113,6 +162,22 @@ impl Target<'_> {
             }
         }
         Some(until("the tables go on", || self.lsie.committed(), self.lsie.committed()))
+    }
+
+    fn is_quarantined(&self, place: Place) -> bool {
+        // What the log does not say now it says later.
+        let table = epochs::read_table(&*self.log).ok().flatten().unwrap_or_default();
+        table.quarantined.contains(&place)
+    }
+
+    /// A record of sound that the feeder will have written some seconds from now.
+    fn record_to_come(&self, chance: &mut Chance) -> Place {
+        let sound = epochs::input_partitions(&*self.log).expect("the log answers").into_iter();
+        let sound = sound.filter(|(at, _)| at.topic == Topic::AvAudio);
+        let fed = sound.map(|(at, _)| (at, self.log.bounds(at).expect("the log answers").1));
+        let fed: Vec<Place> = fed.filter(|(_, end)| *end > 0).collect();
+        let (at, end) = fed[chance.below(fed.len() as u64) as usize];
+        (at, end + chance.between(5, 30) as i64)
     }
 
     fn other_workers(&self, chance: &mut Chance) {

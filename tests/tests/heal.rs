@@ -18,7 +18,7 @@ use lsie_schemas::row::{DeadLetterRow, DecisionRow, EncounterRow, EvaluationRow,
 use lsie_schemas::{LogTime, TableRow, Topic};
 use lsie_sinks::parquet::{Options, Reader};
 use lsie_sinks::verify::compare;
-use lsie_sinks::{Catalog, ParquetSink, Sink};
+use lsie_sinks::{Catalog, ParquetSink};
 use lsie_tests::embedded;
 use lsie_tests::harness::{Settings, assert_same, specs};
 use lsie_tests::sessions::{RECORDED_AT, id_for_arm, recording, records};

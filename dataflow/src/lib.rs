@@ -20,6 +20,7 @@ pub mod graph;
 pub mod ingest;
 pub mod judge;
 pub mod ledger;
+pub mod metrics;
 pub mod pool;
 pub mod recovery;
 pub mod select;

@@ -41,7 +41,7 @@ impl Replay {
             until: self.until.map_or(Range::ALL.until, LogTime),
         };
         ensure!(range.from <= range.until, "--from is later than --until: the range holds nothing");
-        run_with_progress(engine(&config, log, tail_ms), Run::Bounded(range), sinks)?;
+        run_with_progress(engine(&config, log, tail_ms), Run::Bounded(range), sinks, Default::default())?;
         println!("tables in {}; `lsie verify` gives their hashes", self.out.display());
         Ok(ExitCode::from(u8::from(!report_postgres(watch.as_ref()))))
     }

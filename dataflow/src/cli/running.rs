@@ -26,6 +26,7 @@ use crate::engine::{Checkpoints, Engine, Run};
 use crate::faces;
 use crate::ingest::Shared;
 use crate::judge::JudgeFactory;
+use crate::metrics;
 use crate::speech::TranscriberFactory;
 use crate::{judge, speech};
 
@@ -166,7 +167,12 @@ pub(super) fn views_sink(views: &Views) -> Box<dyn Sink> {
 
 /// The API over the views of an engine that runs: it takes actions, and looks at what the engine stands on.
 #[allow(clippy::disallowed_methods, reason = "a heartbeat is about the engine itself")]
-pub(super) fn live_api(views: &Views, log: &Arc<dyn Log>, database: Option<Watch>) -> Api {
+pub(super) fn live_api(
+    views: &Views,
+    log: &Arc<dyn Log>,
+    database: Option<Watch>,
+    shared: &Arc<Shared>,
+) -> Api {
     let (broker, engine) = (log.clone(), views.clone());
     let last = Mutex::new((None, Instant::now()));
     let heartbeat = move || {
@@ -184,7 +190,8 @@ pub(super) fn live_api(views: &Views, log: &Arc<dyn Log>, database: Option<Watch
         Ok(None) => Err("topic control is missing".to_owned()),
         Err(error) => Err(error.to_string()),
     };
-    Api::new(views).with_log(log.clone()).with_probes(vec![
+    let numbers = metrics::served(shared.clone(), log.clone(), database.clone());
+    Api::new(views).with_log(log.clone()).with_numbers(numbers).with_probes(vec![
         database.map_or(Probe::not_configured("postgres", "PostgreSQL"), postgres_probe),
         Probe::new("redis", "Kafka", metadata),
         Probe::not_configured("azure_openai", "LLM of the gray band"),
@@ -220,8 +227,12 @@ pub(super) fn serve(api: Api, config: &ApiConfig, port: Option<u16>) -> anyhow::
 }
 
 /// Runs the engine and shows how far it is, on a terminal only.
-pub(super) fn run_with_progress(engine: Engine, run: Run, sinks: Vec<Box<dyn Sink>>) -> anyhow::Result<()> {
-    let shared = Arc::new(Shared::default());
+pub(super) fn run_with_progress(
+    engine: Engine,
+    run: Run,
+    sinks: Vec<Box<dyn Sink>>,
+    shared: Arc<Shared>,
+) -> anyhow::Result<()> {
     let over = Arc::new(AtomicBool::new(false));
     let shown = std::thread::Builder::new().name("progress".into()).spawn({
         let (shared, over) = (shared.clone(), over.clone());

@@ -148,6 +148,12 @@ pub struct Inbox {
     moved: Condvar,
 }
 
+impl std::fmt::Debug for Inbox {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Inbox").field("owned", &self.owned).finish_non_exhaustive()
+    }
+}
+
 impl Inbox {
     /// An inbox for these partitions, read from these offsets, holding about `budget` bytes ahead of the
     /// dataflow and as many inside it. What lies before `ends` is backlog; a bounded run has none.

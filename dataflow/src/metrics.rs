@@ -258,3 +258,107 @@ pub fn instant() -> Instant {
 fn now_s() -> f64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use lsie_schemas::{Cell, EventTime, Uuid};
+
+    use super::*;
+
+    fn file(name: &str) -> String {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(name);
+        std::fs::read_to_string(&path).unwrap_or_else(|why| panic!("{}: {why}", path.display()))
+    }
+
+    /// Names of the engine's metrics in a text, without what histograms add to theirs.
+    fn named(text: &str) -> impl Iterator<Item = &str> {
+        let words = text.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_'));
+        let plain = |word| ["_bucket", "_sum", "_count"].iter().find_map(|end| str::strip_suffix(word, end));
+        words.filter(|word| word.starts_with("lsie_")).map(move |word| plain(word).unwrap_or(word))
+    }
+
+    #[test]
+    fn the_page_lists_every_metric_and_no_other() {
+        let metrics = Metrics::default();
+        let row = |metric: &Described| {
+            let labels = if metric.labels.is_empty() { "–".into() } else { metric.labels.join(", ") };
+            format!("| `{}` | {} | {labels} | {} |", metric.name, metric.kind, metric.help)
+        };
+        let wanted: Vec<String> = metrics.described().iter().map(row).collect();
+        let page = file("docs/METRICS.md");
+        let found: Vec<&str> = page.lines().filter(|line| line.starts_with("| `")).collect();
+        assert_eq!(found, wanted, "docs/METRICS.md wants\n{}", wanted.join("\n"));
+    }
+
+    #[test]
+    fn alerts_and_dashboard_name_only_metrics_that_there_are() {
+        let metrics = Metrics::default();
+        for name in ["docker/metrics/alerts.yaml", "docker/metrics/grafana.json"] {
+            let text = file(name);
+            for used in named(&text) {
+                assert!(metrics.described().iter().any(|metric| metric.name == used), "{name}: {used}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_became_of_records_is_the_difference_of_sums() {
+        let row = |records| RecordClassRow {
+            session: Uuid::nil().to_string(),
+            topic: "av.video".into(),
+            class: "used".into(),
+            reason: String::new(),
+            records,
+        };
+        let change = |row: Vec<Cell>, diff| Change {
+            table: RecordClassRow::TABLE.name.into(),
+            row,
+            epoch: LogTime(1),
+            diff,
+        };
+        let metrics = Metrics::default();
+        metrics.count(&[change(row(10).cells(), 1)]);
+        metrics.count(&[change(row(10).cells(), -1), change(row(25).cells(), 1)]);
+        assert_eq!(metrics.classified.with_label_values(&["av.video", "used"]).get(), 25);
+    }
+
+    #[test]
+    fn segments_are_counted_with_their_delay() {
+        let row = SegmentRow {
+            session_id: Uuid::nil(),
+            ordinal: 1,
+            segment_id: String::new(),
+            window_start_utc: EventTime(0),
+            window_end_utc: EventTime(30_000_000),
+            closed_by: "stalled".into(),
+            closed_at: EventTime(42_500_000),
+            evidence_stream: None,
+            evidence_offset: None,
+            evidence_event_time: None,
+            audio_samples: 0,
+            audio_sha256: String::new(),
+            video_frames: 0,
+            face_frames: 0,
+        };
+        let metrics = Metrics::default();
+        let change =
+            Change { table: SegmentRow::TABLE.name.into(), row: row.cells(), epoch: LogTime(1), diff: 1 };
+        metrics.count(&[change]);
+        assert_eq!(metrics.segments.with_label_values(&["stalled"]).get(), 1);
+        assert!((metrics.close_delay.get_sample_sum() - 12.5).abs() < 1e-9);
+    }
+
+    #[test]
+    fn an_epoch_completes_once() {
+        let metrics = Metrics::default();
+        for at in [1, 2, 3] {
+            metrics.cut(LogTime(at));
+        }
+        metrics.committed(LogTime(2));
+        metrics.committed(LogTime(3));
+        assert_eq!(metrics.completion.get_sample_count(), 3);
+        assert_eq!(metrics.epochs.get(), 2);
+    }
+}

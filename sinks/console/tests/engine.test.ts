@@ -5,7 +5,7 @@ import { join } from "node:path";
 import type { Browser, Page } from "playwright-core";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { artefacts, launch } from "./browser";
-import { type Engine, folder, lsie, start } from "./engine";
+import { type Engine, checkMetrics, folder, lsie, start } from "./engine";
 
 /** For what the engine has to do first, on a machine that may be busy. */
 const within = { timeout: 100_000 };
@@ -106,6 +106,24 @@ describe("the console on a live session", () => {
     expect(faults).toEqual([]);
   });
 
+  it("runs on an engine whose metrics add up, and are as Prometheus wants them", within, async () => {
+    const answer = await fetch(new URL("metrics", engine.url));
+    expect(answer.headers.get("content-type")).toContain("version=0.0.4");
+    const text = await answer.text();
+    expect(checkMetrics(text)).toBe("");
+    const sum = (name: string) => [...text.matchAll(new RegExp(`^${name}(?:\\{[^}]*\\})? (\\S+)$`, "gm"))].reduce((total, match) => total + Number(match[1]), 0);
+    const [read, classified] = [sum("lsie_records_read_total"), sum("lsie_records_classified_total")];
+    expect(read).toBeGreaterThan(500);
+    // What is not classified yet waits for its segment or its model.
+    expect(classified).toBeGreaterThan(read / 2);
+    expect(classified).toBeLessThanOrEqual(read);
+    expect(sum("lsie_epoch_completion_seconds_count")).toBeGreaterThan(50);
+    expect(sum("lsie_segments_closed_total")).toBeGreaterThan(0);
+    expect(sum("lsie_inference_seconds_count")).toBeGreaterThan(50);
+    expect(sum("lsie_operator_busy_seconds_total")).toBeGreaterThan(0);
+    expect(text).toMatch(/^lsie_dead_letters_total\{reason="[a-z_]+",topic="control"\} 1$/m);
+  });
+
   for (const name of ["Overview", "Experiments", "Physiology", "Health", "Sessions"]) {
     it(`shows ${name} without an error`, within, async () => {
       await tab.getByRole("link", { name: new RegExp(`^${name}`) }).click();
@@ -161,6 +179,8 @@ describe("the console of an engine that knows its people", () => {
       return (await fetch("api/v1/sessions", { method: "POST", headers: { "content-type": "application/json" }, body })).status;
     });
     expect(forced).toBe(403);
+    expect((await fetch(new URL("metrics", engine.url))).status).toBe(401);
+    expect((await fetch(new URL("metrics", engine.url), { headers: { authorization: `Bearer ${tokens.get("viewer")}` } })).status).toBe(200);
     await tab.getByRole("button", { name: "Sign out" }).click();
     await tab.getByLabel("Token").waitFor(within);
   });

@@ -1,7 +1,7 @@
 // The binary lsie as browser tests drive it: started on any free port, stopped or killed whatever happens.
-import { type ChildProcess, execFileSync, spawn } from "node:child_process";
+import { type ChildProcess, execFileSync, spawn, spawnSync } from "node:child_process";
 import { existsSync, mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { homedir, tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 
@@ -50,6 +50,15 @@ export function start(dir: string, ...args: string[]): Promise<Engine> {
     child.stderr.on("data", read);
     child.on("exit", (code) => reject(new Error(`lsie ${args.join(" ")} ended with ${code}: ${said}`)));
   });
+}
+
+/** What promtool says of the metrics that an engine serves; empty: nothing is wrong. */
+export function checkMetrics(text: string): string {
+  const cache = process.env.LSIE_CACHE ?? join(process.env.XDG_CACHE_HOME ?? join(homedir(), ".cache"), "lsie");
+  const unpacked = join(cache, "lint/prometheus/usr/bin/promtool");
+  const { error, stdout, stderr } = spawnSync(existsSync(unpacked) ? unpacked : "promtool", ["check", "metrics"], { input: text, encoding: "utf8" });
+  if (error !== undefined) throw new Error(`no promtool: docker/lint.sh gets it (${error.message})`);
+  return stdout + stderr;
 }
 
 const running = new Set<ChildProcess>();

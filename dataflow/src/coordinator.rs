@@ -130,6 +130,7 @@ pub fn run(
         if end {
             gate.end_at(epoch.log_time.0);
         }
+        shared.metrics.cut(epoch.log_time);
         for inbox in inboxes {
             inbox.release(epoch.clone());
         }

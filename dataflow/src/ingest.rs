@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock};
 use std::time::{Duration, Instant};
 
 use lsie_schemas::log::{Fetch, Log, LogError, LogReader, LogRecord, TopicPartition};
@@ -21,6 +21,7 @@ use crate::adapter::Time;
 use crate::board::Board;
 use crate::checkpoint::gate::Gate;
 use crate::checkpoint::manifest::Witness;
+use crate::metrics::Metrics;
 
 /// The topics the engine has operators for.
 pub const INPUTS: [Topic; 8] = [
@@ -74,6 +75,10 @@ pub struct Shared {
     pub span: (AtomicU64, AtomicU64),
     /// Where every operator stands.
     pub board: Arc<Board>,
+    /// What the engine measures of itself.
+    pub metrics: Metrics,
+    /// Where the records of each worker wait, once the run has begun.
+    pub inboxes: OnceLock<Vec<Arc<Inbox>>>,
     failure: Mutex<Option<String>>,
 }
 
@@ -117,6 +122,8 @@ struct State {
     ends: BTreeMap<TopicPartition, i64>,
     /// The budget was passed, and half of it is not free yet.
     full: bool,
+    /// How often that was.
+    pauses: u64,
     paused: BTreeSet<TopicPartition>,
     bytes: usize,
     epochs: VecDeque<EpochRecord>,
@@ -148,6 +155,12 @@ pub struct Inbox {
     moved: Condvar,
 }
 
+impl std::fmt::Debug for Inbox {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Inbox").field("owned", &self.owned).finish_non_exhaustive()
+    }
+}
+
 impl Inbox {
     /// An inbox for these partitions, read from these offsets, holding about `budget` bytes ahead of the
     /// dataflow and as many inside it. What lies before `ends` is backlog; a bounded run has none.
@@ -172,6 +185,19 @@ impl Inbox {
     pub fn without(mut self, sessions: BTreeSet<Uuid>) -> Inbox {
         self.left_out = sessions;
         self
+    }
+
+    /// Where it stands.
+    pub fn standing(&self) -> Standing {
+        let state = lock(&self.state);
+        let stands = |(at, from): &(TopicPartition, i64)| PartitionStanding {
+            at: *at,
+            fetched: state.fetched.get(at).copied().unwrap_or(*from),
+            reached: state.reached.get(at).copied(),
+            is_held: state.full || state.paused.contains(at),
+        };
+        let partitions = self.owned.iter().map(stands).collect();
+        Standing { partitions, bytes: state.bytes, budget: self.budget, pauses: state.pauses }
     }
 
     /// Whether every epoch handed over so far has entered the dataflow.
@@ -258,6 +284,7 @@ impl Inbox {
         }
         if state.bytes > self.budget && !state.full {
             state.full = true;
+            state.pauses += 1;
             // What arrives from now on is not seen until there is room: all of it is backlog.
             state.ends.values_mut().for_each(|end| *end = i64::MAX);
         }
@@ -390,6 +417,32 @@ fn witness(record: &LogRecord) -> (TopicPartition, Witness) {
     (record.at, Witness { offset: record.offset, log_time: record.log_time, bytes })
 }
 
+/// Where an inbox stands.
+#[derive(Clone, Debug)]
+pub struct Standing {
+    /// Its partitions.
+    pub partitions: Vec<PartitionStanding>,
+    /// Bytes that it holds.
+    pub bytes: usize,
+    /// Bytes that it may hold.
+    pub budget: usize,
+    /// How often it was full.
+    pub pauses: u64,
+}
+
+/// Where a partition stands.
+#[derive(Clone, Copy, Debug)]
+pub struct PartitionStanding {
+    /// The partition.
+    pub at: TopicPartition,
+    /// One past the last offset fetched.
+    pub fetched: i64,
+    /// Log time of the last record fetched, if there was one.
+    pub reached: Option<LogTime>,
+    /// Whether nothing of it is fetched for now.
+    pub is_held: bool,
+}
+
 enum Taken {
     Epoch { log_time: Time, records: Vec<LogRecord>, bytes: u64 },
     Nothing,
@@ -434,6 +487,9 @@ pub fn stream<'scope>(
                     Taken::Nothing => break,
                     Taken::End => capability = None,
                     Taken::Epoch { log_time, records, bytes } => {
+                        if log_time > resumed {
+                            shared.metrics.read(&records);
+                        }
                         held.downgrade(&log_time);
                         let mut session = output.session(&*held);
                         session.give_iterator(records.into_iter().map(Ingested::Record));

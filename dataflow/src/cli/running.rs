@@ -126,8 +126,8 @@ const BOUNDED_WAIT: Duration = Duration::from_secs(3_600);
 
 /// The configured database, if there is one.
 pub(super) fn database(config: &Config) -> anyhow::Result<Option<Database>> {
-    let url = config.postgres.url()?;
-    url.map(|url| Database::new(&url.0)).transpose().context("postgres.url")
+    let (url, authority) = (config.postgres.url()?, config.postgres.tls_authority());
+    url.map(|url| Database::new(&url.0, authority)).transpose().context("postgres.url")
 }
 
 /// Adds the configured database to the sinks, behind the Parquet tables in `dir`. A live run goes on where the

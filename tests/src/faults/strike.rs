@@ -204,7 +204,7 @@ impl Target<'_> {
     }
 
     fn until_postgres(&self) -> f64 {
-        let database = Database::new(&self.url()).expect("the harness's database");
+        let database = Database::new(&self.url(), None).expect("the harness's database");
         let marker = || Reader::open(&database).ok().and_then(|reader| reader.committed());
         until("the database goes on", marker, self.lsie.committed())
     }

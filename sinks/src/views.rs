@@ -23,6 +23,7 @@ mod live_encounters;
 mod live_sessions;
 mod login;
 mod metrics;
+mod numbers;
 mod openapi;
 mod overview;
 pub(crate) mod page;
@@ -50,6 +51,7 @@ mod trace;
 
 pub use access::{Access, Role, Token};
 pub use gate::Tls;
+pub use numbers::Numbers;
 pub use page::contents;
 pub use probe::{Look, Probe};
 pub use ring::EpochChanges;

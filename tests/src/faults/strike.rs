@@ -65,6 +65,12 @@ impl Target<'_> {
                     self.lsie.signal("KILL");
                 }
             }
+            Fault::Outage => {
+                self.lsie.keep_down(true);
+                self.lsie.signal("KILL");
+                seconds(11, 16, chance);
+                self.lsie.keep_down(false);
+            }
             Fault::Place => {
                 let (place, most) = PLACES[chance.below(PLACES.len() as u64) as usize];
                 self.other_workers(chance);

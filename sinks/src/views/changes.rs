@@ -264,7 +264,7 @@ impl Subscriber {
             }
             Item::Change(epoch, entry, diff) => {
                 let mut data = format!("{{\"epoch\":{},\"diff\":{diff},\"row\":", epoch.0).into_bytes();
-                self.shown.object(&mut data, &entry, 0);
+                self.shown.object(&mut data, &entry);
                 data.push(b'}');
                 // JSON is text.
                 Event::default().event("change").data(String::from_utf8(data).unwrap_or_default())

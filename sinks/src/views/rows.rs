@@ -1,6 +1,6 @@
 //! Rows of a table as text: JSON or CSV, written straight from their cells.
 
-use lsie_schemas::{Cell, Table, shape};
+use lsie_schemas::{Cell, LogTime, Table, shape};
 
 use crate::views::row::Row;
 use crate::views::state::Entry;
@@ -17,6 +17,24 @@ pub(crate) struct Rows {
 pub(crate) struct Shown {
     columns: Vec<&'static str>,
     fields: Vec<Field>,
+    /// Of each column what stands before its value in an object.
+    names: Vec<String>,
+}
+
+/// About how many bytes a value takes, with its name.
+const VALUE_BYTES: usize = 40;
+
+/// The epoch that was written last: rows beside each other often share one.
+#[derive(Debug, Default)]
+struct Epochs(Option<(LogTime, String)>);
+
+impl Epochs {
+    fn text(&mut self, epoch: LogTime) -> &str {
+        if self.0.as_ref().is_none_or(|(known, _)| *known != epoch) {
+            self.0 = None;
+        }
+        &self.0.get_or_insert_with(|| (epoch, format!("\"{}\"", epoch.as_event().canonical()))).1
+    }
 }
 
 /// Where the value of a column comes from.
@@ -40,7 +58,12 @@ impl Shown {
             None if *name == "updated_at" => Field::Updated,
             None => Field::Count,
         };
-        Shown { fields: columns.iter().map(field).collect(), columns }
+        // Names of columns are plain words.
+        let names = columns.iter().enumerate().map(|(at, name)| match at {
+            0 => format!("{{\"{name}\":"),
+            _ => format!(",\"{name}\":"),
+        });
+        Shown { fields: columns.iter().map(field).collect(), names: names.collect(), columns }
     }
 
     /// Every column, `id` and the derived times: the object that [`shape::json_schema`] describes.
@@ -56,17 +79,18 @@ impl Shown {
     }
 
     /// A row as a JSON object.
-    pub(crate) fn object(&self, out: &mut Vec<u8>, entry: &Entry, count: u64) {
-        out.push(b'{');
-        for (at, (name, field)) in self.columns.iter().zip(&self.fields).enumerate() {
-            if at > 0 {
-                out.push(b',');
-            }
-            // Names of columns are plain words.
-            out.push(b'"');
+    pub(crate) fn object(&self, out: &mut Vec<u8>, entry: &Entry) {
+        self.write(out, entry, 0, &mut Epochs::default());
+    }
+
+    fn write(&self, out: &mut Vec<u8>, entry: &Entry, count: u64, epochs: &mut Epochs) {
+        for (name, field) in self.names.iter().zip(&self.fields) {
             out.extend_from_slice(name.as_bytes());
-            out.extend_from_slice(b"\":");
-            json(out, &field.cell(entry, count));
+            match field {
+                Field::Created => out.extend_from_slice(epochs.text(entry.created).as_bytes()),
+                Field::Updated => out.extend_from_slice(epochs.text(entry.updated).as_bytes()),
+                field => json(out, &field.cell(entry, count)),
+            }
         }
         out.push(b'}');
     }
@@ -120,12 +144,14 @@ impl Rows {
 
     /// A list of objects.
     pub(crate) fn json(&self) -> Vec<u8> {
-        let mut out = vec![b'['];
+        let mut out = Vec::with_capacity(2 + self.rows.len() * self.shown.columns.len() * VALUE_BYTES);
+        out.push(b'[');
+        let mut epochs = Epochs::default();
         for (at, (entry, count)) in self.rows.iter().enumerate() {
             if at > 0 {
                 out.push(b',');
             }
-            self.shown.object(&mut out, entry, *count);
+            self.shown.write(&mut out, entry, *count, &mut epochs);
         }
         out.push(b']');
         out
@@ -176,7 +202,6 @@ mod tests {
 
     use super::*;
     use crate::testing::{SAMPLES, sample};
-    use lsie_schemas::LogTime;
 
     fn rows(change: &lsie_schemas::Change) -> Rows {
         let (created, updated) = (LogTime(1_000), LogTime(2_500));

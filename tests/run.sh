@@ -119,10 +119,10 @@ make_console() {
   sinks/console/build.sh
 }
 
-# Every page and state of the console in Chromium.
+# Every page and state of the console in Chromium, on a made-up engine and on the one that was built.
 browse_console() {
   step "the console in a real browser"
-  (cd sinks/console && npm run --silent browser)
+  (cd sinks/console && npm run --silent browser && npm run --silent engine)
 }
 
 check_docs() {

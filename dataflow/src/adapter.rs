@@ -20,6 +20,7 @@ use timely::progress::frontier::MutableAntichain;
 use crate::board::Place;
 use crate::checkpoint::state_file::{Added, Rows, StateError, encode};
 use crate::checkpoint::{Content, Station};
+use crate::metrics::instant;
 
 /// The timestamp of the dataflow: an epoch's log time in ms.
 pub type Time = u64;
@@ -44,12 +45,14 @@ where
         let mut open = Open::default();
         let mut produced = Vec::new();
         move |(input, frontier), output| {
+            let began = instant();
             open.take(input, output.output_index());
             while let Some((capability, inputs)) = open.next(frontier) {
                 step(LogTime(*capability.time()), inputs, &mut produced);
                 output.session(&capability).give_iterator(produced.drain(..));
             }
             place.stands(frontier.frontier().first().copied(), open.epochs.len());
+            place.worked(began);
         }
     })
 }
@@ -86,6 +89,7 @@ where
         let mut open = Open::default();
         let mut produced = Vec::new();
         move |(input, frontier), output| {
+            let began = instant();
             open.take(input, output.output_index());
             while let Some((capability, inputs)) = open.next(frontier) {
                 let epoch = *capability.time();
@@ -99,6 +103,7 @@ where
             }
             hand_over(&mut station, &logic, &|chosen| !frontier.less_equal(&chosen));
             place.stands(frontier.frontier().first().copied(), open.epochs.len());
+            place.worked(began);
         }
     })
 }

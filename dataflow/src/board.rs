@@ -4,6 +4,7 @@
 use std::cell::RefCell;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use lsie_schemas::LogTime;
 use lsie_schemas::row::OperatorRow;
@@ -19,6 +20,22 @@ pub struct Board {
 pub struct Place {
     frontier: AtomicU64,
     backlog: AtomicU64,
+    busy_ns: AtomicU64,
+}
+
+/// What an operator has to do, for metrics.
+#[derive(Clone, Debug)]
+pub struct Load {
+    /// Its worker.
+    pub worker: usize,
+    /// Its name.
+    pub operator: String,
+    /// Its input is complete before this log time, ms; none: for good.
+    pub frontier: Option<u64>,
+    /// Epochs that wait in it.
+    pub backlog: u64,
+    /// How long its worker has been in it.
+    pub busy: Duration,
 }
 
 thread_local! {
@@ -33,6 +50,22 @@ impl Board {
         let built = build();
         BUILDING.with_borrow_mut(|building| *building = None);
         built
+    }
+
+    /// What every operator has to do.
+    pub fn loads(&self) -> Vec<Load> {
+        let operators = self.operators.lock().unwrap_or_else(PoisonError::into_inner);
+        let load = |(worker, operator, place): &(usize, String, Arc<Place>)| {
+            let frontier = place.frontier.load(Ordering::Relaxed);
+            Load {
+                worker: *worker,
+                operator: operator.clone(),
+                frontier: (frontier != u64::MAX).then_some(frontier),
+                backlog: place.backlog.load(Ordering::Relaxed),
+                busy: Duration::from_nanos(place.busy_ns.load(Ordering::Relaxed)),
+            }
+        };
+        operators.iter().map(load).collect()
     }
 
     /// A row for every operator, in order of worker and name.
@@ -70,6 +103,11 @@ impl Place {
             Some((board, worker)) => board.place(*worker, name),
             None => Arc::default(),
         })
+    }
+
+    /// The worker was in the operator since then.
+    pub fn worked(&self, since: Instant) {
+        self.busy_ns.fetch_add(since.elapsed().as_nanos() as u64, Ordering::Relaxed);
     }
 
     /// The operator's input is complete before `frontier` (none: for good), and so many epochs wait.

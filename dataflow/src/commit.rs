@@ -23,6 +23,7 @@ use crate::checkpoint::writer::Writer;
 use crate::crash_book::CrashBook;
 use crate::fault;
 use crate::ingest::{Inbox, Shared};
+use crate::metrics::instant;
 
 /// What reaches the committing writer.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -117,7 +118,11 @@ impl Committer {
                 Message::Epoch(epoch) if epoch.log_time <= self.resumed => {}
                 Message::Epoch(epoch) => {
                     let log_time = epoch.log_time;
+                    shared.metrics.count(&epoch.changes);
+                    let timer = shared.metrics.committing();
                     self.commit(epoch, operators(log_time, &mut shown, shared))?;
+                    timer.observe_duration();
+                    shared.metrics.committed(log_time);
                     shared.committed.store(log_time.0, Ordering::SeqCst);
                     if log_time >= self.calm.0 {
                         self.calm.1.calm();
@@ -132,7 +137,7 @@ impl Committer {
                     }
                 }
             }
-            self.checkpoint();
+            self.checkpoint(shared);
         }
         for sink in &mut self.sinks {
             sink.finish()?;
@@ -166,11 +171,14 @@ impl Committer {
 
     /// Writes the next checkpoint once all of its state is there and every sink holds its epoch. Without it
     /// the run is as right as before, only its next start takes longer.
-    fn checkpoint(&mut self) {
+    fn checkpoint(&mut self, shared: &Shared) {
         let Some(checkpoints) = &mut self.checkpoints else { return };
         let held = self.sinks.iter().map(|sink| sink.resumable_after()).min().flatten();
         while checkpoints.ready().is_some_and(|epoch| held >= Some(epoch)) {
-            if let Err(why) = checkpoints.write() {
+            let began = instant();
+            let written = checkpoints.write();
+            shared.metrics.checkpoint(began, written.is_ok().then(|| checkpoints.bytes()));
+            if let Err(why) = written {
                 tracing::warn!(%why, "a checkpoint could not be written; the next one will be tried");
             }
         }

@@ -207,6 +207,8 @@ impl Engine {
                 Arc::new(inbox.behind_gate(gate.clone()))
             })
             .collect();
+        // The run's own, unless the same were shared by two runs.
+        let _ = shared.inboxes.set(inboxes.clone());
         let pool = Pool::start(self.pool_threads, self.measurer.clone(), &book, &shared)?;
         let speech = SpeechPool::start(self.speech.threads, &self.transcriber, &shared)?;
         let bench = Bench::start(self.judge.clone(), &shared)?;

@@ -5,8 +5,8 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard};
-use std::time::Duration;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock};
+use std::time::{Duration, Instant};
 
 use lsie_schemas::log::{Fetch, Log, LogError, LogReader, LogRecord, TopicPartition};
 use lsie_schemas::record::EpochRecord;
@@ -21,6 +21,7 @@ use crate::adapter::Time;
 use crate::board::Board;
 use crate::checkpoint::gate::Gate;
 use crate::checkpoint::manifest::Witness;
+use crate::metrics::Metrics;
 
 /// The topics the engine has operators for.
 pub const INPUTS: [Topic; 8] = [
@@ -36,6 +37,8 @@ pub const INPUTS: [Topic; 8] = [
 
 /// Epochs that may be released and not yet committed; empty ones count no bytes.
 const MAX_EPOCHS_IN_FLIGHT: usize = 1_024;
+/// How often a live run without room asks how much has gathered meanwhile.
+const LOOK_FOR_ENDS: Duration = Duration::from_millis(250);
 /// How long a fetcher waits at most before it looks whether the run has stopped.
 const LOOK: Duration = Duration::from_millis(20);
 /// While a live run catches up, a partition further ahead of the one furthest behind than this is held back,
@@ -72,6 +75,10 @@ pub struct Shared {
     pub span: (AtomicU64, AtomicU64),
     /// Where every operator stands.
     pub board: Arc<Board>,
+    /// What the engine measures of itself.
+    pub metrics: Metrics,
+    /// Where the records of each worker wait, once the run has begun.
+    pub inboxes: OnceLock<Vec<Arc<Inbox>>>,
     failure: Mutex<Option<String>>,
 }
 
@@ -115,6 +122,8 @@ struct State {
     ends: BTreeMap<TopicPartition, i64>,
     /// The budget was passed, and half of it is not free yet.
     full: bool,
+    /// How often that was.
+    pauses: u64,
     paused: BTreeSet<TopicPartition>,
     bytes: usize,
     epochs: VecDeque<EpochRecord>,
@@ -125,8 +134,13 @@ struct State {
 impl State {
     /// How far in log time the partition furthest behind has come, if any is behind.
     fn behind(&self) -> Option<LogTime> {
+        self.furthest_behind().map(|(reached, _)| reached)
+    }
+
+    /// The partition that is furthest behind in log time, and how far it has come.
+    fn furthest_behind(&self) -> Option<(LogTime, TopicPartition)> {
         let behind = self.ends.iter().filter(|(at, end)| self.fetched.get(at).is_none_or(|got| got < *end));
-        behind.map(|(at, _)| self.reached.get(at).copied().unwrap_or_default()).min()
+        behind.map(|(at, _)| (self.reached.get(at).copied().unwrap_or_default(), *at)).min()
     }
 }
 
@@ -139,6 +153,12 @@ pub struct Inbox {
     state: Mutex<State>,
     /// Told when records leave, and when an epoch comes.
     moved: Condvar,
+}
+
+impl std::fmt::Debug for Inbox {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Inbox").field("owned", &self.owned).finish_non_exhaustive()
+    }
 }
 
 impl Inbox {
@@ -167,12 +187,25 @@ impl Inbox {
         self
     }
 
+    /// Where it stands.
+    pub fn standing(&self) -> Standing {
+        let state = lock(&self.state);
+        let stands = |(at, from): &(TopicPartition, i64)| PartitionStanding {
+            at: *at,
+            fetched: state.fetched.get(at).copied().unwrap_or(*from),
+            reached: state.reached.get(at).copied(),
+            is_held: state.full || state.paused.contains(at),
+        };
+        let partitions = self.owned.iter().map(stands).collect();
+        Standing { partitions, bytes: state.bytes, budget: self.budget, pauses: state.pauses }
+    }
+
     /// Whether every epoch handed over so far has entered the dataflow.
     pub fn has_released_all(&self) -> bool {
         lock(&self.state).epochs.is_empty()
     }
 
-    /// How far in log time the partition furthest behind has come, if any is behind.
+    /// How far in log time the partition furthest behind has come, if any is behind: 0 if nothing of it is here yet.
     pub fn behind(&self) -> Option<LogTime> {
         lock(&self.state).behind()
     }
@@ -197,9 +230,16 @@ impl Inbox {
         wake(&lock(&self.state));
     }
 
-    /// How far each owned partition has been fetched.
-    pub fn fetched(&self) -> BTreeMap<TopicPartition, i64> {
-        lock(&self.state).fetched.clone()
+    /// How far each owned partition has been fetched; `until` a log time, up to the first record after it.
+    pub fn fetched(&self, until: Option<LogTime>) -> BTreeMap<TopicPartition, i64> {
+        let state = lock(&self.state);
+        let mut fetched = state.fetched.clone();
+        for (at, queue) in state.queues.iter().filter(|_| until.is_some()) {
+            if let Some(later) = queue.iter().find(|record| Some(record.log_time) > until) {
+                fetched.insert(*at, later.offset);
+            }
+        }
+        fetched
     }
 
     /// Fetches until the run stops. Runs on a thread of its own.
@@ -208,9 +248,11 @@ impl Inbox {
             return Ok(());
         }
         let mut reader = log.reader(&self.owned, fetch)?;
+        let mut looked = now();
         while !shared.stopped() && !self.all_fetched() {
-            if self.drained() {
+            if self.drained() || (self.is_full() && looked.elapsed() > LOOK_FOR_ENDS) {
                 self.look_for_ends(log)?;
+                looked = now();
             }
             let Some(toggles) = self.hold_back() else { continue };
             for (at, paused) in toggles {
@@ -242,6 +284,7 @@ impl Inbox {
         }
         if state.bytes > self.budget && !state.full {
             state.full = true;
+            state.pauses += 1;
             // What arrives from now on is not seen until there is room: all of it is backlog.
             state.ends.values_mut().for_each(|end| *end = i64::MAX);
         }
@@ -256,6 +299,10 @@ impl Inbox {
         let drained = state.full && state.bytes <= self.budget / 2;
         state.full &= !drained;
         drained || (!state.full && state.ends.values().any(|end| *end == i64::MAX))
+    }
+
+    fn is_full(&self) -> bool {
+        lock(&self.state).full
     }
 
     /// Asks a live run's log how much has gathered while nothing was fetched.
@@ -280,10 +327,14 @@ impl Inbox {
     /// with room, while a live run catches up, those too far ahead.
     fn hold_back(&self) -> Option<Vec<(TopicPartition, bool)>> {
         let mut state = lock(&self.state);
-        let needed = match state.epochs.front() {
+        let mut needed = match state.epochs.front() {
             Some(epoch) => self.missing(&state, epoch),
             None => BTreeSet::new(),
         };
+        // No epoch goes further than the partition furthest behind: what fills the budget may wait for its next
+        // record.
+        let furthest = state.furthest_behind().map(|(_, at)| at);
+        needed.extend(furthest.filter(|at| state.queues.get(at).is_none_or(VecDeque::is_empty)));
         if state.full && needed.is_empty() {
             drop(self.moved.wait_timeout(state, LOOK));
             return None;
@@ -355,10 +406,41 @@ impl Inbox {
     }
 }
 
+#[allow(clippy::disallowed_methods, reason = "when the log is asked is no result")]
+fn now() -> Instant {
+    Instant::now()
+}
+
 /// What a checkpoint remembers of a record.
 fn witness(record: &LogRecord) -> (TopicPartition, Witness) {
     let bytes = record.value.len() as u64;
     (record.at, Witness { offset: record.offset, log_time: record.log_time, bytes })
+}
+
+/// Where an inbox stands.
+#[derive(Clone, Debug)]
+pub struct Standing {
+    /// Its partitions.
+    pub partitions: Vec<PartitionStanding>,
+    /// Bytes that it holds.
+    pub bytes: usize,
+    /// Bytes that it may hold.
+    pub budget: usize,
+    /// How often it was full.
+    pub pauses: u64,
+}
+
+/// Where a partition stands.
+#[derive(Clone, Copy, Debug)]
+pub struct PartitionStanding {
+    /// The partition.
+    pub at: TopicPartition,
+    /// One past the last offset fetched.
+    pub fetched: i64,
+    /// Log time of the last record fetched, if there was one.
+    pub reached: Option<LogTime>,
+    /// Whether nothing of it is fetched for now.
+    pub is_held: bool,
 }
 
 enum Taken {
@@ -405,6 +487,9 @@ pub fn stream<'scope>(
                     Taken::Nothing => break,
                     Taken::End => capability = None,
                     Taken::Epoch { log_time, records, bytes } => {
+                        if log_time > resumed {
+                            shared.metrics.read(&records);
+                        }
                         held.downgrade(&log_time);
                         let mut session = output.session(&*held);
                         session.give_iterator(records.into_iter().map(Ingested::Record));
@@ -486,6 +571,24 @@ mod tests {
                 _ => std::thread::sleep(Duration::from_millis(1)),
             }
         }
+    }
+
+    #[test]
+    fn an_epoch_of_the_past_has_no_record_of_later() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let log = log(dir.path());
+        let ends = BTreeMap::from([(audio(0), RECORDS), (audio(1), RECORDS)]);
+        let inbox = Inbox::new(vec![(audio(0), 0), (audio(1), 0)], usize::MAX / 2, &ends);
+        assert_eq!(inbox.behind(), Some(LogTime(0)), "nothing is here yet");
+        let shared = Shared::default();
+        std::thread::scope(|scope| {
+            scope.spawn(|| inbox.fetch(&log, Fetch::default(), &shared));
+            until(|| inbox.behind().is_none());
+            shared.stop.store(true, Ordering::SeqCst);
+        });
+        // A record every 100 ms, from 1 on.
+        assert_eq!(inbox.fetched(Some(LogTime(501))), BTreeMap::from([(audio(0), 6), (audio(1), 6)]));
+        assert_eq!(inbox.fetched(None), ends);
     }
 
     /// Whatever the budget: an epoch of one partition's last record can be taken, and without an epoch that

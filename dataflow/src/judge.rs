@@ -25,6 +25,7 @@ use timely::scheduling::SyncActivator;
 
 use crate::adapter::Time;
 use crate::ingest::Shared;
+use crate::metrics::Meter;
 use crate::view::{Evaluated, StimulusKey};
 
 /// Judges one utterance.
@@ -89,6 +90,7 @@ struct Reply {
 #[derive(Clone)]
 pub struct Bench {
     jobs: Sender<Job>,
+    meter: Meter,
 }
 
 impl Bench {
@@ -96,11 +98,12 @@ impl Bench {
     pub fn start(make: JudgeFactory, shared: &Arc<Shared>) -> anyhow::Result<Bench> {
         let (jobs, received) = unbounded::<Job>();
         let (ready, started) = bounded(1);
-        let shared = shared.clone();
+        let (shared, meter) = (shared.clone(), shared.metrics.model("judge"));
+        let bench = Bench { jobs, meter: meter.clone() };
         std::thread::Builder::new().name("judge".into()).spawn(move || match make() {
             Ok(judge) => {
                 let _ = ready.send(Ok(()));
-                if catch_unwind(AssertUnwindSafe(|| work(judge, &received))).is_err() {
+                if catch_unwind(AssertUnwindSafe(|| work(judge, &received, &meter))).is_err() {
                     shared.fail("the scorer panicked".into());
                 }
             }
@@ -109,12 +112,13 @@ impl Bench {
             }
         })?;
         started.recv().map_err(|_| anyhow::anyhow!("the judge's thread died at its start"))??;
-        Ok(Bench { jobs })
+        Ok(bench)
     }
 }
 
-fn work(mut judge: Judge, jobs: &Receiver<Job>) {
+fn work(mut judge: Judge, jobs: &Receiver<Job>, meter: &Meter) {
     for Job { epoch, questions, reply, activator } in jobs {
+        let _timer = meter.begun(questions.len());
         let judged = questions.into_iter().map(|question| judge.decide(question)).collect();
         // The operator is gone only when the run is over.
         if reply.send(Reply { epoch, judged }).is_ok() {
@@ -195,6 +199,7 @@ pub(crate) fn judge<'scope>(
                 let none = || Open { capability: kept, outstanding: 0, judged: Vec::new() };
                 open.entry(epoch).or_insert_with(none).outstanding += 1;
                 let (questions, reply, activator) = (std::mem::take(batch), reply.clone(), activator.clone());
+                bench.meter.asked();
                 // The thread is gone only when it has failed and said so: the run is about to end.
                 let _ = bench.jobs.send(Job { epoch, questions, reply, activator });
             });

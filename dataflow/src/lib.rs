@@ -22,6 +22,7 @@ pub mod healing;
 pub mod ingest;
 pub mod judge;
 pub mod ledger;
+pub mod metrics;
 pub mod pool;
 pub mod recovery;
 pub mod select;

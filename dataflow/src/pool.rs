@@ -33,6 +33,7 @@ use crate::crash_book::{CrashBook, Page};
 use crate::faces::FaceState;
 use crate::fault;
 use crate::ingest::Shared;
+use crate::metrics::{Meter, instant};
 
 /// Jobs that may wait for one thread; what exceeds it waits in the operator.
 const QUEUE: usize = 64;
@@ -120,6 +121,7 @@ struct Reply {
 #[derive(Clone)]
 pub struct Pool {
     threads: Arc<Vec<Sender<Job>>>,
+    meter: Meter,
 }
 
 impl Pool {
@@ -131,14 +133,16 @@ impl Pool {
         shared: &Arc<Shared>,
     ) -> anyhow::Result<Pool> {
         let mut senders = Vec::new();
+        let meter = shared.metrics.model("faces");
         for index in 0..threads.max(1) {
             let (sender, jobs) = bounded::<Job>(QUEUE);
             let (ready, started) = bounded(1);
             let (make, shared, page) = (make.clone(), shared.clone(), book.page(true));
+            let meter = meter.clone();
             std::thread::Builder::new().name(format!("infer-{index}")).spawn(move || match make(index) {
                 Ok(measurer) => {
                     let _ = ready.send(Ok(()));
-                    let worked = catch_unwind(AssertUnwindSafe(|| work(measurer, &page, &jobs)));
+                    let worked = catch_unwind(AssertUnwindSafe(|| work(measurer, &page, &jobs, &meter)));
                     let failed = worked.unwrap_or_else(|_| Err(anyhow::anyhow!("it panicked")));
                     if let Err(why) = failed {
                         shared.fail(format!("inference thread {index}: {why:#}"));
@@ -151,7 +155,7 @@ impl Pool {
             started.recv().map_err(|_| anyhow::anyhow!("an inference thread died at its start"))??;
             senders.push(sender);
         }
-        Ok(Pool { threads: Arc::new(senders) })
+        Ok(Pool { threads: Arc::new(senders), meter })
     }
 
     fn thread_of(&self, session: Uuid) -> usize {
@@ -159,8 +163,9 @@ impl Pool {
     }
 }
 
-fn work(mut measure: Measurer, page: &Page, jobs: &Receiver<Job>) -> anyhow::Result<()> {
+fn work(mut measure: Measurer, page: &Page, jobs: &Receiver<Job>, meter: &Meter) -> anyhow::Result<()> {
     for job in jobs {
+        let _timer = meter.begun(job.tasks.len());
         let mut results = Vec::with_capacity(job.tasks.len() * 2);
         for task in &job.tasks {
             let outcome = match task {
@@ -331,7 +336,7 @@ impl Desk {
                     false => thread.try_send(job),
                 };
                 match sent {
-                    Ok(()) => {}
+                    Ok(()) => self.pool.meter.asked(),
                     Err(TrySendError::Full(job)) => {
                         backlog.push_front((epoch, job.tasks));
                         break;
@@ -363,6 +368,7 @@ pub fn infer<'scope>(
         let mut desk = Desk::new(pool, station, owner, reply, activator);
         let mut open: BTreeMap<Time, Open> = BTreeMap::new();
         move |(input, frontier), output| {
+            let began = instant();
             // Not `for_each_stamp`: it may swap the messages of one time, and frames have an order.
             input.for_each(|capability, batch| {
                 let tasks: Vec<Task> = batch.drain(..).filter_map(task).collect();
@@ -402,6 +408,7 @@ pub fn infer<'scope>(
                 output.session(&capability).give_iterator(results.into_iter());
             }
             place.stands(frontier.frontier().first().copied(), open.len());
+            place.worked(began);
         }
     })
 }

@@ -23,6 +23,7 @@ use serde::Deserialize;
 use timely::scheduling::SyncActivator;
 
 use crate::ingest::Shared;
+use crate::metrics::Meter;
 
 /// Makes the transcriber of a thread, given its number; a failure ends the start.
 pub type TranscriberFactory = Arc<dyn Fn(usize) -> anyhow::Result<Box<dyn Transcriber>> + Send + Sync>;
@@ -80,6 +81,7 @@ struct Job {
 pub struct SpeechPool {
     jobs: Sender<Job>,
     model: Arc<str>,
+    meter: Meter,
 }
 
 impl SpeechPool {
@@ -91,13 +93,15 @@ impl SpeechPool {
     ) -> anyhow::Result<SpeechPool> {
         let (jobs, received) = unbounded::<Job>();
         let mut model: Arc<str> = "".into();
+        let meter = shared.metrics.model("speech");
         for index in 0..threads.max(1) {
             let (ready, started) = bounded(1);
             let (make, shared, received) = (make.clone(), shared.clone(), received.clone());
+            let meter = meter.clone();
             std::thread::Builder::new().name(format!("speech-{index}")).spawn(move || match make(index) {
                 Ok(transcriber) => {
                     let _ = ready.send(Ok(transcriber.model().to_string()));
-                    if let Err(why) = work(transcriber, || make(index), &received) {
+                    if let Err(why) = work(transcriber, || make(index), &received, &meter) {
                         shared.fail(format!("speech thread {index}: {why:#}"));
                     }
                 }
@@ -108,7 +112,7 @@ impl SpeechPool {
             let name = started.recv().map_err(|_| anyhow::anyhow!("a speech thread died at its start"))??;
             model = name.into();
         }
-        Ok(SpeechPool { jobs, model })
+        Ok(SpeechPool { jobs, model, meter })
     }
 
     /// Asks in a bounded run; the answer comes through the channel, and wakes the operator.
@@ -123,6 +127,7 @@ impl SpeechPool {
     }
 
     fn send(&self, job: Job) {
+        self.meter.asked();
         // The threads are gone only when one has failed and said so: the run is about to end.
         let _ = self.jobs.send(job);
     }
@@ -132,8 +137,10 @@ fn work(
     mut transcriber: Box<dyn Transcriber>,
     make: impl Fn() -> anyhow::Result<Box<dyn Transcriber>>,
     jobs: &Receiver<Job>,
+    meter: &Meter,
 ) -> anyhow::Result<()> {
     for Job { request, reply } in jobs {
+        let _timer = meter.begun(1);
         let heard = catch_unwind(AssertUnwindSafe(|| transcriber.transcribe(&request.sound)));
         let answer = match heard {
             Ok(Ok(heard)) if heard.words.len() <= MAX_WORDS => Answer::Heard(placed(&request, heard)),

@@ -143,7 +143,7 @@ async fn every_answer_has_the_headers_and_none_opens_it_to_other_sites() {
         let headers = response.headers();
         assert_eq!(header(headers, "x-content-type-options"), "nosniff", "{path}");
         assert_eq!(header(headers, "x-frame-options"), "DENY");
-        assert_eq!(header(headers, "referrer-policy"), "no-referrer");
+        assert_eq!(header(headers, "referrer-policy"), "same-origin");
         assert_eq!(header(headers, "cache-control"), "no-store");
         assert!(header(headers, "content-security-policy").starts_with("default-src 'none'"));
         assert!(header(headers, "strict-transport-security").contains("max-age"));

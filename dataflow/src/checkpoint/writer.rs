@@ -143,6 +143,11 @@ impl Writer {
         Ok(())
     }
 
+    /// The size of the newest checkpoint's state files.
+    pub fn bytes(&self) -> u64 {
+        self.files.iter().map(|file| file.bytes).sum()
+    }
+
     /// The next checkpoint to write, if all of its parts are there.
     pub fn ready(&self) -> Option<LogTime> {
         let (epoch, gathered) = self.open.first_key_value()?;

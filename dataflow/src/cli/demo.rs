@@ -24,6 +24,7 @@ use super::running::{
 use super::{recordings, summary, topics};
 use crate::config::Config;
 use crate::engine::{Range, Run};
+use crate::ingest::Shared;
 
 /// Partitions of the demo's session topics.
 const PARTITIONS: i32 = 4;
@@ -73,9 +74,10 @@ impl Demo {
         let mut sinks = vec![parquet(&config, &tables)?, views_sink(&views)];
         let watch = add_postgres(&mut sinks, &config, &tables, false)?;
         // Only an engine that runs live takes actions.
+        let shared = Arc::new(Shared::default());
         let api = match self.speed {
             Speed::Max => Api::new(&views),
-            Speed::One => live_api(&views, &log, watch.clone()),
+            Speed::One => live_api(&views, &log, watch.clone(), &shared),
         };
         let server = serve(api.with_console(config.operator.clone()), &config.api, Some(self.port))?;
         views.serve();
@@ -84,11 +86,11 @@ impl Demo {
             Speed::Max => {
                 self.feed_all(&*log, &recording, super::feed::recorded_at(&recording), Pace::Max)?;
                 let engine = engine(&config, log, config.session.max_wait_ms);
-                run_with_progress(engine, Run::Bounded(Range::ALL), sinks)?;
+                run_with_progress(engine, Run::Bounded(Range::ALL), sinks, shared)?;
             }
             Speed::One => {
                 end_on_signal(ending.clone(), config.checkpoint.stop_timeout_ms)?;
-                self.run_live(&config, log, &recording, &views, &ending, sinks)?;
+                self.run_live(&config, log, &recording, (&views, &shared), &ending, sinks)?;
             }
         }
         summary::print(&views);
@@ -124,12 +126,16 @@ impl Demo {
         config: &Config,
         log: Arc<dyn Log>,
         recording: &Arc<Recording>,
-        views: &Views,
+        (views, shared): (&Views, &Arc<Shared>),
         ending: &Arc<AtomicBool>,
         sinks: Vec<Box<dyn lsie_sinks::Sink>>,
     ) -> anyhow::Result<()> {
         std::thread::scope(|scope| {
             let fed = scope.spawn(|| {
+                // The seed experiment is known from an epoch before the sessions' on, as in a log that is used.
+                while views.read().epoch().is_none() && !ending.load(Ordering::SeqCst) {
+                    std::thread::sleep(Duration::from_millis(20));
+                }
                 let result = self.feed_all(&*log, recording, now(), Pace::RealTime);
                 let waits = || self.exit_when_done && ended(views) < self.sessions;
                 while result.is_ok() && waits() && !ending.load(Ordering::SeqCst) {
@@ -140,7 +146,11 @@ impl Demo {
                 }
                 result
             });
-            run_with_progress(engine(config, log.clone(), 0), Run::Live(ending.clone()), sinks)?;
+            let engine = engine(config, log.clone(), 0);
+            let ran = run_with_progress(engine, Run::Live(ending.clone()), sinks, shared.clone());
+            // Nobody waits for an engine that could not run.
+            ending.store(true, Ordering::SeqCst);
+            ran?;
             fed.join().map_err(|_| anyhow::anyhow!("the feeder panicked"))?
         })
     }

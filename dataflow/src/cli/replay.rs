@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use anyhow::ensure;
 use clap::Args;
@@ -54,7 +55,7 @@ impl Replay {
         };
         ensure!(range.from <= range.until, "--from is later than --until: the range holds nothing");
         let engine = Engine { without, ..engine(&config, log, tail_ms) };
-        let replayed = run_with_progress(engine, Run::Bounded(range), sinks)?;
+        let replayed = run_with_progress(engine, Run::Bounded(range), sinks, Arc::default())?;
         println!("{replayed}");
         println!("tables in {}; `lsie verify` gives their hashes", self.out.display());
         Ok(ExitCode::from(u8::from(!report_postgres(watch.as_ref()))))

@@ -17,6 +17,7 @@ use super::running::{
 use super::topics;
 use crate::config::Config;
 use crate::engine::{Engine, Run};
+use crate::ingest::Shared;
 
 /// Run live until a signal: epochs of the table first, then new ones. Tables go to Parquet and to
 /// PostgreSQL if one is configured, views to HTTP, dead letters to their topic too.
@@ -45,8 +46,9 @@ impl RunLive {
         views.restore(&Reader::open(&dir)?).context("the served views")?;
         let watch = add_postgres(&mut sinks, &config, &dir, true)?;
         sinks.extend([letters as Box<dyn Sink>, views_sink(&views)]);
+        let shared = Arc::new(Shared::default());
         let server = serve(
-            live_api(&views, &log, watch.clone()).with_console(config.operator.clone()),
+            live_api(&views, &log, watch.clone(), &shared).with_console(config.operator.clone()),
             &config.api,
             self.port,
         )?;
@@ -55,7 +57,7 @@ impl RunLive {
         let ending = Arc::new(AtomicBool::new(false));
         end_on_signal(ending.clone(), config.checkpoint.stop_timeout_ms)?;
         let engine = Engine { checkpoints: checkpoints(&config, &dir)?, ..engine(&config, log, 0) };
-        run_with_progress(engine, Run::Live(ending), sinks)?;
+        run_with_progress(engine, Run::Live(ending), sinks, shared)?;
         report_postgres(watch.as_ref());
         server.stop()?;
         Ok(ExitCode::SUCCESS)

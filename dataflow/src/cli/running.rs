@@ -29,6 +29,7 @@ use crate::engine::{Checkpoints, Engine, Run};
 use crate::faces;
 use crate::ingest::{INPUTS, Shared};
 use crate::judge::JudgeFactory;
+use crate::metrics;
 use crate::speech::TranscriberFactory;
 use crate::{judge, speech};
 
@@ -125,8 +126,8 @@ const BOUNDED_WAIT: Duration = Duration::from_secs(3_600);
 
 /// The configured database, if there is one.
 pub(super) fn database(config: &Config) -> anyhow::Result<Option<Database>> {
-    let url = config.postgres.url()?;
-    url.map(|url| Database::new(&url.0)).transpose().context("postgres.url")
+    let (url, authority) = (config.postgres.url()?, config.postgres.tls_authority());
+    url.map(|url| Database::new(&url.0, authority)).transpose().context("postgres.url")
 }
 
 /// Adds the configured database to the sinks, behind the Parquet tables in `dir`. A live run goes on where the
@@ -185,7 +186,12 @@ pub(super) fn views_sink(views: &Views) -> Box<dyn Sink> {
 
 /// The API over the views of an engine that runs: it takes actions, and looks at what the engine stands on.
 #[allow(clippy::disallowed_methods, reason = "a heartbeat is about the engine itself")]
-pub(super) fn live_api(views: &Views, log: &Arc<dyn Log>, database: Option<Watch>) -> Api {
+pub(super) fn live_api(
+    views: &Views,
+    log: &Arc<dyn Log>,
+    database: Option<Watch>,
+    shared: &Arc<Shared>,
+) -> Api {
     let (broker, engine) = (log.clone(), views.clone());
     let last = Mutex::new((None, Instant::now()));
     let heartbeat = move || {
@@ -203,7 +209,8 @@ pub(super) fn live_api(views: &Views, log: &Arc<dyn Log>, database: Option<Watch
         Ok(None) => Err("topic control is missing".to_owned()),
         Err(error) => Err(error.to_string()),
     };
-    Api::new(views).with_log(log.clone()).with_probes(vec![
+    let numbers = metrics::served(shared.clone(), log.clone(), database.clone());
+    Api::new(views).with_log(log.clone()).with_numbers(numbers).with_probes(vec![
         database.map_or(Probe::not_configured("postgres", "PostgreSQL"), postgres_probe),
         Probe::new("redis", "Kafka", metadata),
         Probe::not_configured("azure_openai", "LLM of the gray band"),
@@ -253,8 +260,13 @@ impl fmt::Display for Pace {
 
 /// Runs the engine and shows how far it is, on a terminal only.
 #[allow(clippy::disallowed_methods, reason = "a pace is about the engine itself")]
-pub(super) fn run_with_progress(engine: Engine, run: Run, sinks: Vec<Box<dyn Sink>>) -> anyhow::Result<Pace> {
-    let (shared, started) = (Arc::new(Shared::default()), Instant::now());
+pub(super) fn run_with_progress(
+    engine: Engine,
+    run: Run,
+    sinks: Vec<Box<dyn Sink>>,
+    shared: Arc<Shared>,
+) -> anyhow::Result<Pace> {
+    let started = Instant::now();
     let over = Arc::new(AtomicBool::new(false));
     let shown = std::thread::Builder::new().name("progress".into()).spawn({
         let (shared, over) = (shared.clone(), over.clone());

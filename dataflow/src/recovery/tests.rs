@@ -61,6 +61,7 @@ fn facts() -> Facts {
         table: (1..=5).map(epoch).collect(),
         config: "settings".into(),
         stations: stations(),
+        healed: None,
     }
 }
 
@@ -117,6 +118,17 @@ fn the_newest_checkpoint_is_resumed_from_also_with_the_sinks_ahead() {
         30,
         "or with the sinks just there"
     );
+}
+
+#[test]
+fn no_run_goes_on_from_before_a_healing() {
+    assert_eq!(
+        resumed(changed(|facts| facts.healed = Some(LogTime(30)))).0,
+        30,
+        "the healing's own checkpoint"
+    );
+    let why = refused(changed(|facts| facts.healed = Some(LogTime(40))));
+    assert!(why.contains("healed at epoch 40"), "{why}");
 }
 
 #[test]

@@ -22,6 +22,11 @@ describe("an explanation", () => {
   it("of a reward never mentions confidence", () => {
     expect(explanation(base).join(" ")).not.toMatch(/83|confidence|p_match/);
   });
+  it("of a greeting after which nothing was heard says that it gets no reward", () => {
+    const silent: Encounter = { ...base, state: "measuring", semantic_gate: null, gated_reward: null };
+    expect(explanation(silent)[0]).toContain("The smile was measured");
+    expect(explanation(silent, Date.parse("2026-01-05T10:00:15Z"))[0]).toContain("No word was heard");
+  });
   it("of a closed gate says what was not admitted, and how sure the judgement was", () => {
     const [first] = explanation({ ...base, state: "rejected_gate_closed", semantic_gate: 0, gated_reward: 0 });
     expect(first).toContain("p_match 83 %");

@@ -1,6 +1,7 @@
 // Why a reward is what it is, in words. Confidence never scales a reward, and no sentence may sound as if it did.
 import type { Encounter } from "./api/records";
 import { percent, reward } from "./format";
+import { unheard } from "./status";
 import { texts } from "./texts";
 
 const { explain } = texts;
@@ -9,14 +10,14 @@ const { explain } = texts;
 const UNJUDGED = new Set(["semantic_error", "semantic_timeout", "semantic_local_failure_fallback"]);
 
 /** The sentences that explain an encounter, the decisive one first. */
-export function explanation(e: Encounter): string[] {
+export function explanation(e: Encounter, heardUpTo = -Infinity): string[] {
   switch (e.state) {
     case "awaiting_stimulus":
       return [explain.awaiting];
     case "stimulus_issued":
       return [explain.issued];
     case "measuring":
-      return [explain.measuring];
+      return unheard(e, heardUpTo) ? [explain.unheard, ...circumstances(e)] : [explain.measuring];
     default:
   }
   if (e.n_frames_in_window === 0) return [explain.noFrames];

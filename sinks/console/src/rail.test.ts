@@ -21,9 +21,9 @@ describe("the rail", () => {
     expect(rail).toMatchObject({ phase: "submitting", actionId: "1" });
     rail = step(rail, { type: "answered", actionId: "1", accepted: true, message: null });
     expect(rail.phase).toBe("accepted");
-    rail = step(rail, { type: "encounters", encounters: [own("stimulus_issued"), old] });
+    rail = step(rail, { type: "encounters", encounters: [own("stimulus_issued"), old], heardUpTo: -Infinity });
     expect(rail.phase).toBe("measuring");
-    rail = step(rail, { type: "encounters", encounters: [own("rejected_gate_closed"), old] });
+    rail = step(rail, { type: "encounters", encounters: [own("rejected_gate_closed"), old], heardUpTo: -Infinity });
     expect(rail).toMatchObject({ phase: "completed", encounter: { encounter_id: "own" } });
     expect(submit(rail, "2")).toMatchObject({ phase: "submitting", actionId: "2", encounter: null });
   });
@@ -31,7 +31,15 @@ describe("the rail", () => {
     let rail = submit(idle, "1");
     rail = step(rail, { type: "answered", actionId: "1", accepted: true, message: null });
     const unseen = encounter("unseen", "2026-01-05T10:00:05Z", "completed");
-    expect(step(rail, { type: "encounters", encounters: [old, unseen] }).phase).toBe("accepted");
+    expect(step(rail, { type: "encounters", encounters: [old, unseen], heardUpTo: -Infinity }).phase).toBe("accepted");
+  });
+  it("is free again when nothing was heard after the greeting, which the engine does not judge then", () => {
+    let rail = step(submit(idle, "1"), { type: "answered", actionId: "1", accepted: true, message: null });
+    const heard = (s: number) => Date.parse("2026-01-05T10:00:20Z") + s * 1000;
+    rail = step(rail, { type: "encounters", encounters: [own("measuring")], heardUpTo: heard(4.9) });
+    expect(rail.phase).toBe("measuring");
+    rail = step(rail, { type: "encounters", encounters: [own("measuring")], heardUpTo: heard(5) });
+    expect(rail).toMatchObject({ phase: "completed", encounter: { state: "measuring" } });
   });
   it("keeps the id when a retry follows a transport error, and takes a new one after a refusal", () => {
     const lost = step(submit(idle, "1"), { type: "failed", actionId: "1", message: "gone", transport: true });

@@ -1,7 +1,7 @@
 // The action rail as a pure machine: six states, one submission at a time, each with its own id.
 import type { Encounter } from "./api/records";
 import { toMs } from "./format";
-import { finished } from "./status";
+import { MEASURE_MS, finished, unheard } from "./status";
 
 export type Phase = "idle" | "submitting" | "accepted" | "measuring" | "completed" | "failed";
 
@@ -27,7 +27,7 @@ export type RailEvent =
   | { type: "submit"; newId: string; encounters: readonly Encounter[] }
   | { type: "answered"; actionId: string; accepted: boolean; message: string | null }
   | { type: "failed"; actionId: string; message: string; transport: boolean }
-  | { type: "encounters"; encounters: readonly Encounter[] };
+  | { type: "encounters"; encounters: readonly Encounter[]; heardUpTo: number };
 
 /** Whether a submission may be made in this phase. */
 export const maySubmit = (phase: Phase) => phase === "idle" || phase === "completed" || phase === "failed";
@@ -47,7 +47,7 @@ export function step(rail: Rail, event: RailEvent): Rail {
       if (rail.phase !== "submitting" || event.actionId !== rail.actionId) return rail;
       return { ...rail, phase: "failed", message: event.message, unsure: event.transport };
     case "encounters":
-      return followed(rail, event.encounters);
+      return followed(rail, event.encounters, event.heardUpTo);
   }
 }
 
@@ -64,18 +64,16 @@ function submitted(rail: Rail, newId: string, encounters: readonly Encounter[]):
   };
 }
 
-function followed(rail: Rail, encounters: readonly Encounter[]): Rail {
+function followed(rail: Rail, encounters: readonly Encounter[], heardUpTo: number): Rail {
   if (rail.phase !== "accepted" && rail.phase !== "measuring") return rail;
   const own = encounters
     .filter((e) => !rail.known.has(e.encounter_id) && (toMs(e.stimulus_time_utc) ?? -Infinity) > rail.after)
     .sort((a, b) => (toMs(a.stimulus_time_utc) ?? 0) - (toMs(b.stimulus_time_utc) ?? 0))[0];
   if (own === undefined) return rail;
-  const phase = finished(own.state) ? "completed" : "measuring";
+  const phase = finished(own.state) || unheard(own, heardUpTo) ? "completed" : "measuring";
   return { ...rail, phase, encounter: own };
 }
 
-/** The measurement window ends so long after the stimulus, ms. */
-export const MEASURE_MS = 5000;
 /** A segment closes when its streams have passed its end by so much, ms. */
 const LATENESS_MS = 2000;
 

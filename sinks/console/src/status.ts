@@ -1,5 +1,6 @@
 // How states look: each is one of six statuses, which have a colour, a sign and always a text.
-import type { EncounterState, HealthState, LatestEncounter, Physiology, ProbeState, SessionSummary, Severity } from "./api/records";
+import type { Encounter, EncounterState, HealthState, Inference, LatestEncounter, Physiology, ProbeState, SessionSummary, Severity } from "./api/records";
+import { toMs } from "./format";
 import { texts } from "./texts";
 
 export type Status = "ok" | "info" | "warn" | "error" | "neutral" | "progress";
@@ -34,6 +35,20 @@ export const encounterStatus: Record<EncounterState, Status> = {
 /** A finished encounter will not change its reward any more, short of a correction. */
 export function finished(state: EncounterState): boolean {
   return state === "completed" || state === "rejected_no_frames" || state === "rejected_gate_closed";
+}
+
+/** The measurement window ends so long after the stimulus, ms: words after it are not the greeting's. */
+export const MEASURE_MS = 5000;
+
+/** Until when a session's sound has been listened to, ms. */
+export function listenedUntil(inferences: readonly Inference[]): number {
+  return Math.max(-Infinity, ...inferences.filter((i) => i.what === "speech").map((i) => toMs(i.to_utc) ?? -Infinity));
+}
+
+/** Nothing was heard after this greeting, so it is not judged: the engine keeps it as measured, without a reward. */
+export function unheard(e: Encounter, heardUpTo: number): boolean {
+  const at = toMs(e.stimulus_time_utc);
+  return e.state === "measuring" && e.semantic_evaluation === null && at !== null && heardUpTo >= at + MEASURE_MS;
 }
 
 /** The card of the latest encounter warns when nothing was rewarded. */

@@ -122,6 +122,7 @@ export const texts = {
       completed: "completed",
       rejected_no_frames: "no frames",
       rejected_gate_closed: "gate closed",
+      unheard: "nothing heard",
     },
     gateOpen: "greeting said",
     gateClosed: "not said",
@@ -183,6 +184,7 @@ export const texts = {
     awaiting: "No greeting was sent yet.",
     issued: "The greeting was sent. The smile is measured from 0.5 to 5.0 s after it.",
     measuring: "The smile was measured. It is judged now whether the greeting was said; the reward follows.",
+    unheard: "No word was heard from 1.0 s before to 5.0 s after the greeting, so it cannot be judged: it gets no reward, and no arm learns from it.",
     noFrames: "No frame with a face lies between 0.5 and 5.0 s after the greeting, so no reward could be computed.",
     gateClosed: (p90: string, confidence: string | null) =>
       `The expected greeting was not heard${confidence ? ` (p_match ${confidence})` : ""}, so the gate is closed: a smile of P90 ${p90} was not admitted, and the reward is 0.000.`,
@@ -464,6 +466,7 @@ export const texts = {
     phaseLate: "judging",
     reward: (r: string) => `Reward ${r}`,
     rejectedGate: "Not said: reward 0.000",
+    unheard: "Nothing heard: no reward",
     rejectedFrames: "No frames: no reward",
     unsure: "It is not known whether it arrived. Trying again sends it at most once.",
   },

@@ -1,12 +1,22 @@
 // Serves the built console with the made-up engine, for design work and for tests of rare states.
 import { readFileSync } from "node:fs";
-import { type Server, createServer } from "node:http";
+import { type Server, type ServerResponse, createServer } from "node:http";
 import { extname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { type World, answer } from "./world";
 
 const types: Record<string, string> = { ".html": "text/html", ".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml", ".woff2": "font/woff2", ".json": "application/json" };
 const dist = join(fileURLToPath(new URL(".", import.meta.url)), "../dist");
+
+/** The event stream, from when the world has a pulse on. */
+function beat(response: ServerResponse, world: () => World): void {
+  response.writeHead(200, { "content-type": "text/event-stream" });
+  const timer = setInterval(() => {
+    const { epoch, pulse } = world();
+    response.write(`event: pulse\ndata: ${JSON.stringify({ epoch, views: pulse ?? [] })}\n\n`);
+  }, 250);
+  response.on("close", () => clearInterval(timer));
+}
 
 /** Starts it on a port, 0 for any free one; `world` may be changed while it runs. */
 export function serve(world: () => World, port = 0): Promise<{ server: Server; url: string }> {
@@ -20,6 +30,7 @@ export function serve(world: () => World, port = 0): Promise<{ server: Server; u
         if (isRight) world().failing.clear();
         return void response.writeHead(isRight ? 303 : 401, isRight ? { location: "/" } : {}).end();
       }
+      if (url === "/api/v1/pulse" && world().pulse !== null) return void beat(response, world);
       if (!url.startsWith("/api/") && url !== "/whoami") {
         try {
           const name = url === "/" ? "index.html" : url.slice(1).replace(/[?#].*/, "");

@@ -134,6 +134,15 @@ describe("a live session", () => {
     world.encounters.find((e) => e.encounter_id === "e10")!.n_frames_in_window = 0;
     await shows(/so no reward could be computed/);
   });
+  it("says of a greeting after which nothing was heard that it is not judged, and lets the next be sent", async () => {
+    await open("live");
+    await shows("It is judged now whether the greeting was said", main());
+    world.heardTo = 96;
+    await shows("No word was heard");
+    await shows("nothing heard");
+    await tab.screenshot({ path: join(artefacts, "nothing-heard.png") });
+    expect(await rail().getByRole("button").isEnabled()).toBe(true);
+  });
   it("keeps the picked greeting while its row exists, then shows the newest", async () => {
     await open("live");
     await main().getByRole("row", { name: /#1/ }).click();

@@ -117,6 +117,10 @@ export function makeWorld() {
       { alert_id: "a2", severity: "critical", kind: "subsystem_error", message: "Speech does not answer: 3 attempts, each 1 s.", session_id: null, subsystem_key: "asr", emitted_at_utc: iso(40), acknowledged: false },
       { alert_id: "a3", severity: "info", kind: "session_ended", message: "Session 0c9d2f6e ended.", session_id: ENDED, subsystem_key: null, emitted_at_utc: iso(-300), acknowledged: true },
     ] as object[],
+    /** How long the smile has been measured, s. */
+    traceS: 91,
+    /** Until when the sound has been listened to, s. */
+    heardTo: 88,
     /** Paths that answer with this status instead. */
     failing: new Map<string, number>(),
     role: null as string | null,
@@ -127,6 +131,8 @@ export function makeWorld() {
     /** The answer to a stimulus: a status, or none at all. */
     stimulus: 200 as number | "lost",
     epoch: T0 + 96_000,
+    /** The views that change four times a second; null: there is no event stream. */
+    pulse: null as string[] | null,
   };
 }
 export type World = ReturnType<typeof makeWorld>;
@@ -159,9 +165,10 @@ export function answer(world: World, method: string, url: string, body: unknown)
   if (path === "operator/sessions") return ok(world.sessions);
   if (/^operator\/sessions\/[^/]+$/.test(path)) return session === undefined ? { status: 404, body: { detail: `no session ${seen}` } } : ok(session);
   if (path.endsWith("/encounters")) return ok(mine ? world.encounters : []);
-  if (path.endsWith("/au12")) return ok(traceOf(seen ?? "", mine, searchParams.has("after")));
+  if (path.endsWith("/au12")) return ok(traceOf(seen ?? "", mine ? world.traceS : 0, Number(searchParams.get("after") ?? T0)));
   if (path === "segments") return ok(mine ? segments() : []);
   if (path === "views/record_classes") return ok(recordClasses());
+  if (path === "views/inferences") return ok(mine ? [{ what: "speech", to_utc: iso(world.heardTo) }] : []);
   if (path === "views/dead_letters") return ok([]);
   if (path === "views/pitch") return ok(mine ? pitch() : []);
   if (/^experiments\/[^/]+\/history$/.test(path)) return ok(posteriorHistory());
@@ -192,8 +199,11 @@ function act(world: World, method: string, path: string, body: unknown): Reply |
   return { status: method === "POST" ? 201 : 200, body: {} };
 }
 
-function traceOf(session: string, mine: boolean, known: boolean) {
-  const frames = mine && !known ? Array.from({ length: 91 * 30 }, (_, i) => i).filter((i) => i < 1080 || i > 1140) : [];
+/** Frames after an epoch, 30 a second from 5 s on, with a gap in which no face was seen. */
+function traceOf(session: string, seconds: number, after: number) {
+  const first = Math.max(0, Math.floor(((after - T0) / 1000 - 5) * 30));
+  const last = Math.round(seconds * 30);
+  const frames = Array.from({ length: Math.max(0, last - first) }, (_, i) => first + i).filter((i) => i < 1080 || i > 1140);
   return { session_id: session, seq: frames.map((i) => 150 + i), time_ms: frames.map((i) => T0 + 5000 + (i * 1000) / 30), intensity: frames.map((i) => smile(5 + i / 30)) };
 }
 

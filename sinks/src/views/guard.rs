@@ -126,7 +126,8 @@ fn harden(headers: &mut HeaderMap, is_secure: bool) {
     add(header::CONTENT_SECURITY_POLICY, policy);
     add(header::X_CONTENT_TYPE_OPTIONS, "nosniff");
     add(header::X_FRAME_OPTIONS, "DENY");
-    add(header::REFERRER_POLICY, "no-referrer");
+    // Not "no-referrer": browsers would send a form, also that of the log-in, without the origin that proves it ours.
+    add(header::REFERRER_POLICY, "same-origin");
     add(HeaderName::from_static("cross-origin-resource-policy"), "same-origin");
     add(HeaderName::from_static("cross-origin-opener-policy"), "same-origin");
     add(header::CACHE_CONTROL, "no-store");

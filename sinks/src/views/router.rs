@@ -19,7 +19,9 @@ use crate::views::guard::{self, Guard};
 use crate::views::inputs::{Inputs, Raw};
 use crate::views::limiter::Limiter;
 use crate::views::login;
+use crate::views::numbers::{self, Numbers};
 use crate::views::probe::{Probe, Probes};
+use crate::views::ranked::Order;
 use crate::views::reading::Reading;
 use crate::views::reply::{EPOCH_HEADER, Fault, Reply, wants_csv, with_epoch};
 use crate::views::route::{Answer, Route};
@@ -60,6 +62,11 @@ pub(crate) const ROUTES: &[&[Route]] = &[
     trace::ROUTES,
 ];
 
+/// Every order in which a route shows rows.
+pub(crate) fn orders() -> impl Iterator<Item = Order> {
+    ROUTES.iter().copied().flatten().flat_map(|route| route.orders).copied()
+}
+
 /// What the API is made of.
 #[derive(Clone)]
 pub struct Api {
@@ -68,6 +75,7 @@ pub struct Api {
     probes: Vec<Probe>,
     guard: Guard,
     console: console::Settings,
+    numbers: Option<Numbers>,
 }
 
 impl Api {
@@ -75,7 +83,7 @@ impl Api {
     pub fn new(views: &Views) -> Api {
         let guard = Guard { access: Access::default(), limiter: Limiter::new(0), is_secure: false };
         let console = console::Settings::default();
-        Api { views: views.clone(), log: None, probes: Vec::new(), guard, console }
+        Api { views: views.clone(), log: None, probes: Vec::new(), guard, console, numbers: None }
     }
 
     /// Actions become records in this log.
@@ -93,6 +101,11 @@ impl Api {
         Api { probes, ..self }
     }
 
+    /// `/metrics` serves these.
+    pub fn with_numbers(self, numbers: Numbers) -> Api {
+        Api { numbers: Some(numbers), ..self }
+    }
+
     /// Only who holds a token is let in, an address may ask so often a second (0: any number), and browsers are told
     /// whether TLS is the only way.
     pub fn guarded(self, access: Access, requests_per_s: u32, is_secure: bool) -> Api {
@@ -102,11 +115,19 @@ impl Api {
 
     /// The router. Its streams of changes end when `shutdown` does.
     pub fn router(self, shutdown: Shutdown) -> Router {
-        let Api { views, log, probes, guard, console } = self;
+        let Api { views, log, probes, guard, console, numbers } = self;
         let streams = Arc::new(Semaphore::new(MAX_STREAMS));
         let (actions, probes) = (Actions::new(log), Probes::new(probes));
-        let app =
-            App { views: views.clone(), actions, probes, guard: guard.clone(), console, shutdown, streams };
+        let app = App {
+            views: views.clone(),
+            actions,
+            probes,
+            guard: guard.clone(),
+            console,
+            numbers,
+            shutdown,
+            streams,
+        };
         let mut api = Router::new();
         for route in ROUTES.iter().copied().flatten() {
             // The table's methods are those that filters know.
@@ -121,6 +142,7 @@ impl Api {
             .route("/{file}", get(console::file))
             .route("/whoami", get(login::who))
             .route("/health", get(alive))
+            .route("/metrics", get(numbers::show))
             .route("/login", get(login::form).post(login::log_in))
             .route("/logout", post(login::log_out))
             .nest("/api/v1", api)
@@ -140,6 +162,7 @@ pub(crate) struct App {
     pub(crate) probes: Probes,
     pub(crate) guard: Guard,
     pub(crate) console: console::Settings,
+    pub(crate) numbers: Option<Numbers>,
     /// Ends the streams, which would otherwise keep a server from stopping.
     pub(crate) shutdown: Shutdown,
     pub(crate) streams: Arc<Semaphore>,

@@ -301,6 +301,13 @@ export const DeadLetter = v.object({
 });
 export type DeadLetter = v.InferOutput<typeof DeadLetter>;
 
+/** A model's answer; of speech it counts up to which time it was listened. */
+export const Inference = v.object({
+  what: text,
+  to_utc: instant,
+});
+export type Inference = v.InferOutput<typeof Inference>;
+
 /** The pitch of the voice in one segment, frame by frame. */
 export const Pitch = v.object({
   session_id: text,

@@ -4,6 +4,7 @@ import * as v from "valibot";
 import { selected } from "../store/place";
 import { every } from "../store/settings";
 import * as r from "./records";
+import { listenedUntil } from "../status";
 import { Surface } from "./surface";
 
 /** The experiment shown on its page; chosen there. */
@@ -51,6 +52,17 @@ export const encounters = new Surface({
   everyMs: every("live_encounters"),
   views: ["encounter_summaries", "encounter_log", "stimuli", "evaluations", "attribution_score", "event_outcome_link", "metrics"],
 });
+
+/** What was listened to so far: a greeting of which nothing was heard by then will not be judged any more. */
+export const inferences = new Surface({
+  name: "Speech",
+  path: of((id) => `views/inferences?session_id=${id}&limit=2000`),
+  schema: v.array(r.Inference),
+  everyMs: every("session_header"),
+  views: ["inferences"],
+});
+
+export const heardUpTo = computed(() => listenedUntil(inferences.state.value.data ?? []));
 
 export const segments = new Surface({
   name: "Segments",

@@ -1,13 +1,14 @@
 // One encounter explained: the reward as an equation, then in words, then six cards with what it is made of.
 import type { Encounter } from "../api/records";
+import { heardUpTo } from "../api/surfaces";
 import { clock, percent, reward, whole } from "../format";
 import { explanation } from "../explain";
-import { encounterStatus, finished } from "../status";
+import { encounterStatus, finished, unheard } from "../status";
 import type { Status } from "../status";
 import { texts } from "../texts";
 import { AcousticSection } from "./acoustic";
-import { Card, Empty, Panel, Pill } from "./basics";
-import { gateWords, numbers, shownEncounter } from "./encounters";
+import { Card, Empty, Panel } from "./basics";
+import { StatePill, gateWords, numbers, shownEncounter } from "./encounters";
 import { SemanticSection } from "./semantic";
 
 const t = texts.cards;
@@ -18,11 +19,11 @@ export function Detail() {
   return (
     <Panel
       title={`${texts.live.detail} · #${numbers.value.get(e.encounter_id) ?? ""} ${clock(e.stimulus_time_utc ?? e.segment_timestamp_utc)}`}
-      actions={<Pill status={encounterStatus[e.state]}>{texts.encounter.states[e.state]}</Pill>}
+      actions={<StatePill e={e} />}
     >
       <Equation e={e} />
       <div class="explanation">
-        {explanation(e).map((sentence, i) => <p key={sentence} class={i === 0 ? "lead" : "muted"}>{sentence}</p>)}
+        {explanation(e, heardUpTo.value).map((sentence, i) => <p key={sentence} class={i === 0 ? "lead" : "muted"}>{sentence}</p>)}
         {e.notes.length > 0 && <p class="muted small">{texts.encounter.notes}: {e.notes.join(" ")}</p>}
       </div>
       <SixCards e={e} />
@@ -35,11 +36,11 @@ export function Detail() {
 /** P90 × gate = reward, as a picture. */
 function Equation({ e }: { e: Encounter }) {
   const q = texts.equation;
-  const done = finished(e.state);
+  const done = finished(e.state) || unheard(e, heardUpTo.value);
   const noFrames = e.n_frames_in_window === 0;
   const value = (text: string) => (text === "—" && !done ? "…" : text);
   const gate = e.semantic_gate;
-  const words = gate === null ? texts.encounter.gateUnknown : gateWords(gate);
+  const words = gate === null ? (done ? texts.encounter.states.unheard : texts.encounter.gateUnknown) : gateWords(gate);
   return (
     <div class="equation" role="img" aria-label={`${q.label}: ${q.p90} ${reward(e.p90_intensity)} ${q.times} ${q.gate} ${gate ?? "—"} ${q.equals} ${reward(e.gated_reward)}`}>
       <div class={noFrames ? "off" : ""}>
@@ -54,7 +55,7 @@ function Equation({ e }: { e: Encounter }) {
         <span class="word">{words}</span>
       </div>
       <span class="sign">=</span>
-      <div class={`result ${done ? (gate === 0 || noFrames ? "warn" : "ok") : "progress"}`}>
+      <div class={`result ${done ? (gate !== 1 || noFrames ? "warn" : "ok") : "progress"}`}>
         <span class="name">{q.reward}</span>
         <span class="value">{value(reward(e.gated_reward))}</span>
         <span class="bar"><i style={{ width: `${100 * Math.min(1, e.gated_reward ?? 0)}%` }} /></span>

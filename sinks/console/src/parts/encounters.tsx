@@ -1,9 +1,9 @@
 // The greetings of the session as a table; the picked one, or the newest, is explained beside it.
 import { computed, signal } from "@preact/signals";
 import type { Encounter } from "../api/records";
-import { encounters } from "../api/surfaces";
+import { encounters, heardUpTo } from "../api/surfaces";
 import { clock, instant, reward, toMs, whole } from "../format";
-import { encounterStatus } from "../status";
+import { encounterStatus, unheard } from "../status";
 import { texts } from "../texts";
 import { Panel, Pill, Show } from "./basics";
 import { pickable } from "./pick";
@@ -63,7 +63,7 @@ function Row({ e }: { e: Encounter }) {
   return (
     <tr {...pickable(isShown, () => pickEncounter(e.encounter_id))}>
       <td class="nowrap" title={instant(at)}><span class="muted">#{numbers.value.get(e.encounter_id)}</span> {clock(at)}</td>
-      <td><Pill status={encounterStatus[e.state]}>{texts.encounter.states[e.state]}</Pill></td>
+      <td><StatePill e={e} /></td>
       <td class="arm-cell" title={e.active_arm ?? undefined}>{e.active_arm ?? "—"}</td>
       <td class="nowrap">{e.semantic_gate === null ? "—" : e.semantic_gate === 1 ? texts.encounter.said : texts.encounter.gateClosed}</td>
       <td class="right">{reward(e.p90_intensity)}</td>
@@ -72,6 +72,11 @@ function Row({ e }: { e: Encounter }) {
       <td>{physiologyWords(e)}</td>
     </tr>
   );
+}
+
+export function StatePill({ e }: { e: Encounter }) {
+  if (unheard(e, heardUpTo.value)) return <Pill status="warn">{texts.encounter.states.unheard}</Pill>;
+  return <Pill status={encounterStatus[e.state]}>{texts.encounter.states[e.state]}</Pill>;
 }
 
 export function gateWords(gate: number | null): string {

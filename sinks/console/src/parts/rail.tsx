@@ -5,12 +5,12 @@ import { sendStimulus } from "../api/actions";
 import { ApiError } from "../api/client";
 import { engineNow } from "../api/clock";
 import { useSurfaces } from "../api/surface";
-import { encounters, header } from "../api/surfaces";
+import { encounters, header, heardUpTo, inferences } from "../api/surfaces";
 import { reward, shortId, shortened } from "../format";
 import { type Phase, type RailEvent, countdown, idle, maySubmit, step } from "../rail";
 import { selected } from "../store/place";
 import { mayAct } from "../store/role";
-import { type Status, calibration } from "../status";
+import { type Status, calibration, finished } from "../status";
 import { texts } from "../texts";
 import { Pill } from "./basics";
 import { Icon } from "./icon";
@@ -30,9 +30,9 @@ const phaseStatus: Record<Phase, Status> = {
 };
 
 export function Rail() {
-  useSurfaces(...([header, encounters] as never[]));
+  useSurfaces(...([header, encounters, inferences] as never[]));
   useEffect(() => void send({ type: "session" }), [selected.value]);
-  useEffect(() => void send({ type: "encounters", encounters: encounters.data ?? [] }), [encounters.data, rail.value.phase]);
+  useEffect(() => void send({ type: "encounters", encounters: encounters.data ?? [], heardUpTo: heardUpTo.value }), [encounters.data, heardUpTo.value, rail.value.phase]);
   const blocked = whyBlocked();
   const enabled = blocked === null && maySubmit(rail.value.phase) && mayAct();
   useShortcut(enabled);
@@ -72,7 +72,7 @@ function Message({ blocked }: { blocked: string | null }) {
     return <span class="count" data-phase={left.phase}>{left.phase === "measure" ? t.phaseMeasure(left.seconds) : left.phase === "process" ? t.phaseProcess(left.seconds) : t.phaseLate}</span>;
   }
   if (phase === "completed" && encounter !== null) {
-    const text = encounter.state === "completed" ? t.reward(reward(encounter.gated_reward)) : encounter.state === "rejected_no_frames" ? t.rejectedFrames : t.rejectedGate;
+    const text = !finished(encounter.state) ? t.unheard : encounter.state === "completed" ? t.reward(reward(encounter.gated_reward)) : encounter.state === "rejected_no_frames" ? t.rejectedFrames : t.rejectedGate;
     return <strong>{text}</strong>;
   }
   if (phase === "failed") return <span>{[message, unsure ? t.unsure : null].filter(Boolean).join(" ")}</span>;

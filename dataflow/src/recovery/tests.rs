@@ -121,17 +121,6 @@ fn the_newest_checkpoint_is_resumed_from_also_with_the_sinks_ahead() {
 }
 
 #[test]
-fn no_run_goes_on_from_before_a_healing() {
-    assert_eq!(
-        resumed(changed(|facts| facts.healed = Some(LogTime(30)))).0,
-        30,
-        "the healing's own checkpoint"
-    );
-    let why = refused(changed(|facts| facts.healed = Some(LogTime(40))));
-    assert!(why.contains("healed at epoch 40"), "{why}");
-}
-
-#[test]
 fn a_torn_manifest_is_passed_over() {
     let torn =
         |facts: &mut Facts, at: usize| facts.manifests[at].1 = Err(ManifestError::Torn("cut off".into()));

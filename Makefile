@@ -39,6 +39,7 @@ fault-test: ## RUNS=n seeded rounds of faults against the running engine, and th
 	@tests/run.sh faults
 
 bench: ## measure; what the figures mean and the bars they are held against: docs/BENCHMARKS.md
+	@docker/setup/packages.sh bench
 	@tests/run.sh with sh -c 'cargo bench --locked --workspace --bench "*" -- kafka:$$LSIE_TEST_KAFKA'
 
 deny: ## licences, advisories and sources of all dependencies; installs cargo-deny first, which takes minutes

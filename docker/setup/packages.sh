@@ -5,6 +5,7 @@
 #   packages.sh demo    the same: the demo runs without a broker and a database
 #   packages.sh test    build, and what the tests need: PostgreSQL 15, Java 17 or newer, Maven, ffmpeg, Node 18 or
 #                       newer with npm, Chromium
+#   packages.sh bench  test, and what the benchmarks need: wrk
 #   packages.sh sessions  build, and what making the recorded sessions anew needs: ffmpeg, espeak-ng
 #
 # Rust comes from rustup (Cargo.toml names the oldest version that will do), not from here.
@@ -25,6 +26,7 @@ build=(
   python3 python3-venv # the models' set-up
 )
 test=(libfaketime maven ffmpeg chromium) # and Java, PostgreSQL and Node, below
+bench=(wrk util-linux)
 sessions=(ffmpeg espeak-ng)
 
 installed() { [[ $(dpkg-query -W -f '${db:Status-Abbrev}' "$1" 2>/dev/null) == ii* ]]; }
@@ -64,15 +66,16 @@ kind=${1:-build}
 case $kind in
   build | demo) wanted=("${build[@]}") ;;
   test) wanted=("${build[@]}" "${test[@]}") ;;
+  bench) wanted=("${build[@]}" "${test[@]}" "${bench[@]}") ;;
   sessions) wanted=("${build[@]}" "${sessions[@]}") ;;
-  *) die "unknown set of packages: $kind" "use build, demo, test or sessions" ;;
+  *) die "unknown set of packages: $kind" "use build, demo, test, bench or sessions" ;;
 esac
 
 command -v dpkg-query >/dev/null || die "this is no Debian" \
   "install the counterparts of: ${wanted[*]}"
 
 mapfile -t needed < <(missing "${wanted[@]}")
-if [[ $kind == test ]]; then
+if [[ $kind == test || $kind == bench ]]; then
   have_java || needed+=(openjdk-17-jre-headless)
   have_postgres || needed+=(postgresql-15)
   have_node || needed+=(nodejs npm)

@@ -127,6 +127,8 @@ struct Load {
     sink: ViewsSink,
     epoch: u64,
     rows: u64,
+    /// Rows that were corrected, the oldest first.
+    corrected: u64,
     times: Vec<f64>,
     changes: u64,
 }
@@ -157,10 +159,10 @@ impl Load {
         let epoch = self.epoch;
         let mut changes: Vec<Change> =
             (self.rows..self.rows + rows).map(|n| change(epoch, n, 0, 1)).collect();
-        for n in self.rows - rows..self.rows {
+        for n in self.corrected..self.corrected + rows {
             changes.extend([change(epoch, n, 0, -1), change(epoch, n, 1, 1)]);
         }
-        self.rows += rows;
+        (self.rows, self.corrected) = (self.rows + rows, self.corrected + rows);
         self.changes += changes.len() as u64;
         let start = Instant::now();
         self.sink.write(LogTime(epoch), &changes).expect("a correct epoch");
@@ -206,7 +208,7 @@ fn loaded(rows: u64) -> (Views, Load) {
         start.elapsed().as_secs_f64(),
         resident_mib() - before
     );
-    (views, Load { sink, epoch, rows, times: Vec::new(), changes: 0 })
+    (views, Load { sink, epoch, rows, corrected: 0, times: Vec::new(), changes: 0 })
 }
 
 /// Encounter `n` in one of its versions.

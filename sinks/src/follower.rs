@@ -19,7 +19,7 @@ use std::time::Duration;
 
 use lsie_schemas::{Change, LogTime};
 
-pub use queue::Status;
+pub use queue::{Behind, Status};
 
 use crate::order::Order;
 use crate::parquet::Reader;

@@ -6,14 +6,18 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
+use axum::body::{Body, to_bytes};
+use axum::http::Request;
 use common::server::Schema;
 use common::{Directory, eager};
 use lsie_schemas::{Change, LogTime};
 use lsie_sinks::follower::{Connect, Options};
 use lsie_sinks::testing::{Rows, Step, Subject, catalog, check_contract, check_script, consolidate, total};
-use lsie_sinks::{Error, Follower, MemoryStore, Sink};
+use lsie_sinks::views::{Api, Shutdown};
+use lsie_sinks::{Catalog, Error, Follower, MemoryStore, Sink, Views};
 use proptest::collection::vec;
 use proptest::prelude::*;
+use tower::ServiceExt;
 
 const LONG: Duration = Duration::from_secs(60);
 const ROOMY: Options = Options { queue_bytes: 1 << 20, patience: LONG };
@@ -273,4 +277,49 @@ fn an_end_without_the_target_is_bounded() {
     follower.commit(LogTime(5)).expect("a complete epoch");
     follower.finish().expect("an end");
     assert_eq!((follower.watch().status().lag_ms(), store.committed()), (5, None));
+}
+
+/// Health says how far the target is, in time, epochs and rows, and what it means.
+#[test]
+fn the_lag_is_seen_in_health() {
+    let mut directory = Directory::new(eager());
+    let mut changelog = directory.open().expect("a directory");
+    let (store, is_away) = (MemoryStore::new(catalog()), Arc::new(AtomicBool::new(true)));
+    let connect = memory(&store, u32::MAX, &is_away);
+    let mut follower =
+        Follower::start("target", catalog(), &directory.dir, ROOMY, connect).expect("a follower");
+    let views = Views::new(Catalog::served());
+    views.serve();
+    assert_eq!(sink_in_health(&views), None, "there is no database");
+    views.watch(follower.watch());
+    for epoch in 1..=30u64 {
+        let changes = vec![total(epoch * 1000, &format!("{epoch}"), 1, 1)];
+        for sink in [&mut *changelog, &mut follower as &mut dyn Sink] {
+            sink.write(LogTime(epoch * 1000), &changes).expect("a correct epoch");
+            sink.commit(LogTime(epoch * 1000)).expect("a complete epoch");
+        }
+    }
+    let away = sink_in_health(&views).expect("a database");
+    assert_eq!((&away["state"], &away["recovery_mode"]), (&"recovering".into(), &"store_retry".into()));
+    assert_eq!(away["detail"], "no signal yet; 30.0 s, 30 epochs and 30 rows behind");
+    assert!(away["operator_action_hint"].is_string());
+    is_away.store(false, Ordering::Relaxed);
+    assert!(follower.caught_up(LONG), "{follower:?}");
+    let back = sink_in_health(&views).expect("a database");
+    assert_eq!((&back["state"], &back["recovery_mode"]), (&"ok".into(), &serde_json::Value::Null));
+    assert_eq!(back["last_success_utc"], "1970-01-01T00:00:30Z");
+    assert!(back["detail"].as_str().is_some_and(|text| text.ends_with("0.0 s, 0 epochs and 0 rows behind")));
+}
+
+/// Subsystem `sink` as health shows it.
+fn sink_in_health(views: &Views) -> Option<serde_json::Value> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let request = Request::get("/api/v1/operator/health").body(Body::empty()).expect("a request");
+    let health: serde_json::Value = runtime.block_on(async {
+        let response = Api::new(views).router(Shutdown::never()).oneshot(request).await.expect("infallible");
+        let bytes = to_bytes(response.into_body(), 1 << 20).await.expect("a body");
+        serde_json::from_slice(&bytes).expect("JSON")
+    });
+    let subsystems = health["subsystems"].as_array().expect("a list").iter();
+    subsystems.cloned().find(|subsystem| subsystem["subsystem_key"] == "sink")
 }

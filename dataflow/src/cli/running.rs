@@ -192,6 +192,9 @@ pub(super) fn live_api(
     database: Option<Watch>,
     shared: &Arc<Shared>,
 ) -> Api {
+    if let Some(database) = &database {
+        views.watch(database.clone());
+    }
     let (broker, engine) = (log.clone(), views.clone());
     let last = Mutex::new((None, Instant::now()));
     let heartbeat = move || {
@@ -223,7 +226,8 @@ pub(super) fn live_api(
 fn postgres_probe(watch: Watch) -> Probe {
     Probe::new("postgres", "PostgreSQL", move || {
         let status = watch.status();
-        let lag = format!("{:.1} s behind", status.lag_ms() as f64 / 1e3);
+        let (lag_s, behind) = (status.lag_ms() as f64 / 1e3, status.behind);
+        let lag = format!("{lag_s:.1} s, {} epochs and {} rows behind", behind.epochs, behind.rows);
         // What the database says could name it; that it is away is enough here, the log has the rest.
         if status.away.is_some() { Err(format!("away, {lag}")) } else { Ok(lag) }
     })

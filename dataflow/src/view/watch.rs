@@ -2,7 +2,7 @@
 //! log time of completed epochs (console specification §7).
 //!
 //! A row comes when something changed, never because time went on: ages are the reader's, here they only make a
-//! state pass into the next. `sink` and `vault` are not functions of the log; whoever serves health adds them.
+//! state pass into the next. `sink` and `vault` are not functions of the log; who serves health adds the first.
 
 use std::collections::{BTreeMap, BTreeSet};
 

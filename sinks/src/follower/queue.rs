@@ -11,6 +11,8 @@ use crate::size::size;
 
 /// Rows that are handed out at once.
 const MOST_ROWS: usize = 50_000;
+/// Epochs that are counted one by one; beyond, several together, so that an absence costs no memory.
+const MOST_MARKS: usize = 4_096;
 
 /// A complete epoch.
 #[derive(Debug)]
@@ -41,8 +43,27 @@ pub struct Status {
     pub newest: Option<LogTime>,
     /// Why it is away; none if it is there.
     pub away: Option<String>,
+    /// Epochs of this run that it lacks, and rows that came or went in them.
+    pub behind: Behind,
     /// About how many bytes wait for it in memory.
     pub waiting_bytes: usize,
+    /// Whether it refuses for good.
+    pub has_failed: bool,
+}
+
+/// How much a target lacks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Behind {
+    /// Epochs.
+    pub epochs: u64,
+    /// Rows that came or went.
+    pub rows: u64,
+}
+
+impl Behind {
+    fn and(self, other: Behind) -> Behind {
+        Behind { epochs: self.epochs + other.epochs, rows: self.rows + other.rows }
+    }
 }
 
 impl Status {
@@ -62,6 +83,8 @@ pub(super) struct Queue {
 #[derive(Debug, Default)]
 struct State {
     entries: VecDeque<Arc<Entry>>,
+    /// What came with each epoch, or with several up to it, that the target lacks.
+    marks: VecDeque<(LogTime, Behind)>,
     /// Every epoch after this one is in the queue.
     floor: Option<LogTime>,
     status: Status,
@@ -70,6 +93,21 @@ struct State {
     is_ending: bool,
     is_stopped: bool,
     failure: Option<Error>,
+}
+
+impl State {
+    /// Counts an epoch as lacking.
+    fn mark(&mut self, epoch: LogTime, rows: u64) {
+        self.marks.push_back((epoch, Behind { epochs: 1, rows }));
+        if self.marks.len() > MOST_MARKS {
+            let marks: Vec<_> = self.marks.drain(..).collect();
+            let pairs = marks.chunks(2).filter_map(|pair| {
+                let (last, _) = pair.last()?;
+                Some((*last, pair.iter().fold(Behind::default(), |sum, (_, mark)| sum.and(*mark))))
+            });
+            self.marks = pairs.collect();
+        }
+    }
 }
 
 impl Queue {
@@ -84,6 +122,7 @@ impl Queue {
     pub(super) fn push(&self, epoch: LogTime, changes: Vec<Change>) {
         let bytes = size_of::<Entry>() + changes.iter().map(size).sum::<usize>();
         let mut state = self.lock();
+        state.mark(epoch, changes.len() as u64);
         state.status.newest = state.status.newest.max(Some(epoch));
         state.status.waiting_bytes += bytes;
         state.entries.push_back(Arc::new(Entry { epoch, changes, bytes }));
@@ -127,6 +166,9 @@ impl Queue {
     pub(super) fn reached(&self, reached: Option<LogTime>) -> bool {
         let mut state = self.lock();
         state.status.reached = reached;
+        while state.marks.front().is_some_and(|(epoch, _)| Some(*epoch) <= reached) {
+            state.marks.pop_front();
+        }
         // A target may come back with less, from a backup: what has gone through the queue is not in it.
         state.floor = state.floor.max(reached);
         while state.entries.front().is_some_and(|entry| Some(entry.epoch) <= reached) {
@@ -160,6 +202,7 @@ impl Queue {
     pub(super) fn fail(&self, error: Error) {
         let mut state = self.lock();
         state.status.away = Some(error.to_string());
+        state.status.has_failed = true;
         state.failure = Some(error);
         state.is_stopped = true;
         drop(state);
@@ -201,11 +244,33 @@ impl Queue {
     }
 
     pub(super) fn status(&self) -> Status {
-        self.lock().status.clone()
+        let state = self.lock();
+        let behind = state.marks.iter().fold(Behind::default(), |sum, (_, mark)| sum.and(*mark));
+        Status { behind, ..state.status.clone() }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
         // Nothing under the lock can panic.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_lacking_is_counted_in_bounded_memory() {
+        let queue = Queue::new(0, None);
+        for epoch in 1..=20_000 {
+            queue.push(LogTime(epoch), Vec::new());
+        }
+        assert_eq!(queue.status().behind, Behind { epochs: 20_000, rows: 0 });
+        assert!(queue.lock().marks.len() <= MOST_MARKS);
+        queue.reached(Some(LogTime(19_990)));
+        let left = queue.status().behind.epochs;
+        assert!((10..=40).contains(&left), "{left}: counted by the few");
+        queue.reached(Some(LogTime(20_000)));
+        assert_eq!(queue.status().behind, Behind::default());
     }
 }

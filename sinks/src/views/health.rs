@@ -1,10 +1,12 @@
-//! `GET /operator/health`: how the subsystems do, by the log, and what the probes find now.
+//! `GET /operator/health`: how the subsystems do, by the log, and what the probes find now. How far the database is no
+//! log tells: it is looked at when health is asked for.
 
 use lsie_schemas::row::HealthRow;
 use lsie_schemas::{EventTime, TableRow};
 use schemars::JsonSchema;
 use serde::Serialize;
 
+use crate::follower::Status;
 use crate::views::inputs::Inputs;
 use crate::views::probe::Found;
 use crate::views::reading::Reading;
@@ -21,6 +23,9 @@ pub(crate) const ROUTES: &[Route] = &[Route {
     returns: Returns::One(schema::<HealthSnapshot>),
     orders: &[],
 }];
+
+/// Log time by which the database may be behind without being called so, ms.
+const LATE_MS: u64 = 10_000;
 
 /// How a subsystem does.
 #[derive(Serialize, JsonSchema)]
@@ -56,7 +61,8 @@ fn one(at: &Reading<'_>, _: &Inputs, probes: Found) -> Result<Reply, Fault> {
 pub(crate) fn snapshot(at: &Reading<'_>, subsystem_probes: Found) -> Result<HealthSnapshot, Fault> {
     let now = at.epoch().as_event();
     let rows = at.table("health")?.rows(None);
-    let rows: Vec<HealthRow> = rows.filter_map(|row| HealthRow::from_cells(&row.entry.row)).collect();
+    let mut rows: Vec<HealthRow> = rows.filter_map(|row| HealthRow::from_cells(&row.entry.row)).collect();
+    rows.extend(at.follower().map(|status| sink(&status)));
     let count = |state: &str| rows.iter().filter(|row| row.state == state).count();
     let (degraded_count, recovering_count, error_count) =
         (count("degraded"), count("recovering"), count("error"));
@@ -76,6 +82,45 @@ pub(crate) fn snapshot(at: &Reading<'_>, subsystem_probes: Found) -> Result<Heal
         subsystems: rows.into_iter().map(|row| status(row, now)).collect(),
         subsystem_probes,
     })
+}
+
+/// How the database does. It catches up by itself (`behaviour.md` §1), so only a refusal is an error.
+fn sink(status: &Status) -> HealthRow {
+    let lag_ms = status.lag_ms();
+    let state = match (&status.away, status.has_failed) {
+        (_, true) => "error",
+        (Some(_), _) => "recovering",
+        (None, _) if lag_ms > LATE_MS => "degraded",
+        (None, _) => "ok",
+    };
+    let is_well = state == "ok";
+    let hint = match state {
+        "ok" => None,
+        "error" => {
+            Some("read why the database refuses in the engine's log, mend it, and start the engine again")
+        }
+        "recovering" => {
+            Some("check that the database is reachable; nothing is lost, and it catches up by itself")
+        }
+        _ => Some("the database takes rows more slowly than they come; look at its load and its disk"),
+    };
+    let behind = status.behind;
+    HealthRow {
+        subsystem_key: "sink".into(),
+        label: "PostgreSQL".into(),
+        state: state.into(),
+        // Not shown.
+        since_utc: status.newest.unwrap_or_default().as_event(),
+        last_success_utc: status.reached.map(|at| at.as_event()),
+        detail: Some(format!(
+            "{:.1} s, {} epochs and {} rows behind",
+            lag_ms as f64 / 1e3,
+            behind.epochs,
+            behind.rows
+        )),
+        recovery_mode: (!is_well && !status.has_failed).then(|| "store_retry".into()),
+        operator_action_hint: hint.map(str::to_owned),
+    }
 }
 
 fn status(row: HealthRow, now: EventTime) -> HealthSubsystemStatus {

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use lsie_schemas::row::ActionRow;
 use lsie_schemas::{Cell, LogTime, Table, TableRow, Uuid};
 
+use crate::follower::Status;
 use crate::views::ranked::{By, Filter, Order, by_session};
 use crate::views::reply::{Fault, Problem};
 use crate::views::row::Row;
@@ -56,6 +57,11 @@ impl<'a> Reading<'a> {
     /// Its epoch: the time that ages are taken against.
     pub(crate) fn epoch(&self) -> LogTime {
         self.as_of.or(self.state.epoch()).unwrap_or_default()
+    }
+
+    /// How far the database is, now, if there is one.
+    pub(crate) fn follower(&self) -> Option<Status> {
+        self.views.follower()
     }
 
     /// The tables that there are.

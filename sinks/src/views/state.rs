@@ -1,12 +1,13 @@
 //! The state that the API serves: per table the current rows by natural key, as of one complete epoch.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use lsie_schemas::{Cell, LogTime, Table};
 use tokio::sync::watch;
 
 use crate::Catalog;
+use crate::follower::{Status, Watch};
 use crate::views::ranked::{Index, Order, by_session};
 use crate::views::ring::{EpochChanges, Ring};
 use crate::views::router;
@@ -47,6 +48,7 @@ pub struct State {
 pub struct Views {
     catalog: Catalog,
     state: Arc<RwLock<State>>,
+    follower: Arc<OnceLock<Watch>>,
     signal: watch::Sender<Option<LogTime>>,
 }
 
@@ -66,7 +68,8 @@ impl Views {
     pub fn new(catalog: Catalog) -> Views {
         let tables = catalog.tables().iter().map(TableState::of).collect();
         let state = State { epoch: None, serving: false, tables, ring: Ring::default() };
-        Views { catalog, state: Arc::new(RwLock::new(state)), signal: watch::Sender::new(None) }
+        let (state, signal) = (Arc::new(RwLock::new(state)), watch::Sender::new(None));
+        Views { catalog, state, follower: Arc::default(), signal }
     }
 
     /// The tables.
@@ -93,6 +96,16 @@ impl Views {
     /// From now on queries are answered with 503; for when the engine behind the views has failed.
     pub fn suspend(&self) {
         self.write().serving = false;
+    }
+
+    /// From now on health tells how far this database is, too. There is one of a run.
+    pub fn watch(&self, follower: Watch) {
+        let _ = self.follower.set(follower);
+    }
+
+    /// How far the database is, if there is one.
+    pub(crate) fn follower(&self) -> Option<Status> {
+        self.follower.get().map(Watch::status)
     }
 
     /// Sees every newly applied epoch.

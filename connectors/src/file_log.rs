@@ -36,7 +36,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use lsie_schemas::log::{
-    AppendRecord, Appended, Fetch, Log, LogError, LogReader, NewRecord, TopicPartition, TopicSpec, TopicState,
+    AppendRecord, Appended, Fetch, Log, LogError, LogReader, LogRecord, NewRecord, TopicPartition, TopicSpec,
+    TopicState,
 };
 use lsie_schemas::{LogTime, Topic};
 
@@ -63,6 +64,17 @@ impl FileLog {
     /// The log's directory.
     pub fn dir(&self) -> &Path {
         &self.shared.dir
+    }
+
+    /// Takes records of another log as they are: partitions, offsets, times, keys and headers. Those of a
+    /// partition ascend; offsets that are left out hold no record here either.
+    pub fn copy(&self, records: &[LogRecord]) -> Result<(), LogError> {
+        self.shared.copy(records)
+    }
+
+    /// Makes durable what was appended or copied so far.
+    pub fn sync(&self) -> Result<(), LogError> {
+        self.shared.sync_all()
     }
 }
 

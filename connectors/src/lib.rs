@@ -4,6 +4,7 @@
 //! A connector talks only to the log, keeps nothing that it could not rebuild from it, waits by one rule
 //! ([`Backoff`]) and gives one kind of report ([`Health`]).
 
+pub mod archive;
 mod avc;
 pub mod capture;
 mod clock;

@@ -41,8 +41,13 @@ struct Keys {
 impl SealedLog {
     /// Seals with keys that are sealed with this one.
     pub fn new(log: Arc<dyn Log>, master: Key) -> SealedLog {
+        SealedLog::with_keys_of(log.clone(), log, master)
+    }
+
+    /// The same, with the keys that another log holds: an archive has none.
+    pub fn with_keys_of(keys: Arc<dyn Log>, log: Arc<dyn Log>, master: Key) -> SealedLog {
         let (own, known) = Default::default();
-        SealedLog { keys: Arc::new(Keys { master, log: log.clone(), own, known }), log }
+        SealedLog { keys: Arc::new(Keys { master, log: keys, own, known }), log }
     }
 }
 

@@ -31,7 +31,7 @@ use state_file::{Added, StateError, StateFile, decode, encode};
 pub const STATIONS: [(&str, u32); 20] = [
     ("actions", 1),
     ("administered", 1),
-    ("align", 1),
+    ("align", 2),
     ("classes", 1),
     ("decisions", 1),
     ("evaluated", 1),

@@ -3,13 +3,16 @@
 mod audit;
 mod capture;
 mod config;
+mod dead_letters;
 mod demo;
 mod doctor;
+mod explain;
 mod feed;
 mod hydrate;
 mod ingest;
 mod live;
 mod models;
+mod record;
 mod recordings;
 mod replay;
 mod run;
@@ -62,10 +65,14 @@ enum Command {
     Completions(shell::Completions),
     /// Check or show the settings as they hold.
     Config(config::Settings),
+    /// Records that could not be used: list, show, heal.
+    DeadLetters(dead_letters::DeadLetters),
     /// The whole product on one machine: a made session, the embedded log, tables and views.
     Demo(demo::Demo),
     /// Check log, topics, models, disk and configuration: one line each, with the mend.
     Doctor(doctor::Doctor),
+    /// Say why a result is what it is: `lsie explain segment SESSION K`.
+    Explain(explain::Explain),
     /// Publish recorded session directories to the topics.
     Feed(feed::Feed),
     /// Fetch what the wearable's provider has news about, to the topics.
@@ -78,6 +85,8 @@ enum Command {
     Live(live::Live),
     /// The models: list, fetch or check them.
     Models(models::Models),
+    /// Copy the topics into an archive directory.
+    Record(record::Record),
     /// Run a recorded range of the topics through the same graph into a fresh directory.
     Replay(replay::Replay),
     /// Run live against the topics.
@@ -109,14 +118,17 @@ impl Cli {
             Command::Completions(command) => command.run(),
             Command::Config(command) => command.run(file.as_deref()),
             Command::Audit(command) => command.run(config),
+            Command::DeadLetters(command) => command.run(config),
             Command::Demo(command) => command.run(config),
             Command::Doctor(command) => command.run(config),
+            Command::Explain(command) => command.run(config),
             Command::Feed(command) => command.run(config),
             Command::Hydrate(command) => command.run(config),
             Command::Ingest(command) => command.run(config),
             Command::Man(command) => command.run(),
             Command::Live(command) => command.run(config),
             Command::Models(command) => command.run(config),
+            Command::Record(command) => command.run(config),
             Command::Replay(command) => command.run(config),
             Command::Run(command) => command.run(config),
             Command::Token(command) => command.run(),

@@ -137,6 +137,8 @@ pub struct PostgresConfig {
     pub url: Secret,
     /// File that holds the URL; empty: none.
     pub url_file: PathBuf,
+    /// File with the certificate of the authority that vouches for the server's; empty: none.
+    pub tls_authority: PathBuf,
     /// Megabytes of rows that wait for the database in memory.
     pub queue_mib: usize,
     /// How long the end of a live run waits for the database, ms.
@@ -144,6 +146,11 @@ pub struct PostgresConfig {
 }
 
 impl PostgresConfig {
+    /// The file with the authority's certificate, if one is named.
+    pub fn tls_authority(&self) -> Option<&Path> {
+        Some(self.tls_authority.as_path()).filter(|path| !path.as_os_str().is_empty())
+    }
+
     /// The URL, if a database is configured.
     pub fn url(&self) -> anyhow::Result<Option<Secret>> {
         if self.url_file.as_os_str().is_empty() {

@@ -88,8 +88,9 @@ impl Pace {
 /// inboxes.
 ///
 /// While a partition is behind (its records of before the start are not all fetched, or the byte budget holds
-/// it back), log time goes no further than that partition has come: overload and recovery show as lag, never
-/// as timers that fire too early.
+/// it back), log time goes no further than that partition has come, and no epoch has a record that the log took
+/// later than that: overload and recovery show as lag, never as timers that fire too early, nor as records that
+/// seem to come from the future.
 pub fn run(
     table: &dyn AppendRecord,
     inboxes: &[Arc<Inbox>],
@@ -113,9 +114,15 @@ pub fn run(
     let mut patience = drain.limit_ms / epoch_ms.max(1);
     loop {
         let limit = inboxes.iter().filter_map(|inbox| inbox.behind()).min();
-        let fetched = inboxes.iter().flat_map(|inbox| inbox.fetched()).collect();
-        let log_time = clock.next(limit);
         let ends = ending.load(Ordering::SeqCst);
+        if limit == Some(LogTime(0)) && !ends && !shared.stopped() {
+            // Of a partition with a backlog nothing is here yet: how far time may go is not known.
+            pace.wait();
+            continue;
+        }
+        let log_time = clock.next(limit);
+        let until = limit.map(|_| log_time);
+        let fetched = inboxes.iter().flat_map(|inbox| inbox.fetched(until)).collect();
         patience = patience.saturating_sub(u64::from(ends));
         let end = ends && (patience == 0 || drain.is_done(shared, log_time));
         let epoch = close(&mut at, fetched, log_time);

@@ -11,7 +11,7 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use lsie_operators::align::Limits;
 use lsie_schemas::log::{AppendRecord, Fetch, Log, TopicPartition};
-use lsie_schemas::record::{EpochRecord, QuarantineRecord};
+use lsie_schemas::record::{EpochRecord, Healing, QuarantineRecord};
 use lsie_schemas::{LogTime, Topic};
 use lsie_sinks::Sink;
 
@@ -27,6 +27,7 @@ use crate::crash_book::{CrashBook, Place};
 use crate::epochs::{self, Cut, Positions, Table};
 use crate::fault;
 use crate::graph::{self, Parts};
+use crate::healing::{Heal, Selections};
 use crate::ingest::{Inbox, Shared, owns};
 use crate::judge::{Bench, JudgeFactory};
 use crate::pool::{MeasurerFactory, Pool};
@@ -35,7 +36,7 @@ use crate::speech::{Scribe, SpeechPool, SpeechSettings, TranscriberFactory};
 use crate::transcribe::{Answering, Hearing};
 
 /// Name under which coordinators fence each other.
-const COORDINATOR: &str = "lsie-coordinator";
+pub(crate) const COORDINATOR: &str = "lsie-coordinator";
 /// How long a parked worker sleeps at most; activations wake it earlier.
 const PARK: Duration = Duration::from_millis(100);
 
@@ -65,6 +66,10 @@ pub struct Engine {
     pub cut: Cut,
     /// Where checkpoints go, and when; without them a restart replays the log.
     pub checkpoints: Option<Checkpoints>,
+    /// Topics whose records are left out although the table names them: an archive may be without them.
+    pub without: BTreeSet<Topic>,
+    /// A run that heals: it ends with an epoch more than the table has, and selections stay as they were made.
+    pub heal: Option<Heal>,
 }
 
 /// How a run keeps its state.
@@ -108,6 +113,12 @@ impl Range {
 /// The epochs that a run takes, and the checkpoint that it resumes from, if it does.
 type Beginning = (Vec<EpochRecord>, Option<(Manifest, Restored)>);
 
+/// What topic `epochs` says besides the epochs.
+struct Told {
+    healings: Vec<Healing>,
+    quarantined: BTreeSet<Place>,
+}
+
 impl Engine {
     /// Runs to the end. The sinks hold every epoch when this returns without an error.
     pub fn run(mut self, run: Run, sinks: Vec<Box<dyn Sink>>, shared: Arc<Shared>) -> anyhow::Result<()> {
@@ -117,7 +128,12 @@ impl Engine {
             Run::Live(_) => Some(self.log.fenced(COORDINATOR)?),
             Run::Bounded(_) => None,
         };
-        let (mut table, at, mut quarantined) = self.table(&run, &from)?;
+        let (mut table, at, Told { healings, mut quarantined }) = self.table(&run, &from)?;
+        let healed = healings.last().map(|healing| healing.at);
+        let selections = match &self.heal {
+            Some(heal) => heal.selections.clone(),
+            None => Arc::new(Selections::new(healings.into_iter().flat_map(|healing| healing.selections))),
+        };
         let book = Arc::new(match (&self.checkpoints, &coordinating) {
             (Some(checkpoints), Some(_)) => CrashBook::open(&checkpoints.crashes)?,
             _ => CrashBook::blank(),
@@ -144,11 +160,14 @@ impl Engine {
                 recovery::refuse_gaps(&table, &from)?;
             }
             _ => {
-                (table, resumed) = self.resume(table, &mut from, &sinks)?;
+                (table, resumed) = self.resume(table, healed, &mut from, &sinks)?;
                 if let Run::Bounded(range) = run {
                     table.retain(|epoch| epoch.log_time <= range.until);
                 }
             }
+        }
+        if matches!(run, Run::Bounded(_)) {
+            recovery::refuse_ends(&table, &*self.log)?;
         }
         let partitions = self.partition_counts()?;
         let gate =
@@ -246,8 +265,8 @@ impl Engine {
         }
 
         let models = (pool, hearing, bench);
-        let crashes = (book.clone(), Arc::new(quarantined));
-        work(inboxes, models, (self.limits, partitions), crashes, epochs, keep)?;
+        let told = (book.clone(), Arc::new(quarantined), selections);
+        work(inboxes, models, (self.limits, partitions), told, epochs, keep)?;
         scribe.iter().for_each(Scribe::end);
         threads.join()?;
         book.close();
@@ -258,6 +277,7 @@ impl Engine {
     fn resume(
         &self,
         table: Vec<EpochRecord>,
+        healed: Option<LogTime>,
         from: &mut [(TopicPartition, i64)],
         sinks: &[Box<dyn Sink>],
     ) -> anyhow::Result<Beginning> {
@@ -270,6 +290,7 @@ impl Engine {
             partitions: self.partition_counts()?,
             config: checkpoints.config.clone(),
             table,
+            healed,
             ..Facts::default()
         };
         for (at, _) in from.iter() {
@@ -313,19 +334,30 @@ impl Engine {
         &self,
         run: &Run,
         from: &[(TopicPartition, i64)],
-    ) -> anyhow::Result<(Vec<EpochRecord>, Positions, BTreeSet<Place>)> {
-        let Table { mut entries, quarantined } = epochs::read_table(&*self.log)?
+    ) -> anyhow::Result<(Vec<EpochRecord>, Positions, Told)> {
+        let Table { mut entries, quarantined, mut healings } = epochs::read_table(&*self.log)?
             .context("topic epochs does not exist; `lsie topics create` makes the set")?;
         if entries.is_empty() && matches!(run, Run::Bounded(_)) {
             entries = epochs::by_rule(&*self.log, from, self.cut)?;
             // One append: a table is there whole or not at all.
             self.log.fenced(COORDINATOR)?.append(entries.iter().map(EpochRecord::encode).collect())?;
         }
-        let (table, mut at) = epochs::accept(entries);
+        let (mut table, mut at) = epochs::accept(entries);
+        for epoch in &mut table {
+            epoch.ranges.retain(|range| !self.without.contains(&range.at.topic));
+        }
         for (partition, start) in from {
             at.entry(*partition).or_insert(*start);
         }
-        Ok((table, at, quarantined))
+        healings.retain(|healing| table.iter().any(|epoch| epoch.log_time == healing.at));
+        let healing = self.heal.iter().map(|heal| heal.at);
+        let last = table.last().map(|epoch| epoch.log_time);
+        table.extend(
+            healing
+                .filter(|at| last < Some(*at))
+                .map(|log_time| EpochRecord { log_time, ranges: Vec::new() }),
+        );
+        Ok((table, at, Told { healings, quarantined }))
     }
 }
 
@@ -357,7 +389,7 @@ fn work(
     inboxes: Vec<Arc<Inbox>>,
     (pool, hearing, bench): (Pool, Hearing, Bench),
     (limits, partitions): (Limits, BTreeMap<Topic, i32>),
-    (book, quarantined): (Arc<CrashBook>, Arc<BTreeSet<Place>>),
+    (book, quarantined, selections): (Arc<CrashBook>, Arc<BTreeSet<Place>>, Arc<Selections>),
     epochs: crossbeam_channel::Sender<Message>,
     keep: Keep,
 ) -> anyhow::Result<()> {
@@ -372,6 +404,7 @@ fn work(
             bench: bench.clone(),
             limits,
             partitions: partitions.clone(),
+            selections: selections.clone(),
             book: book.clone(),
             quarantined: quarantined.clone(),
             epochs: epochs.clone(),

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use lsie_schemas::log::{Fetch, Log, LogError, LogRecord, TopicPartition};
-use lsie_schemas::record::{Control, EpochRange, EpochRecord, QuarantineRecord, Record};
+use lsie_schemas::record::{Control, EpochRange, EpochRecord, Healing, QuarantineRecord, Record};
 use lsie_schemas::topic::DAY_MS;
 use lsie_schemas::{LogTime, Topic, codec};
 use uuid::Uuid;
@@ -36,6 +36,8 @@ pub struct Table {
     pub entries: Vec<EpochRecord>,
     /// The records that are filed wherever they are met.
     pub quarantined: BTreeSet<(TopicPartition, i64)>,
+    /// When dead letters were healed.
+    pub healings: Vec<Healing>,
 }
 
 /// Reads the table of a log to its end; `None` when the topic does not exist.
@@ -52,6 +54,7 @@ pub fn read_table(log: &dyn Log) -> Result<Option<Table>, LogError> {
             Err(_) => {
                 let quarantined = QuarantineRecord::decode(&record.value);
                 table.quarantined.extend(quarantined.map(|record| (record.at, record.offset)));
+                table.healings.extend(Healing::decode(&record.value));
             }
         }
     })?;

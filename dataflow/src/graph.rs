@@ -16,7 +16,7 @@ use lsie_operators::utterance::Output as Spoken;
 use lsie_schemas::codec;
 use lsie_schemas::log::LogRecord;
 use lsie_schemas::record::{DeadLetter, ExperimentRecord, Record};
-use lsie_schemas::row::{ActionRow, DeadLetterRow, EncounterRow, StimulusRow};
+use lsie_schemas::row::{ActionRow, DeadLetterRow, EncounterRow, SegmentStreamRow, StimulusRow};
 use lsie_schemas::topic::partition_of;
 use lsie_schemas::{Change, LogTime, TableRow, Topic};
 use timely::dataflow::channels::pact::{Exchange, Pipeline};
@@ -30,6 +30,7 @@ use crate::checkpoint::Keep;
 use crate::commit::{self, Message, Written};
 use crate::crash_book::{CrashBook, Page, Place};
 use crate::fault;
+use crate::healing::Selections;
 use crate::ingest::{self, Inbox, Ingested, Shared};
 use crate::judge::{Bench, judge};
 use crate::ledger::{self, Ledger};
@@ -54,6 +55,8 @@ pub struct Parts {
     pub limits: Limits,
     /// How many partitions each input topic has.
     pub partitions: BTreeMap<Topic, i32>,
+    /// Selections that a healing has kept.
+    pub selections: Arc<Selections>,
     /// What the process would die over is noted here.
     pub book: Arc<CrashBook>,
     /// Records that are filed, for the process has died over them.
@@ -66,8 +69,8 @@ pub struct Parts {
 
 /// Builds the dataflow of one worker; the same on every worker.
 pub fn build(scope: Scope<'_, Time>, parts: Parts) {
-    let Parts { inbox, shared, pool, hearing, bench, limits, partitions, book, quarantined, epochs, keep } =
-        parts;
+    let Parts { inbox, shared, pool, hearing, bench, limits, partitions, .. } = parts;
+    let Parts { selections, book, quarantined, epochs, keep, .. } = parts;
     let resumed = keep.resumed;
     let sessions = partitions.get(&Topic::Control).copied().unwrap_or(1);
     let by_partition = move |session: &Uuid| partition_of(session.to_string().as_bytes(), sessions) as u64;
@@ -98,7 +101,8 @@ pub fn build(scope: Scope<'_, Time>, parts: Parts) {
     let by_experiment = Exchange::new(|input: &select::Input| hash(input.experiment()));
     let selecting = aligned.clone().flat_map(anchored).concat(learned);
     let select = keep.station("select_arm");
-    let decisions = stateful(selecting, by_experiment, select, Select::default(), |id: &String| hash(id));
+    let decisions =
+        stateful(selecting, by_experiment, select, Select::with(selections), |id: &String| hash(id));
 
     // Judgements, by session: what was said against the greeting of the session's arm.
     let asked_about = decisions.clone().map(judging::Input::Decided).concat(spoken.clone().flat_map(said));
@@ -188,6 +192,7 @@ pub fn build(scope: Scope<'_, Time>, parts: Parts) {
             hash(id)
         });
     let known = at_their_time(evaluated.clone().inner).filter(|(_, diff)| *diff > 0);
+    let streams = aligned.clone().flat_map(segment_streams);
     let notes = aligned
         .flat_map(Note::of_aligned)
         .concat(inferred.clone().flat_map(inferred_dead).map(|letter| Note::filed(&letter)))
@@ -213,6 +218,7 @@ pub fn build(scope: Scope<'_, Time>, parts: Parts) {
         .concat(changes(view::evaluations(evaluated), resumed))
         .concat(changes(classes, resumed))
         .concat(facts_out(dead))
+        .concat(facts_out(streams))
         .concat(facts_out(inferred.flat_map(face_row)))
         .concat(spoken_changes(spoken))
         .concat(facts_out(judged.flat_map(|judged| judged.inference)))
@@ -275,6 +281,13 @@ fn asked(word: Aligned) -> Option<ActionRow> {
     match word {
         Aligned::Asked(row) => Some(*row),
         _ => None,
+    }
+}
+
+fn segment_streams(word: Aligned) -> Vec<SegmentStreamRow> {
+    match word {
+        Aligned::Closed(segment) => segment.streams,
+        _ => Vec::new(),
     }
 }
 

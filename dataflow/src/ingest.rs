@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use lsie_schemas::log::{Fetch, Log, LogError, LogReader, LogRecord, TopicPartition};
 use lsie_schemas::record::EpochRecord;
@@ -37,6 +37,8 @@ pub const INPUTS: [Topic; 8] = [
 
 /// Epochs that may be released and not yet committed; empty ones count no bytes.
 const MAX_EPOCHS_IN_FLIGHT: usize = 1_024;
+/// How often a live run without room asks how much has gathered meanwhile.
+const LOOK_FOR_ENDS: Duration = Duration::from_millis(250);
 /// How long a fetcher waits at most before it looks whether the run has stopped.
 const LOOK: Duration = Duration::from_millis(20);
 /// While a live run catches up, a partition further ahead of the one furthest behind than this is held back,
@@ -132,8 +134,13 @@ struct State {
 impl State {
     /// How far in log time the partition furthest behind has come, if any is behind.
     fn behind(&self) -> Option<LogTime> {
+        self.furthest_behind().map(|(reached, _)| reached)
+    }
+
+    /// The partition that is furthest behind in log time, and how far it has come.
+    fn furthest_behind(&self) -> Option<(LogTime, TopicPartition)> {
         let behind = self.ends.iter().filter(|(at, end)| self.fetched.get(at).is_none_or(|got| got < *end));
-        behind.map(|(at, _)| self.reached.get(at).copied().unwrap_or_default()).min()
+        behind.map(|(at, _)| (self.reached.get(at).copied().unwrap_or_default(), *at)).min()
     }
 }
 
@@ -198,7 +205,7 @@ impl Inbox {
         lock(&self.state).epochs.is_empty()
     }
 
-    /// How far in log time the partition furthest behind has come, if any is behind.
+    /// How far in log time the partition furthest behind has come, if any is behind: 0 if nothing of it is here yet.
     pub fn behind(&self) -> Option<LogTime> {
         lock(&self.state).behind()
     }
@@ -223,9 +230,16 @@ impl Inbox {
         wake(&lock(&self.state));
     }
 
-    /// How far each owned partition has been fetched.
-    pub fn fetched(&self) -> BTreeMap<TopicPartition, i64> {
-        lock(&self.state).fetched.clone()
+    /// How far each owned partition has been fetched; `until` a log time, up to the first record after it.
+    pub fn fetched(&self, until: Option<LogTime>) -> BTreeMap<TopicPartition, i64> {
+        let state = lock(&self.state);
+        let mut fetched = state.fetched.clone();
+        for (at, queue) in state.queues.iter().filter(|_| until.is_some()) {
+            if let Some(later) = queue.iter().find(|record| Some(record.log_time) > until) {
+                fetched.insert(*at, later.offset);
+            }
+        }
+        fetched
     }
 
     /// Fetches until the run stops. Runs on a thread of its own.
@@ -234,9 +248,11 @@ impl Inbox {
             return Ok(());
         }
         let mut reader = log.reader(&self.owned, fetch)?;
+        let mut looked = now();
         while !shared.stopped() && !self.all_fetched() {
-            if self.drained() {
+            if self.drained() || (self.is_full() && looked.elapsed() > LOOK_FOR_ENDS) {
                 self.look_for_ends(log)?;
+                looked = now();
             }
             let Some(toggles) = self.hold_back() else { continue };
             for (at, paused) in toggles {
@@ -285,6 +301,10 @@ impl Inbox {
         drained || (!state.full && state.ends.values().any(|end| *end == i64::MAX))
     }
 
+    fn is_full(&self) -> bool {
+        lock(&self.state).full
+    }
+
     /// Asks a live run's log how much has gathered while nothing was fetched.
     fn look_for_ends(&self, log: &dyn Log) -> Result<(), LogError> {
         let watched: Vec<TopicPartition> = lock(&self.state).ends.keys().copied().collect();
@@ -307,10 +327,14 @@ impl Inbox {
     /// with room, while a live run catches up, those too far ahead.
     fn hold_back(&self) -> Option<Vec<(TopicPartition, bool)>> {
         let mut state = lock(&self.state);
-        let needed = match state.epochs.front() {
+        let mut needed = match state.epochs.front() {
             Some(epoch) => self.missing(&state, epoch),
             None => BTreeSet::new(),
         };
+        // No epoch goes further than the partition furthest behind: what fills the budget may wait for its next
+        // record.
+        let furthest = state.furthest_behind().map(|(_, at)| at);
+        needed.extend(furthest.filter(|at| state.queues.get(at).is_none_or(VecDeque::is_empty)));
         if state.full && needed.is_empty() {
             drop(self.moved.wait_timeout(state, LOOK));
             return None;
@@ -380,6 +404,11 @@ impl Inbox {
         self.moved.notify_all();
         Taken::Epoch { log_time: epoch.log_time.0, records, bytes: bytes as u64 }
     }
+}
+
+#[allow(clippy::disallowed_methods, reason = "when the log is asked is no result")]
+fn now() -> Instant {
+    Instant::now()
 }
 
 /// What a checkpoint remembers of a record.
@@ -542,6 +571,24 @@ mod tests {
                 _ => std::thread::sleep(Duration::from_millis(1)),
             }
         }
+    }
+
+    #[test]
+    fn an_epoch_of_the_past_has_no_record_of_later() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let log = log(dir.path());
+        let ends = BTreeMap::from([(audio(0), RECORDS), (audio(1), RECORDS)]);
+        let inbox = Inbox::new(vec![(audio(0), 0), (audio(1), 0)], usize::MAX / 2, &ends);
+        assert_eq!(inbox.behind(), Some(LogTime(0)), "nothing is here yet");
+        let shared = Shared::default();
+        std::thread::scope(|scope| {
+            scope.spawn(|| inbox.fetch(&log, Fetch::default(), &shared));
+            until(|| inbox.behind().is_none());
+            shared.stop.store(true, Ordering::SeqCst);
+        });
+        // A record every 100 ms, from 1 on.
+        assert_eq!(inbox.fetched(Some(LogTime(501))), BTreeMap::from([(audio(0), 6), (audio(1), 6)]));
+        assert_eq!(inbox.fetched(None), ends);
     }
 
     /// Whatever the budget: an epoch of one partition's last record can be taken, and without an epoch that

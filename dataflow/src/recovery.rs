@@ -4,7 +4,7 @@ pub mod facts;
 
 use std::collections::BTreeMap;
 
-use lsie_schemas::log::TopicPartition;
+use lsie_schemas::log::{Log, TopicPartition};
 use lsie_schemas::record::EpochRecord;
 use lsie_schemas::{LogTime, Topic};
 
@@ -29,6 +29,8 @@ pub struct Facts {
     pub witnesses: BTreeMap<(TopicPartition, i64), Witnessed>,
     /// The accepted epochs of the table.
     pub table: Vec<EpochRecord>,
+    /// The epoch of the last healing.
+    pub healed: Option<LogTime>,
     /// The hash of every setting that a result depends on.
     pub config: String,
     /// The stations of this version's graph.
@@ -104,6 +106,19 @@ pub fn plan(facts: &Facts) -> Plan {
             (Verdict::Usable, Err(_)) => {}
         }
     }
+    if let (Some(healed), Some(_)) = (facts.healed, facts.sinks) {
+        return Plan::Refuse {
+            why: format!(
+                "the log was healed at epoch {}, and no checkpoint from there on can be used ({}); what the tables hold \
+                 cannot be computed again by a live run",
+                healed.0,
+                passed_over.join("; ")
+            ),
+            mend: format!(
+                "`lsie dead-letters heal` finishes a healing and makes the checkpoint; or {NEW_TARGET}"
+            ),
+        };
+    }
     match missing(facts) {
         Some(missing) => Plan::Refuse {
             why: match passed_over.as_slice() {
@@ -132,6 +147,9 @@ fn judge(manifest: &Manifest, facts: &Facts) -> Verdict {
             }
             Some(_) => {}
         }
+    }
+    if let Some(healed) = facts.healed.filter(|healed| manifest.epoch < *healed) {
+        return Verdict::Unusable(format!("the log was healed after it, at epoch {}", healed.0));
     }
     if manifest.config != facts.config {
         return Verdict::Refuse {
@@ -256,6 +274,20 @@ pub fn refuse_gaps(table: &[EpochRecord], from: &[(TopicPartition, i64)]) -> any
         anyhow::bail!(
             "{missing}. Replay a later range (--from), or start a new topic set (--prefix) and a new target \
              directory"
+        );
+    }
+    Ok(())
+}
+
+/// Refuses a bounded run whose table names records that the log does not have: it would wait for them.
+pub fn refuse_ends(table: &[EpochRecord], log: &dyn Log) -> anyhow::Result<()> {
+    let mut wanted = Positions::new();
+    wanted.extend(table.iter().flat_map(|epoch| &epoch.ranges).map(|range| (range.at, range.to)));
+    for (at, to) in wanted {
+        let end = log.bounds(at)?.1;
+        anyhow::ensure!(
+            to <= end,
+            "{at} ends at offset {end}, but its epochs go up to {to}: it was made anew, or its end was lost"
         );
     }
     Ok(())

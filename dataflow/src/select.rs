@@ -1,6 +1,7 @@
 //! Arm selection: one place per experiment, which learns from earlier epochs only.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use lsie_operators::logic::{Keyed, Logic};
 use lsie_operators::posterior::{Posterior, RewardSum};
@@ -12,6 +13,8 @@ use lsie_schemas::{EventTime, LogTime};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
+
+use crate::healing::Selections;
 
 /// What an arm without a text says.
 const GENERIC_GREETING: &str = "hello and welcome";
@@ -81,6 +84,8 @@ struct ArmState {
 #[derive(Debug, Default)]
 pub struct Select {
     experiments: BTreeMap<String, BTreeMap<String, ArmState>>,
+    /// Selections that a healing has kept.
+    made: Arc<Selections>,
 }
 
 /// All arms of a worker, as a checkpoint holds them.
@@ -118,7 +123,7 @@ impl Logic for Select {
                     self.experiments.entry(experiment).or_default().entry(arm).or_default().rewards += sum;
                 }
                 Input::Anchored { session, experiment, anchor } => {
-                    out.push(self.select(session, experiment, anchor));
+                    out.push(self.made.stand(self.select(session, experiment, anchor)));
                 }
             }
         }
@@ -134,6 +139,11 @@ impl Logic for Select {
 }
 
 impl Select {
+    /// No arm is known yet; these selections stand.
+    pub fn with(made: Arc<Selections>) -> Select {
+        Select { made, ..Select::default() }
+    }
+
     fn administer(&mut self, record: ExperimentRecord) {
         match record {
             ExperimentRecord::Create { experiment_id, arms, .. } => {

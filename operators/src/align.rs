@@ -3,6 +3,7 @@
 
 mod audio;
 mod closing;
+mod lineage;
 mod pause;
 mod sequence;
 mod session;
@@ -12,7 +13,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use lsie_schemas::codec::Rejection;
 use lsie_schemas::log::{LogRecord, TopicPartition};
 use lsie_schemas::record::{Control, DeadLetter, ExperimentRecord, HEADER_ACTION, Record, StartSession};
-use lsie_schemas::row::ActionRow;
+use lsie_schemas::row::{ActionRow, SegmentStreamRow};
 use lsie_schemas::{EventTime, LogTime, Topic};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -169,6 +170,8 @@ pub struct ClosedSegment {
     pub rule: Rule,
     /// Which stream decided.
     pub evidence: Option<Evidence>,
+    /// What of each declared stream went into it, and how far the stream had come.
+    pub streams: Vec<SegmentStreamRow>,
     /// 16 kHz samples in its window.
     pub audio_samples: i64,
     /// SHA-256 of these samples, little-endian, lowercase hex: the input hash of speech and acoustics.

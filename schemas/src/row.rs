@@ -27,7 +27,7 @@ pub use measure::{Au12Row, ContextRow, EventRow, FaceRow, MetricsRow};
 pub use operator::OperatorRow;
 pub use physiology::{ComodulationRow, PhysiologyRow};
 pub use pitch::PitchRow;
-pub use segment::SegmentRow;
+pub use segment::{SegmentRow, SegmentStreamRow};
 pub use session::SessionRow;
 pub use summary::{
     ArmSummaryRow, EncounterSummaryRow, PhysiologyCurrentRow, PosteriorUpdateRow, SessionSummaryRow,
@@ -64,6 +64,7 @@ pub fn tables() -> &'static [Table] {
         PhysiologyRow::TABLE,
         PosteriorUpdateRow::TABLE,
         RecordClassRow::TABLE,
+        SegmentStreamRow::TABLE,
         SegmentRow::TABLE,
         SessionSummaryRow::TABLE,
         SessionRow::TABLE,

@@ -28,8 +28,8 @@ fn main() {
         let schema = format!("bench_{}_{each}", std::process::id());
         runtime.block_on(create(&server, &schema));
         let url = format!("{server}?options=-csearch_path%3D{schema}");
-        let mut sink =
-            PostgresSink::open(&Database::new(&url).expect("a URL"), Catalog::database()).expect("a server");
+        let mut sink = PostgresSink::open(&Database::new(&url, None).expect("a URL"), Catalog::database())
+            .expect("a server");
         let sessions: Vec<Change> =
             (0..SESSIONS).map(|n| change(&SessionRow::TABLE, 1, n as u64, 0, 1)).collect();
         commit(&mut sink, 1, &sessions);

@@ -10,6 +10,7 @@ pub mod audit;
 pub mod catalog;
 pub mod console;
 pub mod dead_letters;
+pub mod difference;
 pub mod error;
 pub mod follower;
 pub mod memory;

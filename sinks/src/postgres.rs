@@ -11,12 +11,16 @@ mod merge;
 mod migrate;
 pub(crate) mod net;
 mod read;
+mod tls;
 
 use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use lsie_schemas::{Change, LogTime, Table};
 use tokio_postgres::{Client, Config};
+use tokio_rustls::rustls::ClientConfig;
 
 pub use codec::stored;
 pub use read::{Held, Reader};
@@ -39,12 +43,23 @@ const LOCK_TRIES: usize = 50;
 #[derive(Clone)]
 pub struct Database {
     config: Config,
+    tls: Arc<ClientConfig>,
 }
 
 impl Database {
-    /// The database of a URL. Refused if it is none.
-    pub fn new(url: &str) -> Result<Database, Error> {
-        Ok(Database { config: connection::configuration(url)? })
+    /// The database of a URL, and the file with the certificate of the authority that vouches for its server, if
+    /// one is named. Refused if the URL is none, if the file holds none, or if it is missing where the URL asks
+    /// for it (`sslmode=verify-full`).
+    pub fn new(url: &str, authority: Option<&Path>) -> Result<Database, Error> {
+        let (url, is_verifying) = tls::mode(url);
+        if is_verifying && authority.is_none() {
+            return Err(Error::Database(
+                "sslmode=verify-full wants postgres.tls_authority, a file with the certificate of the authority \
+                 that has signed the server's"
+                    .into(),
+            ));
+        }
+        Ok(Database { config: connection::configuration(&url)?, tls: tls::client(authority)? })
     }
 
     /// Hosts and name of the database, without user and password.
@@ -85,7 +100,7 @@ pub struct PostgresSink {
 impl PostgresSink {
     /// Connects, takes the lock, makes or migrates the tables, and reads the marker.
     pub fn open(database: &Database, catalog: Catalog) -> Result<PostgresSink, Error> {
-        let mut connection = Connection::open(&database.config)?;
+        let mut connection = Connection::open(database)?;
         let marker = connection.run(async |client| {
             lock(client).await?;
             migrate::migrate(client, &catalog).await?;

@@ -4,7 +4,7 @@ mod common;
 
 use axum::body::{Body, to_bytes};
 use axum::http::{Method, Request, StatusCode};
-use common::{arm, change, drive, encounter, metrics, segment, session, session_id};
+use common::{arm, arm_summary, change, drive, encounter, metrics, segment, session, session_id};
 use lsie_schemas::{Change, LogTime, shape};
 use lsie_sinks::views::{Api, Shutdown, contents};
 use lsie_sinks::{Catalog, Views};
@@ -37,6 +37,9 @@ fn views() -> Views {
     let last = vec![
         change(3000, &encounter(1, "a", 40, 0.75, true), 1),
         change(3000, &encounter(2, "c", 15, 0.0, false), 1),
+        change(3000, &arm_summary("b", [1, 1], 0.0, Some(0.0), [10, 10]), 1),
+        change(3000, &arm_summary("a", [2, 2], 0.625, Some(0.625), [20, 40]), 1),
+        change(3000, &arm_summary("c", [1, 0], 0.0, None, [15, 15]), 1),
     ];
     drive(&mut views.sink(), &[(1000, inserted), (2000, later), (3000, last)]);
     views

@@ -188,6 +188,51 @@ async fn streams_that_cannot_be_are_refused() {
     }
 }
 
+/// A client that takes its time: what it has not taken is held nowhere, so that once its place is forgotten it is told to
+/// start anew, and still ends with the served rows.
+#[tokio::test]
+async fn a_slow_client_is_told_to_start_anew() {
+    const ROWS: u64 = 3_000;
+    let views = Views::new(catalog());
+    let mut sink = views.sink();
+    let name = |n: u64| format!("{n:05}");
+    let rows: Vec<_> = (0..ROWS).map(|n| total(1000, &name(n), 0, 1)).collect();
+    commit(&mut sink, 1000, &rows);
+    let mut client = Client::totals(&views, None).await;
+    client.expect(&[reset(1000, ROWS as usize)]).await;
+    assert_eq!(client.next().await.data["row"]["name"], name(0));
+    // While its epoch is remembered it gets the rows of that epoch, then what has changed.
+    let removed = total(2000, &name(ROWS - 1), 0, -1);
+    commit(&mut sink, 2000, &[removed, total(2000, "x", 1, 1)]);
+    for n in 1..2_000 {
+        assert_eq!(client.next().await.data["row"]["name"], name(n));
+    }
+    // Later it is not.
+    commit(&mut sink, 1_000_000, &[total(1_000_000, "x", 1, -1), total(1_000_000, "x", 2, 1)]);
+    let mut event = client.next().await;
+    while event.name == "change" {
+        assert_eq!(event.data["epoch"], 1000);
+        event = client.next().await;
+    }
+    assert_eq!(event, reset(1_000_000, ROWS as usize));
+    let mut held = Vec::new();
+    loop {
+        match client.next().await {
+            event if event.name == "change" => held.push(event.data["row"]["name"].clone()),
+            event => break assert_eq!(event, progress(1_000_000)),
+        }
+    }
+    let expected = (0..ROWS - 1).map(name).chain(["x".to_owned()]);
+    assert_eq!(held, expected.map(Value::from).collect::<Vec<_>>());
+    // The same within the changes of one epoch, which are more than a page.
+    let changes: Vec<_> = (0..1_000).map(|n| total(1_000_250, &format!("y{n:04}"), n, 1)).collect();
+    commit(&mut sink, 1_000_250, &changes);
+    for n in 0..1_000 {
+        assert_eq!(client.next().await.data["row"]["total"], n);
+    }
+    client.expect(&[progress(1_000_250)]).await;
+}
+
 /// Clients that lose their connection at random moments still end with exactly the served rows.
 #[tokio::test]
 async fn a_client_that_is_cut_off_again_and_again_has_the_same_rows() {

@@ -5,6 +5,9 @@
 #                         Writes DIR/url. On a DIR used before, the same data and the same port come back.
 #   server.sh stop DIR    stop that server and wait until it is gone
 #
+# With POSTGRES_TLS=1 a new server speaks TLS, with a certificate of its own making for localhost and 127.0.0.1, which is
+# put into DIR/server.crt.
+#
 # Run as root, the server runs as the user postgres, and DIR must be reachable for that user.
 # POSTGRES_BIN names the folder of initdb and pg_ctl when it is not Debian's.
 set -euo pipefail
@@ -54,6 +57,20 @@ create() {
     cat "$dir/initdb.log" >&2
     die "initdb failed" "read the lines above; remove $dir and try again"
   }
+  if [[ ${POSTGRES_TLS:-} == 1 ]]; then certify "$dir"; fi
+}
+
+# Gives a server a certificate that it has signed itself.
+certify() {
+  local dir=$1
+  as_owner openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=localhost \
+    -addext subjectAltName=DNS:localhost,IP:127.0.0.1 -addext basicConstraints=critical,CA:FALSE \
+    -keyout "$dir/data/server.key" -out "$dir/data/server.crt" >"$dir/openssl.log" 2>&1 || {
+    cat "$dir/openssl.log" >&2
+    die "openssl made no certificate" "read the lines above"
+  }
+  as_owner sh -c 'echo "ssl = on" >>"$1"' sh "$dir/data/postgresql.conf"
+  as_owner cat "$dir/data/server.crt" >"$dir/server.crt"
 }
 
 # The server's pid, if it runs. A killed one that nobody has reaped yet does not count, though pg_ctl takes it for alive.

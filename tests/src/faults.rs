@@ -22,6 +22,8 @@ pub enum Fault {
     Kill,
     /// kill -9 of the engine, and again while it recovers.
     KillRecovering,
+    /// The engine is killed, and away for longer than a record may be ahead of its epoch.
+    Outage,
     /// The engine dies at named places: between file write and rename, between rename and manifest, while it
     /// recovers.
     Place,
@@ -59,10 +61,11 @@ pub enum Fault {
 
 impl Fault {
     /// All of them, each alone, and the storm.
-    pub const ALL: [Fault; 19] = [
+    pub const ALL: [Fault; 20] = [
         Fault::None,
         Fault::Kill,
         Fault::KillRecovering,
+        Fault::Outage,
         Fault::Place,
         Fault::Deadly,
         Fault::Restart,

@@ -156,7 +156,7 @@ impl TopicSet {
 }
 
 /// The topics of a set: session topics share one partition count, the others have one partition.
-pub(crate) fn specs(partitions: i32, timestamps: TimestampType) -> Vec<TopicSpec> {
+pub fn specs(partitions: i32, timestamps: TimestampType) -> Vec<TopicSpec> {
     let recorded = timestamps == TimestampType::Create;
     let spec = |topic: Topic| TopicSpec {
         topic,
@@ -274,6 +274,8 @@ impl Settings {
             budget_bytes: self.budget_bytes,
             cut: config.cut(TAIL_MS),
             checkpoints: None,
+            without: Default::default(),
+            heal: None,
         }
     }
 }

@@ -20,6 +20,7 @@ const SEED: u64 = 20_260_105;
 fn a_short_selection() {
     let faults = [
         Fault::Kill,
+        Fault::Outage,
         Fault::Place,
         Fault::Deadly,
         Fault::BrokerKill,

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use lsie_dataflow::epochs;
 use lsie_schemas::log::{Log, TopicPartition};
-use lsie_schemas::row::DeadLetterRow;
+use lsie_schemas::row::{DeadLetterRow, SegmentRow};
 use lsie_schemas::{Cell, LogTime, TableRow, Topic};
 use lsie_sinks::parquet::Reader;
 use lsie_tests::embedded;
@@ -119,6 +119,8 @@ impl Site {
             .expect("the binary starts");
         assert!(replay.status.success(), "{}", String::from_utf8_lossy(&replay.stderr));
         assert_same(&self.path("live"), &self.path("again"), "killed and gone on, and replayed");
+        let reader = Reader::open(&self.path("live")).expect("tables");
+        assert!(reader.changes(&SegmentRow::TABLE).count() > 0, "there is something to compare");
     }
 
     fn said(&self) -> String {

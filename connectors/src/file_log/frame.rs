@@ -6,7 +6,7 @@
 //! |---|---|---|
 //! | 0 | magic | `LSLF` |
 //! | 4 | version | 1 |
-//! | 5 | flags | bit 0: payload is zstd |
+//! | 5 | flags | bit 0: payload is zstd; bit 1: offsets before it hold no record (a copy of another log) |
 //! | 6 | reserved | 0 |
 //! | 8 | stored length | bytes of the payload in the file |
 //! | 12 | raw length | bytes of the payload when decompressed |
@@ -34,6 +34,7 @@ pub(super) const HEADER: usize = 52;
 pub(super) const MAGIC: [u8; 4] = *b"LSLF";
 const VERSION: u8 = 1;
 const ZSTD: u8 = 1;
+const GAP: u8 = 2;
 /// Fixed bytes of one record.
 const RECORD_FIXED: usize = 18;
 /// A frame is sealed when its raw payload reaches this.
@@ -49,6 +50,8 @@ const LEVEL: i32 = 1;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct FrameHeader {
     pub(super) compressed: bool,
+    /// The offsets between the frame before and this one hold no record.
+    pub(super) gap: bool,
     pub(super) stored: usize,
     pub(super) raw: usize,
     pub(super) count: u32,
@@ -87,6 +90,7 @@ impl FrameHeader {
         let _reserved = rest.get_u16_le();
         let parsed = FrameHeader {
             compressed: flags & ZSTD != 0,
+            gap: flags & GAP != 0,
             stored: rest.get_u32_le() as usize,
             raw: rest.get_u32_le() as usize,
             count: rest.get_u32_le(),
@@ -100,6 +104,11 @@ impl FrameHeader {
             return Err(NoFrame::Damaged("header out of range"));
         }
         Ok(parsed)
+    }
+
+    /// Whether the frame may follow one that ended before this offset.
+    pub(super) fn follows(&self, next: i64) -> bool {
+        self.base == next || (self.gap && self.base > next)
     }
 
     /// The offset after the frame's last record.
@@ -163,7 +172,7 @@ impl FrameBuilder {
     /// Writes the frame to `out`, empties the builder, and returns the new running maximum.
     pub(super) fn seal(
         &mut self,
-        base: i64,
+        (base, gap): (i64, bool),
         max_before: u64,
         zstd: Option<&mut zstd::bulk::Compressor<'static>>,
         out: &mut Vec<u8>,
@@ -172,10 +181,11 @@ impl FrameBuilder {
             .filter(|_| self.raw.len() >= COMPRESS_FROM)
             .and_then(|zstd| zstd.compress(&self.raw).ok())
             .filter(|packed| packed.len() < self.raw.len() - self.raw.len() / 16);
-        let (flags, stored) = match &smaller {
+        let (packed, stored) = match &smaller {
             Some(packed) => (ZSTD, packed.as_slice()),
             None => (0, self.raw.as_slice()),
         };
+        let flags = packed | if gap { GAP } else { 0 };
         let start = out.len();
         out.reserve(HEADER + stored.len());
         out.put_slice(&MAGIC);
@@ -285,7 +295,7 @@ mod tests {
         }
         let mut zstd = compressor().expect("zstd");
         let mut out = Vec::new();
-        builder.seal(7, 5, compress.then_some(&mut zstd), &mut out);
+        builder.seal((7, false), 5, compress.then_some(&mut zstd), &mut out);
         out
     }
 
@@ -332,7 +342,7 @@ mod tests {
         fn garbage_never_panics(bytes in prop::collection::vec(any::<u8>(), 0..200), raw in 0usize..200) {
             let _ = FrameHeader::parse(&bytes);
             let header = FrameHeader {
-                compressed: false, stored: bytes.len(), raw, count: 3, base: 0, max: 0, max_before: 0,
+                compressed: false, gap: false, stored: bytes.len(), raw, count: 3, base: 0, max: 0, max_before: 0,
                 payload_crc: 0,
             };
             let mut out = VecDeque::new();

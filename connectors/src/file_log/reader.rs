@@ -236,11 +236,11 @@ impl Part {
                     continue;
                 }
                 if frame.header.base > self.position {
-                    return Err(segment::damaged(
-                        source.path(),
-                        frame.position,
-                        "offsets are not contiguous",
-                    ));
+                    if !frame.header.gap {
+                        let why = "offsets are not contiguous";
+                        return Err(segment::damaged(source.path(), frame.position, why));
+                    }
+                    self.position = frame.header.base;
                 }
                 self.pending_frame = frame.position;
                 let records = &mut self.pending;

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use lsie_schemas::Topic;
 use lsie_schemas::log::{
-    Appended, LogError, NewRecord, TimestampType, TopicPartition, TopicSpec, TopicState,
+    Appended, LogError, LogRecord, NewRecord, TimestampType, TopicPartition, TopicSpec, TopicState,
 };
 use lsie_schemas::topic::partition_of;
 
@@ -167,7 +167,7 @@ impl Shared {
         // Taken out for the time of the append: after an error the next append recovers from the file.
         let mut writer = match slot.take() {
             Some(writer) => writer,
-            None => self.open_writer(at, by_log)?,
+            None => self.open_writer(at, by_log, 0)?,
         };
         let append_time = self.append_time();
         let timed = indices.iter().map(|i| {
@@ -192,8 +192,46 @@ impl Shared {
         Ok(())
     }
 
-    fn open_writer(&self, at: TopicPartition, by_log: bool) -> Result<PartitionWriter, LogError> {
-        let writer = PartitionWriter::open(at, self.partition_dir(at))?;
+    /// Takes records of another log as they are, with their places and times; those of a partition ascend.
+    pub(super) fn copy(&self, records: &[LogRecord]) -> Result<(), LogError> {
+        self.write_lock()?;
+        let mut by_partition: BTreeMap<TopicPartition, Vec<&LogRecord>> = BTreeMap::new();
+        for record in records {
+            by_partition.entry(record.at).or_default().push(record);
+        }
+        for (at, records) in by_partition {
+            self.copy_to(at, &records)?;
+        }
+        self.signal.notify();
+        Ok(())
+    }
+
+    fn copy_to(&self, at: TopicPartition, records: &[&LogRecord]) -> Result<(), LogError> {
+        let by_log = self.require(at)?.timestamps == TimestampType::LogAppend;
+        let partition = self.partition(at);
+        let mut slot = lock(&partition.writer);
+        let first = records.first().map_or(0, |record| record.offset);
+        let mut writer = match slot.take() {
+            Some(writer) => writer,
+            None => self.open_writer(at, by_log, first)?,
+        };
+        let compress = self.options.compress && !at.topic.is_media();
+        let mut zstd = compress.then(|| lock(&self.zstd));
+        for run in records.chunk_by(|a, b| a.offset + 1 == b.offset) {
+            let copies: Vec<(u64, NewRecord)> = run.iter().map(|record| copied(record)).collect();
+            copies.iter().try_for_each(|(_, record)| limits::check(record))?;
+            writer.skip_to(run.first().map_or(0, |record| record.offset))?;
+            let copies = copies.iter().map(|(time, record)| (*time, record));
+            writer.append(copies, self.options.segment_bytes, zstd.as_deref_mut(), |_| {})?;
+        }
+        drop(zstd);
+        partition.end.store(writer.next(), Ordering::Release);
+        *slot = Some(writer);
+        Ok(())
+    }
+
+    fn open_writer(&self, at: TopicPartition, by_log: bool, first: i64) -> Result<PartitionWriter, LogError> {
+        let writer = PartitionWriter::open(at, self.partition_dir(at), first)?;
         if by_log {
             self.clock.fetch_max(writer.running_max(), Ordering::Relaxed);
         }
@@ -207,7 +245,7 @@ impl Shared {
     }
 
     /// Makes every partition durable that was written since the last time.
-    fn sync_all(&self) -> Result<(), LogError> {
+    pub(super) fn sync_all(&self) -> Result<(), LogError> {
         let partitions: Vec<_> = lock(&self.partitions).values().cloned().collect();
         for partition in partitions {
             if let Some(writer) = lock(&partition.writer).as_mut() {
@@ -228,7 +266,7 @@ impl Shared {
                 let mut slot = lock(&partition.writer);
                 let mut writer = match slot.take() {
                     Some(writer) => writer,
-                    None => self.open_writer(at, state.timestamps == TimestampType::LogAppend)?,
+                    None => self.open_writer(at, state.timestamps == TimestampType::LogAppend, 0)?,
                 };
                 writer.expire(expiry.oldest, expiry.close_before)?;
                 *slot = Some(writer);
@@ -285,6 +323,13 @@ impl Fence {
         }
         act()
     }
+}
+
+/// A record as it is appended, with its time.
+fn copied(record: &LogRecord) -> (u64, NewRecord) {
+    let LogRecord { at, log_time, key, value, headers, .. } = record.clone();
+    let key = key.unwrap_or_default();
+    (log_time.0, NewRecord { topic: at.topic, key, value, headers, timestamp: Some(log_time) })
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

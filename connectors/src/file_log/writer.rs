@@ -31,15 +31,18 @@ pub(super) struct PartitionWriter {
     running_max: u64,
     /// Whether something was written that is not yet known to be on the disk.
     dirty: bool,
+    /// The offsets before `next` hold no record.
+    gap: bool,
     builder: FrameBuilder,
     out: Vec<u8>,
 }
 
 impl PartitionWriter {
-    /// Opens the partition for writing and cuts a tail that was never completely written.
-    pub(super) fn open(at: TopicPartition, dir: PathBuf) -> Result<PartitionWriter, LogError> {
+    /// Opens the partition for writing and cuts a tail that was never completely written. One that has no records
+    /// begins at the offset `first`.
+    pub(super) fn open(at: TopicPartition, dir: PathBuf, first: i64) -> Result<PartitionWriter, LogError> {
         let base = segment::list(&dir)?.last().copied();
-        let Some(base) = base else { return PartitionWriter::begin(at, dir, 0, 0) };
+        let Some(base) = base else { return PartitionWriter::begin(at, dir, first, 0) };
         let path = segment::path(&dir, base);
         let file = OpenOptions::new().append(true).open(&path).map_err(|e| io_error("open", &path, e))?;
         let end = scan(&dir, base)?;
@@ -67,6 +70,7 @@ impl PartitionWriter {
             next: end.next,
             running_max,
             dirty: true,
+            gap: false,
             builder: FrameBuilder::default(),
             out: Vec::new(),
         })
@@ -85,6 +89,7 @@ impl PartitionWriter {
             next,
             running_max,
             dirty: false,
+            gap: false,
             builder,
             out,
         })
@@ -127,9 +132,21 @@ impl PartitionWriter {
         self.write(segment_bytes)
     }
 
+    /// The next record will have this offset; those between hold none.
+    pub(super) fn skip_to(&mut self, offset: i64) -> Result<(), LogError> {
+        if offset < self.next {
+            let (at, next) = (self.at, self.next);
+            return Err(LogError::Refused(format!("{at} has come to offset {next}, {offset} is before it")));
+        }
+        self.gap = offset > self.next;
+        self.next = offset;
+        Ok(())
+    }
+
     fn seal(&mut self, zstd: Option<&mut zstd::bulk::Compressor<'static>>) {
         let count = i64::from(self.builder.count());
-        self.running_max = self.builder.seal(self.next, self.running_max, zstd, &mut self.out);
+        let base = (self.next, std::mem::take(&mut self.gap));
+        self.running_max = self.builder.seal(base, self.running_max, zstd, &mut self.out);
         self.next += count;
     }
 
@@ -208,7 +225,7 @@ fn scan(dir: &Path, base: i64) -> Result<End, LogError> {
     let mut source = FrameSource::open(dir, base, RECOVERY_CHUNK)?;
     let mut end = End { position: 0, next: base, since: None, running_max: None };
     while let Step::Frame(frame) = source.next_frame()? {
-        if frame.header.base != end.next {
+        if !frame.header.follows(end.next) {
             return Err(segment::damaged(source.path(), frame.position, "offsets are not contiguous"));
         }
         end.next = frame.header.next();

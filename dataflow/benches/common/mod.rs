@@ -104,6 +104,8 @@ pub(crate) fn engine(log: Arc<dyn Log>, measurer: MeasurerFactory, tail_ms: u64)
         budget_bytes: config.engine.budget_mib << 20,
         cut: config.cut(tail_ms),
         checkpoints: None,
+        without: Default::default(),
+        heal: None,
     }
 }
 

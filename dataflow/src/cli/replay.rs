@@ -2,14 +2,17 @@
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use anyhow::ensure;
 use clap::Args;
 use lsie_schemas::LogTime;
 
-use super::running::{add_postgres, engine, open_log, parquet, report_postgres, run_with_progress};
+use super::running::{
+    add_postgres, engine, open_archive, open_log, parquet, report_postgres, run_with_progress,
+};
 use crate::config::Config;
-use crate::engine::{Range, Run};
+use crate::engine::{Engine, Range, Run};
 
 /// Replay the topics, whole or a range of log time. With the epoch table of a live run, the result is the live
 /// run's, byte for byte; topics without a table get one by rule.
@@ -20,6 +23,10 @@ pub(super) struct Replay {
     /// Directory of the result tables; it must not hold any yet.
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
+    /// Read the records from an archive that `lsie record` made. The log is then only asked for the keys of sealed
+    /// media, with log.key_file.
+    #[arg(long, value_name = "DIR")]
+    archive: Option<PathBuf>,
     /// Log time from which to take epochs, ms since the Unix epoch; default: the first of the table.
     #[arg(long, value_name = "MS")]
     from: Option<u64>,
@@ -32,7 +39,13 @@ impl Replay {
     pub(super) fn run(self, config: Config) -> anyhow::Result<ExitCode> {
         let empty = !self.out.exists() || std::fs::read_dir(&self.out)?.next().is_none();
         ensure!(empty, "{} is not empty; a replay goes into a fresh directory", self.out.display());
-        let log = open_log(&config)?;
+        let (log, without) = match &self.archive {
+            Some(dir) => open_archive(&config, dir)?,
+            None => (open_log(&config)?, Default::default()),
+        };
+        for topic in &without {
+            println!("the archive is without {topic}: so is this replay");
+        }
         let mut sinks = vec![parquet(&config, &self.out)?];
         let watch = add_postgres(&mut sinks, &config, &self.out, false)?;
         let tail_ms = config.session.max_wait_ms;
@@ -41,7 +54,9 @@ impl Replay {
             until: self.until.map_or(Range::ALL.until, LogTime),
         };
         ensure!(range.from <= range.until, "--from is later than --until: the range holds nothing");
-        run_with_progress(engine(&config, log, tail_ms), Run::Bounded(range), sinks, Default::default())?;
+        let engine = Engine { without, ..engine(&config, log, tail_ms) };
+        let replayed = run_with_progress(engine, Run::Bounded(range), sinks, Arc::default())?;
+        println!("{replayed}");
         println!("tables in {}; `lsie verify` gives their hashes", self.out.display());
         Ok(ExitCode::from(u8::from(!report_postgres(watch.as_ref()))))
     }

@@ -1,5 +1,7 @@
 //! What every command that runs the engine shares: opening the log, the sinks, progress, and the end.
 
+use std::collections::BTreeSet;
+use std::fmt;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -8,8 +10,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
 use indicatif::{ProgressBar, ProgressStyle};
-use lsie_connectors::seal::key_of_hex;
-use lsie_connectors::{Health, SealedLog, Stop};
+use lsie_connectors::file_log::FileLogOptions;
+use lsie_connectors::seal::{Key, key_of_hex};
+use lsie_connectors::{FileLog, Health, SealedLog, Stop, archive};
 use lsie_operators::speech::WhisperSettings;
 use lsie_schemas::Topic;
 use lsie_schemas::log::Log;
@@ -24,7 +27,7 @@ use crate::checkpoint::store::Store;
 use crate::config::{ApiConfig, Config};
 use crate::engine::{Checkpoints, Engine, Run};
 use crate::faces;
-use crate::ingest::Shared;
+use crate::ingest::{INPUTS, Shared};
 use crate::judge::JudgeFactory;
 use crate::metrics;
 use crate::speech::TranscriberFactory;
@@ -39,9 +42,23 @@ pub(super) fn open_log(config: &Config) -> anyhow::Result<Arc<dyn Log>> {
     let from = &config.log;
     let log = lsie_connectors::open(&from.address, &from.prefix, &from.properties)?;
     let Some(text) = secret(&from.key_file).context("log.key_file")? else { return Ok(log) };
-    let key = key_of_hex(&text)
-        .context("log.key_file: wanted are 64 hexadecimal digits, `openssl rand -hex 32`")?;
-    Ok(Arc::new(SealedLog::new(log, key)))
+    Ok(Arc::new(SealedLog::new(log, master(&text)?)))
+}
+
+fn master(text: &str) -> anyhow::Result<Key> {
+    key_of_hex(text).context("log.key_file: wanted are 64 hexadecimal digits, `openssl rand -hex 32`")
+}
+
+/// Opens an archive, with the keys of the configured log where media are sealed; says which inputs it is without.
+pub(super) fn open_archive(config: &Config, dir: &Path) -> anyhow::Result<(Arc<dyn Log>, BTreeSet<Topic>)> {
+    let page = archive::page(dir)?;
+    ensure!(page.complete, "{} is not complete: run the same `lsie record` again", dir.display());
+    let log: Arc<dyn Log> = Arc::new(FileLog::open(dir, FileLogOptions::default())?);
+    let without = page.left_out.into_iter().filter(|topic| INPUTS.contains(topic)).collect();
+    let Some(text) = secret(&config.log.key_file).context("log.key_file")? else { return Ok((log, without)) };
+    let from = &config.log;
+    let keys = lsie_connectors::open(&from.address, &from.prefix, &from.properties)?;
+    Ok((Arc::new(SealedLog::with_keys_of(keys, log, master(&text)?)), without))
 }
 
 /// The engine of the configuration; `tail_ms` of log time is added after a feed's last record.
@@ -59,6 +76,8 @@ pub(super) fn engine(config: &Config, log: Arc<dyn Log>, tail_ms: u64) -> Engine
         budget_bytes: config.engine.budget_mib << 20,
         cut: config.cut(tail_ms),
         checkpoints: None,
+        without: BTreeSet::new(),
+        heal: None,
     }
 }
 
@@ -107,8 +126,8 @@ const BOUNDED_WAIT: Duration = Duration::from_secs(3_600);
 
 /// The configured database, if there is one.
 pub(super) fn database(config: &Config) -> anyhow::Result<Option<Database>> {
-    let url = config.postgres.url()?;
-    url.map(|url| Database::new(&url.0)).transpose().context("postgres.url")
+    let (url, authority) = (config.postgres.url()?, config.postgres.tls_authority());
+    url.map(|url| Database::new(&url.0, authority)).transpose().context("postgres.url")
 }
 
 /// Adds the configured database to the sinks, behind the Parquet tables in `dir`. A live run goes on where the
@@ -226,26 +245,46 @@ pub(super) fn serve(api: Api, config: &ApiConfig, port: Option<u16>) -> anyhow::
     Ok(server)
 }
 
+/// How much log time a run went through, and how long that took.
+pub(super) struct Pace {
+    log_ms: u64,
+    took: Duration,
+}
+
+impl fmt::Display for Pace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (log_s, took_s) = (self.log_ms as f64 / 1e3, self.took.as_secs_f64());
+        write!(f, "{log_s:.1} s of log time in {took_s:.1} s: {:.1} x real time", log_s / took_s.max(1e-3))
+    }
+}
+
 /// Runs the engine and shows how far it is, on a terminal only.
+#[allow(clippy::disallowed_methods, reason = "a pace is about the engine itself")]
 pub(super) fn run_with_progress(
     engine: Engine,
     run: Run,
     sinks: Vec<Box<dyn Sink>>,
     shared: Arc<Shared>,
-) -> anyhow::Result<()> {
+) -> anyhow::Result<Pace> {
+    let started = Instant::now();
     let over = Arc::new(AtomicBool::new(false));
     let shown = std::thread::Builder::new().name("progress".into()).spawn({
         let (shared, over) = (shared.clone(), over.clone());
         let live = matches!(run, Run::Live(_));
-        move || show(&shared, &over, live)
+        move || show(&shared, &over, started, live)
     })?;
-    let result = engine.run(run, sinks, shared);
+    let result = engine.run(run, sinks, shared.clone());
     over.store(true, Ordering::SeqCst);
     let _ = shown.join();
-    result
+    result.map(|()| pace(&shared, started))
 }
 
-fn show(shared: &Shared, over: &AtomicBool, live: bool) {
+fn pace(shared: &Shared, started: Instant) -> Pace {
+    let (first, committed) = (shared.span.0.load(Ordering::SeqCst), shared.committed.load(Ordering::SeqCst));
+    Pace { log_ms: committed.saturating_sub(first), took: started.elapsed() }
+}
+
+fn show(shared: &Shared, over: &AtomicBool, started: Instant, live: bool) {
     let bar = ProgressBar::new(0);
     let template = if live {
         "{spinner} log time {msg}  running {elapsed}"
@@ -261,7 +300,9 @@ fn show(shared: &Shared, over: &AtomicBool, live: bool) {
         bar.set_length(last.saturating_sub(first));
         bar.set_position(committed.saturating_sub(first).min(last.saturating_sub(first)));
         if committed > 0 {
-            bar.set_message(lsie_schemas::LogTime(committed).as_event().canonical());
+            let at = lsie_schemas::LogTime(committed).as_event().canonical();
+            let message = if live { at } else { format!("{at} ({})", pace(shared, started)) };
+            bar.set_message(message);
         }
         bar.tick();
         std::thread::sleep(Duration::from_millis(100));

@@ -61,6 +61,7 @@ fn facts() -> Facts {
         table: (1..=5).map(epoch).collect(),
         config: "settings".into(),
         stations: stations(),
+        healed: None,
     }
 }
 
@@ -117,6 +118,17 @@ fn the_newest_checkpoint_is_resumed_from_also_with_the_sinks_ahead() {
         30,
         "or with the sinks just there"
     );
+}
+
+#[test]
+fn no_run_goes_on_from_before_a_healing() {
+    assert_eq!(
+        resumed(changed(|facts| facts.healed = Some(LogTime(30)))).0,
+        30,
+        "the healing's own checkpoint"
+    );
+    let why = refused(changed(|facts| facts.healed = Some(LogTime(40))));
+    assert!(why.contains("healed at epoch 40"), "{why}");
 }
 
 #[test]
@@ -228,4 +240,28 @@ fn the_epochs_to_take_begin_where_the_checkpoint_rewinds_to() {
     };
     assert_eq!(times(&manifest(30)), [20, 30, 40, 50]);
     assert_eq!(times(&Manifest { rewind: None, ..manifest(30) }), [40, 50]);
+}
+
+#[test]
+fn nothing_goes_on_from_before_a_healing() {
+    let healed = |facts: &mut Facts, at: u64| facts.healed = Some(LogTime(at));
+    let (epoch, _) = resumed(changed(|facts| healed(facts, 30)));
+    assert_eq!(epoch, 30, "its own checkpoint is as good as any");
+    // Also under other settings: what is to be done is to finish it.
+    let why = refused(changed(|facts| {
+        healed(facts, 40);
+        facts.config = "other settings".into();
+    }));
+    assert!(why.contains("healed at epoch 40") && why.contains("after it"), "{why}");
+    let why = refused(changed(|facts| {
+        healed(facts, 20);
+        facts.manifests.clear();
+    }));
+    assert!(why.contains("no checkpoint from there on"), "{why}");
+    let fresh = changed(|facts| {
+        healed(facts, 20);
+        facts.manifests.clear();
+        facts.sinks = None;
+    });
+    assert_eq!(replayed(fresh), "", "a new target computes everything again");
 }

@@ -6,12 +6,14 @@ use std::sync::Arc;
 use lsie_schemas::codec::Rejection;
 use lsie_schemas::log::LogRecord;
 use lsie_schemas::record::{AudioChunk, ClockPoll, Control, Record, StartSession, Stream, VideoUnit};
+use lsie_schemas::row::SegmentStreamRow;
 use lsie_schemas::{EventTime, LogTime};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::audio::{AudioTrack, Spoken};
 use super::closing::{self, Evidence, Progress, Rule};
+use super::lineage::Lineage;
 use super::sequence::{Seen, Sequence};
 use super::{
     Aligned, Arrived, Class, ClosedSegment, FrameJob, Limits, SpeechJob, VoiceJob, classify, file, late,
@@ -30,6 +32,7 @@ struct Track {
     reached: Option<EventTime>,
     offset: Option<i64>,
     heard: LogTime,
+    lineage: Lineage,
 }
 
 /// One session. What is serialised of it holds no media.
@@ -54,7 +57,13 @@ pub(super) struct Session {
 
 impl Session {
     pub(super) fn new(start: StartSession, epoch: LogTime) -> Session {
-        let track = || Track { sequence: Sequence::default(), reached: None, offset: None, heard: epoch };
+        let track = || Track {
+            sequence: Sequence::default(),
+            reached: None,
+            offset: None,
+            heard: epoch,
+            lineage: Lineage::default(),
+        };
         let tracks = start.streams.iter().map(|stream| (*stream, track())).collect();
         Session {
             start,
@@ -232,8 +241,10 @@ impl Session {
     ) {
         let start = EventTime(self.drift.correct(chunk.capture_us));
         let end = start.plus_us((chunk.samples() as i64 * 1_000).div_euclid(48));
+        let next = self.next_ordinal;
         let Some(track) = self.accept(Stream::Audio, chunk.seq, anchor, start, end, raw, out) else { return };
         track.advance(epoch, end, raw.offset);
+        track.lineage.note(anchor, next, raw, (start, end));
         if let Some(audio) = &mut self.audio {
             audio.push(seen, chunk.seq, start, &chunk.pcm);
         }
@@ -249,10 +260,12 @@ impl Session {
         out: &mut Vec<Aligned>,
     ) {
         let capture = EventTime(self.drift.correct(unit.capture_us));
+        let next = self.next_ordinal;
         let Some(track) = self.accept(Stream::Video, unit.seq, anchor, capture, capture, &raw, out) else {
             return;
         };
         track.advance(epoch, capture, raw.offset);
+        track.lineage.note(anchor, next, &raw, (capture, capture));
         let session = self.start.session_id;
         let job = FrameJob { session, seq: unit.seq, capture, key_frame: unit.key_frame, seen, raw };
         out.push(Aligned::Frame(Arc::new(job)));
@@ -370,12 +383,15 @@ impl Session {
             let job = VoiceJob { session, ordinal, start, stimulus, sound: audio.sound };
             out.push(Aligned::Voice(Arc::new(job)));
         }
+        let streams =
+            self.tracks.iter_mut().map(|(stream, track)| track.row(session, ordinal, *stream)).collect();
         out.push(Aligned::Closed(ClosedSegment {
             session,
             ordinal,
             anchor,
             rule,
             evidence,
+            streams,
             audio_samples: audio.samples,
             audio_sha256: audio.sha256,
         }));
@@ -463,6 +479,26 @@ impl Track {
         self.reached = self.reached.max(Some(to));
         self.offset = Some(offset);
         self.heard = epoch;
+    }
+
+    /// What of the stream went into a segment that closes, and how far the stream had come.
+    fn row(&mut self, session_id: Uuid, ordinal: i64, stream: Stream) -> SegmentStreamRow {
+        let fed = self.lineage.close(ordinal);
+        SegmentStreamRow {
+            session_id,
+            ordinal,
+            stream: stream.name().into(),
+            topic: stream.topic().name().into(),
+            partition: fed.map(|fed| fed.partition.into()),
+            records: fed.map_or(0, |fed| fed.records),
+            first_offset: fed.map(|fed| fed.offsets.0),
+            last_offset: fed.map(|fed| fed.offsets.1),
+            first_event_time: fed.map(|fed| fed.times.0),
+            last_event_time: fed.map(|fed| fed.times.1),
+            reached_offset: self.offset,
+            reached_event_time: self.reached,
+            heard_at: self.heard.as_event(),
+        }
     }
 
     fn progress(&self, stream: Stream) -> Progress {

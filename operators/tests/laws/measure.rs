@@ -88,6 +88,7 @@ fn happen(id: Uuid, life: &Life, epoch: i64, out: &mut Vec<Input>) {
             anchor: ANCHOR,
             rule: Rule::Complete,
             evidence: None,
+            streams: Vec::new(),
             audio_samples: 0,
             audio_sha256: String::new(),
         })));

@@ -97,6 +97,7 @@ fn closed(session: Uuid, ordinal: i64) -> Aligned {
         anchor: ANCHOR,
         rule: Rule::Complete,
         evidence: None,
+        streams: Vec::new(),
         audio_samples: 0,
         audio_sha256: String::new(),
     })

@@ -28,6 +28,14 @@ impl Stream {
             Stream::Video => "video",
         }
     }
+
+    /// The topic that carries it.
+    pub fn topic(self) -> Topic {
+        match self {
+            Stream::Audio => Topic::AvAudio,
+            Stream::Video => Topic::AvVideo,
+        }
+    }
 }
 
 /// Whose wearables belong to the session.

@@ -1,4 +1,4 @@
-//! Table `segments`: when and why each 30-second segment closed.
+//! Tables `segments` and `segment_streams`: when and why each 30-second segment closed, and what went into it.
 
 use crate::table::table;
 use crate::time::EventTime;
@@ -37,4 +37,36 @@ table! {
         face_frames: i64,
     },
     indexes ["session_id, window_start_utc"]
+}
+
+table! {
+    /// What of one declared stream went into a closed segment, and how far the stream had come when it closed.
+    SegmentStreamRow = "segment_streams", key(session_id, ordinal, stream), {
+        /// The session.
+        session_id: Uuid,
+        /// The segment, 1 for the first.
+        ordinal: i64,
+        /// `audio` or `video`.
+        stream: String,
+        /// The topic that carries it.
+        topic: String,
+        /// The partition of the records; null when there are none.
+        partition: Option<i64>,
+        /// Records whose samples lie in the window, wholly or in part.
+        records: i64,
+        /// The first offset of these.
+        first_offset: Option<i64>,
+        /// The last offset of these.
+        last_offset: Option<i64>,
+        /// Corrected capture time at which the first of them begins.
+        first_event_time: Option<EventTime>,
+        /// Corrected capture time at which the last of them ends.
+        last_event_time: Option<EventTime>,
+        /// The offset of the stream's newest accepted record when the segment closed.
+        reached_offset: Option<i64>,
+        /// The event time that the stream had reached then.
+        reached_event_time: Option<EventTime>,
+        /// Log time of the epoch of that record; of the session's start if there was none.
+        heard_at: EventTime,
+    }
 }

@@ -15,6 +15,7 @@ ALTER TABLE "metrics" ADD FOREIGN KEY ("session_id") REFERENCES "sessions" ("ses
 ALTER TABLE "outcome_event" ADD FOREIGN KEY ("session_id") REFERENCES "sessions" ("session_id") DEFERRABLE INITIALLY DEFERRED;
 ALTER TABLE "physiology_current" ADD FOREIGN KEY ("session_id") REFERENCES "sessions" ("session_id") DEFERRABLE INITIALLY DEFERRED;
 ALTER TABLE "physiology_log" ADD FOREIGN KEY ("session_id") REFERENCES "sessions" ("session_id") DEFERRABLE INITIALLY DEFERRED;
+ALTER TABLE "segment_streams" ADD FOREIGN KEY ("session_id") REFERENCES "sessions" ("session_id") DEFERRABLE INITIALLY DEFERRED;
 ALTER TABLE "segments" ADD FOREIGN KEY ("session_id") REFERENCES "sessions" ("session_id") DEFERRABLE INITIALLY DEFERRED;
 ALTER TABLE "session_summaries" ADD FOREIGN KEY ("session_id") REFERENCES "sessions" ("session_id") DEFERRABLE INITIALLY DEFERRED;
 ALTER TABLE "stimuli" ADD FOREIGN KEY ("session_id") REFERENCES "sessions" ("session_id") DEFERRABLE INITIALLY DEFERRED;

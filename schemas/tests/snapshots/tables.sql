@@ -482,6 +482,26 @@ CREATE TABLE IF NOT EXISTS "record_classes" (
     UNIQUE ("session", "topic", "class", "reason")
 );
 
+CREATE TABLE IF NOT EXISTS "segment_streams" (
+    "id" BIGINT PRIMARY KEY,
+    "session_id" UUID NOT NULL,
+    "ordinal" BIGINT NOT NULL,
+    "stream" TEXT NOT NULL,
+    "topic" TEXT NOT NULL,
+    "partition" BIGINT,
+    "records" BIGINT NOT NULL,
+    "first_offset" BIGINT,
+    "last_offset" BIGINT,
+    "first_event_time" TIMESTAMPTZ,
+    "last_event_time" TIMESTAMPTZ,
+    "reached_offset" BIGINT,
+    "reached_event_time" TIMESTAMPTZ,
+    "heard_at" TIMESTAMPTZ NOT NULL,
+    "created_at" TIMESTAMPTZ NOT NULL,
+    "updated_at" TIMESTAMPTZ NOT NULL,
+    UNIQUE ("session_id", "ordinal", "stream")
+);
+
 CREATE TABLE IF NOT EXISTS "segments" (
     "id" BIGINT PRIMARY KEY,
     "session_id" UUID NOT NULL,

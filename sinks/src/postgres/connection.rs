@@ -6,8 +6,9 @@ use std::time::Duration;
 use tokio::runtime::{Builder, Runtime};
 use tokio::task::JoinHandle;
 use tokio_postgres::error::DbError;
-use tokio_postgres::{Client, Config, NoTls};
+use tokio_postgres::{Client, Config};
 
+use super::{Database, tls};
 use crate::Error;
 
 /// How long connecting may take.
@@ -29,12 +30,12 @@ pub(super) struct Connection {
 
 impl Connection {
     /// Connects, and sets what a session must have.
-    pub(super) fn open(config: &Config) -> Result<Connection, Error> {
+    pub(super) fn open(database: &Database) -> Result<Connection, Error> {
         let runtime = Builder::new_current_thread().enable_all().build().map_err(Error::Serve)?;
-        let mut config = config.clone();
+        let (mut config, tls) = (database.config.clone(), tls::connector(&database.tls));
         config.connect_timeout(CONNECT).application_name("lsie");
         // A time limit is made on the runtime.
-        let connecting = async { tokio::time::timeout(CONNECT, config.connect(NoTls)).await };
+        let connecting = async { tokio::time::timeout(CONNECT, config.connect(tls)).await };
         let (client, connection) = runtime
             .block_on(connecting)
             .map_err(|_| away("no answer while connecting"))?
@@ -115,7 +116,7 @@ pub(super) fn classified(error: &tokio_postgres::Error) -> Error {
     match error.as_db_error() {
         Some(refusal) if is_passing(refusal.code().code()) => away(&text(refusal)),
         Some(refusal) => Error::Database(text(refusal)),
-        None => away(&chain(error)),
+        None => tls::refusal(error).map_or_else(|| away(&chain(error)), Error::Database),
     }
 }
 

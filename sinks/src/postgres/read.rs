@@ -29,7 +29,7 @@ pub struct Reader {
 impl Reader {
     /// Opens a database for reading.
     pub fn open(database: &Database) -> Result<Reader, Error> {
-        let mut connection = Connection::open(&database.config)?;
+        let mut connection = Connection::open(database)?;
         let committed = connection.run(async |client| {
             let begin = "BEGIN TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY; \
                          SET LOCAL idle_in_transaction_session_timeout = 0";
@@ -46,6 +46,18 @@ impl Reader {
     /// The epoch that it holds; none before the first, or if the engine's tables are not there yet.
     pub fn committed(&self) -> Option<LogTime> {
         self.committed
+    }
+
+    /// Whether the server takes the connection for encrypted.
+    pub fn is_encrypted(&mut self) -> Result<bool, Error> {
+        self.connection.run(async |client| {
+            let own = "SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()";
+            client
+                .query_one(own, &[])
+                .await
+                .and_then(|row| row.try_get(0))
+                .map_err(|error| classified(&error))
+        })
     }
 
     /// All rows of a table.

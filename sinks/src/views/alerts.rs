@@ -1,25 +1,27 @@
 //! `GET /operator/alerts`: what an operator should know of, raised within the last hour of log time.
 
-use std::cmp::Reverse;
-
 use lsie_schemas::row::AlertRow;
 use lsie_schemas::{EventTime, TableRow};
 use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::views::inputs::Inputs;
+use crate::views::ranked::{By, Order};
 use crate::views::reading::Reading;
 use crate::views::record::schema;
 use crate::views::reply::{Fault, Reply};
 use crate::views::route::{Input, Kind, Returns, Route, limit};
 
-pub(crate) const ROUTES: &[Route] = &[Route::get(
+pub(crate) const ROUTES: &[Route] = &[Route::ranked(
     "/operator/alerts",
     "Alerts of the last hour, newest first.",
     &[limit(50, 500), Input::query("since_utc", Kind::Time, "Only those raised at this time or later.")],
     Returns::Many(schema::<AlertEvent>),
+    &[NEWEST],
     list,
 )];
+
+const NEWEST: Order = Order { table: "alerts", groups: &[], newest: &[By::Column("emitted_at_utc")] };
 
 /// How far back alerts are shown, in microseconds (`behaviour.md` §5).
 const LOOKBACK_US: i64 = 3_600_000_000;
@@ -50,9 +52,8 @@ pub(crate) fn newest(
     limit: usize,
 ) -> Result<Vec<AlertEvent>, Fault> {
     let earliest = at.epoch().as_event().plus_us(-LOOKBACK_US).max(since.unwrap_or(EventTime(i64::MIN)));
-    let rows = at.table("alerts")?.rows(None).filter_map(|row| AlertRow::from_cells(&row.entry.row));
-    let mut rows: Vec<AlertRow> = rows.filter(|row| row.emitted_at_utc >= earliest).collect();
-    rows.sort_by_key(|row| Reverse(row.emitted_at_utc));
+    let rows = at.newest(&NEWEST, &[])?.filter_map(|row| AlertRow::from_cells(&row.entry.row));
+    let rows = rows.take_while(|row| row.emitted_at_utc >= earliest);
     let event = |row: AlertRow| AlertEvent {
         alert_id: row.alert_id,
         severity: row.severity,
@@ -63,5 +64,5 @@ pub(crate) fn newest(
         emitted_at_utc: row.emitted_at_utc.canonical(),
         acknowledged: false,
     };
-    Ok(rows.into_iter().take(limit).map(event).collect())
+    Ok(rows.take(limit).map(event).collect())
 }

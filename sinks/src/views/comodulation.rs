@@ -1,23 +1,22 @@
 //! `GET /comodulation/{session_id}`: how far the two hearts move together.
 
-use std::cmp::Reverse;
-
 use lsie_schemas::row::ComodulationRow;
-use lsie_schemas::{TableRow, Uuid};
+use lsie_schemas::{Cell, TableRow, Uuid};
 use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::views::inputs::Inputs;
+use crate::views::ranked::{By, Order};
 use crate::views::reading::Reading;
 use crate::views::reply::{Fault, Reply};
 use crate::views::route::{Returns, Route, SESSION, limit};
-use crate::views::row::Row;
 
-pub(crate) const ROUTES: &[Route] = &[Route::get(
+pub(crate) const ROUTES: &[Route] = &[Route::ranked(
     "/comodulation/{session_id}",
     "Evaluations of co-modulation, newest first, also those without an index.",
     &[SESSION, limit(100, 2_000)],
     Returns::Rows("comodulation_log", COMODULATION),
+    &[NEWEST],
     list,
 )];
 
@@ -48,17 +47,18 @@ pub(crate) struct CoModulationSummary {
     window_end_utc: Option<String>,
 }
 
+const NEWEST: Order =
+    Order { table: "comodulation_log", groups: &["session_id"], newest: &[By::Column("window_end_utc")] };
+
 fn list(at: &Reading<'_>, inputs: &Inputs) -> Result<Reply, Fault> {
-    let mut rows: Vec<Row<'_>> = at.table("comodulation_log")?.rows(Some(inputs.session())).collect();
-    rows.sort_by_key(|row| Reverse(row.cell("window_end_utc")));
-    Ok(Reply::rows(COMODULATION, rows.into_iter().take(inputs.limit())))
+    let rows = at.newest(&NEWEST, &[("session_id", Cell::Uuid(inputs.session()))])?;
+    Ok(Reply::rows(COMODULATION, rows.take(inputs.limit())))
 }
 
 /// The newest evaluation of a session, or why there is none.
 pub(crate) fn newest(at: &Reading<'_>, session: Uuid) -> Result<CoModulationSummary, Fault> {
-    let rows = at.table("comodulation_log")?.rows(Some(session));
-    let rows = rows.filter_map(|row| ComodulationRow::from_cells(&row.entry.row));
-    let newest = rows.max_by_key(|row| row.window_end_utc);
+    let newest = at.newest(&NEWEST, &[("session_id", Cell::Uuid(session))])?.next();
+    let newest = newest.and_then(|row| ComodulationRow::from_cells(&row.entry.row));
     let row = newest.as_ref();
     Ok(CoModulationSummary {
         session_id: session.to_string(),

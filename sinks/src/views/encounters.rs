@@ -1,21 +1,19 @@
 //! `GET /encounters` and `GET /encounters/{experiment_id}/summary`.
 
-use std::cmp::Reverse;
-use std::collections::BTreeMap;
-
-use lsie_schemas::Cell;
+use lsie_schemas::row::ArmSummaryRow;
+use lsie_schemas::{Cell, TableRow};
 use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::views::inputs::Inputs;
-use crate::views::reading::{Reading, mean};
+use crate::views::ranked::{By, Order};
+use crate::views::reading::Reading;
 use crate::views::record::schema;
 use crate::views::reply::{Fault, Reply};
 use crate::views::route::{EXPERIMENT, Input, Kind, Returns, Route, limit};
-use crate::views::row::Row;
 
 pub(crate) const ROUTES: &[Route] = &[
-    Route::get(
+    Route::ranked(
         "/encounters",
         "Encounters, newest created first.",
         &[
@@ -25,6 +23,7 @@ pub(crate) const ROUTES: &[Route] = &[
             limit(100, 1_000),
         ],
         Returns::Rows("encounter_log", ENCOUNTER),
+        &[NEWEST, NEWEST_OF_ARM],
         list,
     ),
     Route::get(
@@ -57,69 +56,59 @@ const ENCOUNTER: &[&str] = &[
 #[derive(Serialize, JsonSchema)]
 struct ArmCounts {
     arm: String,
-    encounter_count: u64,
-    valid_count: u64,
-    avg_reward: Option<f64>,
+    encounter_count: i64,
+    valid_count: i64,
+    avg_reward: f64,
     avg_valid_reward: Option<f64>,
     avg_p90: Option<f64>,
-    gate_rate: Option<f64>,
+    gate_rate: f64,
     avg_frames: Option<f64>,
-    first_encounter: Option<String>,
-    last_encounter: Option<String>,
+    first_encounter: String,
+    last_encounter: String,
 }
 
+/// Of one epoch those with the later stimulus.
+const NEWER: &[By] = &[By::Created, By::Column("stimulus_time")];
+const NEWEST: Order = Order { table: "encounter_log", groups: &[], newest: NEWER };
+/// The same, of some experiments, arms or valid ones.
+pub(crate) const NEWEST_OF_ARM: Order =
+    Order { table: "encounter_log", groups: &["experiment_id", "arm", "is_valid"], newest: NEWER };
+
 fn list(at: &Reading<'_>, inputs: &Inputs) -> Result<Reply, Fault> {
-    let (experiment, arm) = (inputs.text("experiment_id"), inputs.text("arm"));
-    let valid_only = inputs.flag("valid_only");
-    let is_wanted = |row: &Row<'_>| {
-        experiment.is_none_or(|wanted| row.text("experiment_id") == Some(wanted))
-            && arm.is_none_or(|wanted| row.text("arm") == Some(wanted))
-            && (!valid_only || is_valid(row))
-    };
-    let mut rows: Vec<Row<'_>> = at.table("encounter_log")?.rows(None).filter(is_wanted).collect();
-    // Rows of one epoch by their own time; the sort is stable, so key order decides what is left.
-    rows.sort_by_key(|row| Reverse((row.entry.created, row.cell("stimulus_time"))));
-    Ok(Reply::rows(ENCOUNTER, rows.into_iter().take(inputs.limit())))
+    let text = |name| inputs.text(name).map(|text| (name, Cell::Text(text.to_owned())));
+    let valid = inputs.flag("valid_only").then_some(("is_valid", Cell::Bool(true)));
+    let filter: Vec<_> = [text("experiment_id"), text("arm"), valid].into_iter().flatten().collect();
+    let order = if filter.is_empty() { &NEWEST } else { &NEWEST_OF_ARM };
+    Ok(Reply::rows(ENCOUNTER, at.newest(order, &filter)?.take(inputs.limit())))
 }
 
 fn summary(at: &Reading<'_>, inputs: &Inputs) -> Result<Reply, Fault> {
     let experiment = inputs.word("experiment_id");
-    let mut arms: BTreeMap<&str, Vec<Row<'_>>> = BTreeMap::new();
-    for row in at.table("encounter_log")?.rows(None) {
-        if row.text("experiment_id") == Some(experiment) {
-            arms.entry(row.text("arm").unwrap_or_default()).or_default().push(row);
-        }
-    }
+    let arms = at.table("arm_summaries")?.starting_with(Cell::Text(experiment.to_owned()));
+    let mut arms: Vec<ArmSummaryRow> =
+        arms.filter_map(|row| ArmSummaryRow::from_cells(&row.entry.row)).collect();
     if arms.is_empty() {
         return Err(Fault::NotFound(format!("no encounters of experiment {experiment}")));
     }
-    let mut arms: Vec<ArmCounts> = arms.iter().map(|(arm, rows)| counts(arm, rows)).collect();
-    // Means of finite rewards are finite; arms without valid encounters come last, ties by name.
-    arms.sort_by(|a, b| {
-        let mean = |arm: &ArmCounts| arm.avg_valid_reward.unwrap_or(f64::MIN);
-        mean(b).total_cmp(&mean(a))
+    // Arms without valid encounters come last, ties by name.
+    arms.sort_by(|a, b| match (a.avg_valid_reward, b.avg_valid_reward) {
+        (Some(a), Some(b)) => b.cmp(&a),
+        (a, b) => a.is_none().cmp(&b.is_none()),
     });
-    Ok(Reply::record(arms))
+    Ok(Reply::record(arms.iter().map(counts).collect::<Vec<_>>()))
 }
 
-fn counts(arm: &str, rows: &[Row<'_>]) -> ArmCounts {
-    let all = |column| mean(rows.iter().filter_map(|row| row.number(column)));
-    let valid = |column| mean(rows.iter().filter(|row| is_valid(row)).filter_map(|row| row.number(column)));
-    let times = || rows.iter().filter_map(|row| row.instant("timestamp_utc"));
+fn counts(arm: &ArmSummaryRow) -> ArmCounts {
     ArmCounts {
-        arm: arm.to_owned(),
-        encounter_count: rows.len() as u64,
-        valid_count: rows.iter().filter(|row| is_valid(row)).count() as u64,
-        avg_reward: all("gated_reward"),
-        avg_valid_reward: valid("gated_reward"),
-        avg_p90: valid("p90_intensity"),
-        gate_rate: all("semantic_gate"),
-        avg_frames: valid("n_frames"),
-        first_encounter: times().min().map(|at| at.canonical()),
-        last_encounter: times().max().map(|at| at.canonical()),
+        arm: arm.arm.clone(),
+        encounter_count: arm.encounter_count,
+        valid_count: arm.valid_count,
+        avg_reward: arm.avg_reward.0,
+        avg_valid_reward: arm.avg_valid_reward.map(|real| real.0),
+        avg_p90: arm.avg_p90.map(|real| real.0),
+        gate_rate: arm.gate_rate.0,
+        avg_frames: arm.avg_frames.map(|real| real.0),
+        first_encounter: arm.first_encounter.canonical(),
+        last_encounter: arm.last_encounter.canonical(),
     }
-}
-
-fn is_valid(row: &Row<'_>) -> bool {
-    *row.cell("is_valid") == Cell::Bool(true)
 }

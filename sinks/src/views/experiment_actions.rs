@@ -2,12 +2,13 @@
 //! are the graph's, and in no request.
 
 use axum::http::{Method, StatusCode};
-use lsie_schemas::LogTime;
 use lsie_schemas::record::ExperimentRecord;
+use lsie_schemas::{Cell, LogTime};
 use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::views::act::{Asked, Decision};
+use crate::views::encounters::NEWEST_OF_ARM;
 use crate::views::inputs::Inputs;
 use crate::views::reading::Reading;
 use crate::views::record::schema;
@@ -223,11 +224,10 @@ fn delete(at: &Reading<'_>, inputs: &Inputs, asked: &Asked) -> Result<Decision, 
         }
         (known, _) => known?,
     };
-    let mut encounters = at.table("encounter_log")?.rows(None);
-    let is_mine = |row: &Row<'_>| {
-        row.text("experiment_id") == Some(&known.experiment_id) && row.text("arm") == Some(&known.arm)
-    };
-    let used = encounters.any(|row| is_mine(&row)) || (known.alpha_param, known.beta_param) != (1.0, 1.0);
+    let mine = ["experiment_id", "arm"].into_iter().zip([&known.experiment_id, &known.arm]);
+    let mine: Vec<_> = mine.map(|(name, text)| (name, Cell::Text(text.clone()))).collect();
+    let has_encounters = at.newest(&NEWEST_OF_ARM, &mine)?.next().is_some();
+    let used = has_encounters || (known.alpha_param, known.beta_param) != (1.0, 1.0);
     let record =
         ExperimentRecord::DeleteArm { experiment_id: known.experiment_id.clone(), arm: known.arm.clone() };
     Ok(Decision::append_then(record.encode(None), StatusCode::OK, move |at| match used {

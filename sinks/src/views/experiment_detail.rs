@@ -7,6 +7,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::views::inputs::Inputs;
+use crate::views::ranked::{By, Order};
 use crate::views::reading::Reading;
 use crate::views::record::schema;
 use crate::views::reply::{Fault, Reply};
@@ -14,11 +15,12 @@ use crate::views::route::{EXPERIMENT, Returns, Route};
 use crate::views::row::Row;
 
 pub(crate) const ROUTES: &[Route] = &[
-    Route::get(
+    Route::ranked(
         "/operator/experiments/{experiment_id}",
         "An experiment with what its arms have come to.",
         &[EXPERIMENT],
         Returns::One(schema::<ExperimentDetail>),
+        &[NEWEST],
         one,
     ),
     Route::get(
@@ -31,6 +33,9 @@ pub(crate) const ROUTES: &[Route] = &[
 ];
 
 const HISTORY: &[&str] = &["experiment_id", "arm", "at", "alpha_param", "beta_param", "moved_by"];
+
+const NEWEST: Order =
+    Order { table: "posterior_history", groups: &["experiment_id"], newest: &[By::Column("at")] };
 
 /// An experiment at a glance.
 #[derive(Serialize, JsonSchema)]
@@ -130,8 +135,8 @@ fn arm(row: &Row<'_>, sum: Option<&ArmSummaryRow>) -> ArmSummary {
 }
 
 fn newest_step(at: &Reading<'_>, experiment: &str) -> Result<Option<PosteriorUpdateRow>, Fault> {
-    let rows = at.table("posterior_history")?.starting_with(Cell::Text(experiment.to_owned()));
-    Ok(rows.filter_map(|row| PosteriorUpdateRow::from_cells(&row.entry.row)).max_by_key(|step| step.at))
+    let newest = at.newest(&NEWEST, &[("experiment_id", Cell::Text(experiment.to_owned()))])?.next();
+    Ok(newest.and_then(|row| PosteriorUpdateRow::from_cells(&row.entry.row)))
 }
 
 /// A step of a posterior in words.

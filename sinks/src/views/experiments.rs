@@ -1,10 +1,7 @@
 //! `GET /experiments` and `GET /experiments/{experiment_id}`.
 
-use std::collections::BTreeSet;
-
 use schemars::JsonSchema;
 use serde::Serialize;
-use serde_json::{Map, Value};
 
 use crate::views::inputs::Inputs;
 use crate::views::reading::Reading;
@@ -49,9 +46,11 @@ struct ArmPosterior {
 
 fn list(at: &Reading<'_>, _: &Inputs) -> Result<Reply, Fault> {
     let arms = at.table("experiments")?.rows(None);
-    let ids: BTreeSet<&str> = arms.filter_map(|row| row.text("experiment_id")).collect();
-    let row = |id: &str| Map::from_iter([("experiment_id".to_owned(), Value::from(id))]);
-    Ok(Reply::Rows { columns: vec!["experiment_id"], rows: ids.into_iter().map(row).collect() })
+    let mut newest = None;
+    // Key order begins with the experiment.
+    let first =
+        arms.filter(move |row| newest.replace(row.text("experiment_id")) != Some(row.text("experiment_id")));
+    Ok(Reply::rows(&["experiment_id"], first))
 }
 
 fn one(at: &Reading<'_>, inputs: &Inputs) -> Result<Reply, Fault> {

@@ -7,6 +7,7 @@ use crate::views::inputs::Inputs;
 use crate::views::reading::Reading;
 use crate::views::reply::{Fault, Problem, Reply};
 use crate::views::route::{Input, Kind, Returns, Route, limit};
+use crate::views::rows::{Rows, Shown};
 
 pub(crate) const ROUTES: &[Route] = &[
     Route::get(
@@ -48,10 +49,8 @@ fn rows(at: &Reading<'_>, inputs: &Inputs) -> Result<Reply, Fault> {
     if session.is_some() {
         has_session(view.table)?;
     }
-    let columns = std::iter::once("id").chain(view.table.columns.iter().map(|column| column.name));
-    let columns = columns.chain(shape::derived_times(view.table).map(|(name, _)| name)).collect();
-    let rows = view.rows(session).take(inputs.limit()).map(|row| row.object()).collect();
-    Ok(Reply::Rows { columns, rows })
+    let rows = view.rows(session).take(inputs.limit());
+    Ok(Reply::Rows(Rows::new(Shown::all(view.table).columns(), rows)))
 }
 
 /// Refuses a filter by session where there is no such column.

@@ -19,6 +19,7 @@ pub(crate) const ROUTES: &[Route] = &[Route {
     inputs: &[],
     answer: Answer::Probed(one),
     returns: Returns::One(schema::<HealthSnapshot>),
+    orders: &[],
 }];
 
 /// How a subsystem does.

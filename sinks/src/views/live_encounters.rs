@@ -2,18 +2,19 @@
 
 use lsie_schemas::row::EncounterSummaryRow;
 use lsie_schemas::table::Json;
-use lsie_schemas::{TableRow, Uuid};
+use lsie_schemas::{Cell, TableRow, Uuid};
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
 use crate::views::inputs::Inputs;
+use crate::views::ranked::{By, Order};
 use crate::views::reading::Reading;
 use crate::views::record::schema;
 use crate::views::reply::{Fault, Reply};
 use crate::views::route::{Input, Kind, Returns, Route, SESSION, limit};
 
-pub(crate) const ROUTES: &[Route] = &[Route::get(
+pub(crate) const ROUTES: &[Route] = &[Route::ranked(
     "/operator/sessions/{session_id}/encounters",
     "The encounters of a session, newest first.",
     &[
@@ -22,8 +23,15 @@ pub(crate) const ROUTES: &[Route] = &[Route::get(
         Input::query("before_utc", Kind::Time, "Only those of segments before this time."),
     ],
     Returns::Many(schema::<EncounterSummary>),
+    &[NEWEST],
     list,
 )];
+
+const NEWEST: Order = Order {
+    table: "encounter_summaries",
+    groups: &["session_id"],
+    newest: &[By::Column("stimulus_time_utc")],
+};
 
 /// A stimulus and what became of it.
 #[derive(Serialize, JsonSchema)]
@@ -62,23 +70,22 @@ pub(crate) struct LatestEncounterSummary {
 
 fn list(at: &Reading<'_>, inputs: &Inputs) -> Result<Reply, Fault> {
     let before = inputs.time("before_utc");
-    let rows = newest_first(at, inputs.session())?.into_iter();
+    let rows = newest_first(at, inputs.session())?;
     let rows = rows.filter(|row| before.is_none_or(|before| row.segment_timestamp_utc < before));
     Ok(Reply::record(rows.take(inputs.limit()).map(whole).collect::<Vec<_>>()))
 }
 
 /// The newest encounter of a session.
 pub(crate) fn latest(at: &Reading<'_>, session: Uuid) -> Result<Option<LatestEncounterSummary>, Fault> {
-    Ok(newest_first(at, session)?.first().map(common))
+    Ok(newest_first(at, session)?.next().as_ref().map(common))
 }
 
-fn newest_first(at: &Reading<'_>, session: Uuid) -> Result<Vec<EncounterSummaryRow>, Fault> {
-    let rows = at.table("encounter_summaries")?.rows(Some(session));
-    let mut rows: Vec<EncounterSummaryRow> =
-        rows.filter_map(|row| EncounterSummaryRow::from_cells(&row.entry.row)).collect();
-    // Key order is the order of stimuli.
-    rows.reverse();
-    Ok(rows)
+fn newest_first<'a>(
+    at: &Reading<'a>,
+    session: Uuid,
+) -> Result<impl Iterator<Item = EncounterSummaryRow> + use<'a>, Fault> {
+    let rows = at.newest(&NEWEST, &[("session_id", Cell::Uuid(session))])?;
+    Ok(rows.filter_map(|row| EncounterSummaryRow::from_cells(&row.entry.row)))
 }
 
 fn whole(row: EncounterSummaryRow) -> EncounterSummary {

@@ -1,24 +1,24 @@
 //! `GET /operator/sessions`, `/operator/sessions/live` and `/operator/sessions/{session_id}`: sessions at a glance.
 
-use std::cmp::Reverse;
-
 use lsie_schemas::row::SessionSummaryRow;
 use lsie_schemas::{Cell, LogTime, TableRow, Uuid};
 use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::views::inputs::Inputs;
+use crate::views::ranked::{By, Order};
 use crate::views::reading::Reading;
 use crate::views::record::schema;
 use crate::views::reply::{Fault, Reply};
 use crate::views::route::{Returns, Route, SESSION, limit};
 
 pub(crate) const ROUTES: &[Route] = &[
-    Route::get(
+    Route::ranked(
         "/operator/sessions",
         "Sessions at a glance, newest first.",
         &[limit(50, 500)],
         Returns::Many(schema::<SessionSummary>),
+        &[NEWEST],
         list,
     ),
     Route::get(
@@ -36,6 +36,8 @@ pub(crate) const ROUTES: &[Route] = &[
         one,
     ),
 ];
+
+const NEWEST: Order = Order { table: "session_summaries", groups: &[], newest: &[By::Column("started_at")] };
 
 /// A session at a glance.
 #[derive(Serialize, JsonSchema)]
@@ -59,11 +61,8 @@ pub(crate) struct SessionSummary {
 }
 
 fn list(at: &Reading<'_>, inputs: &Inputs) -> Result<Reply, Fault> {
-    let rows = at.table("session_summaries")?.rows(None);
-    let mut rows: Vec<SessionSummaryRow> =
-        rows.filter_map(|row| SessionSummaryRow::from_cells(&row.entry.row)).collect();
-    rows.sort_by_key(|row| Reverse(row.started_at));
-    let newest = rows.into_iter().take(inputs.limit());
+    let rows = at.newest(&NEWEST, &[])?.take(inputs.limit());
+    let newest = rows.filter_map(|row| SessionSummaryRow::from_cells(&row.entry.row));
     Ok(Reply::record(newest.map(|row| summed_up(row, at.epoch())).collect::<Vec<_>>()))
 }
 

@@ -1,19 +1,21 @@
 //! `GET /metrics`, and of one session its AU12 and its acoustics.
 
-use std::cmp::Reverse;
+use lsie_schemas::Cell;
 
 use crate::views::inputs::Inputs;
+use crate::views::ranked::{By, Order};
 use crate::views::reading::Reading;
 use crate::views::reply::{Fault, Reply};
 use crate::views::route::{Input, Kind, Returns, Route, SESSION, limit};
 use crate::views::row::Row;
 
 pub(crate) const ROUTES: &[Route] = &[
-    Route::get(
+    Route::ranked(
         "/metrics",
         "Metrics of segments, newest first.",
         &[Input::query("session_id", Kind::Uuid, "Only of this session."), limit(100, 1_000)],
         Returns::Rows("metrics", METRICS),
+        &[NEWEST, NEWEST_OF_SESSION],
         list,
     ),
     Route::get(
@@ -82,10 +84,17 @@ const ACOUSTIC: &[&str] = &[
     "shimmer_delta",
 ];
 
+const NEWER: &[By] = &[By::Column("timestamp_utc")];
+const NEWEST: Order = Order { table: "metrics", groups: &[], newest: NEWER };
+pub(crate) const NEWEST_OF_SESSION: Order =
+    Order { table: "metrics", groups: &["session_id"], newest: NEWER };
+
 fn list(at: &Reading<'_>, inputs: &Inputs) -> Result<Reply, Fault> {
-    let mut rows: Vec<Row<'_>> = at.table("metrics")?.rows(inputs.uuid("session_id")).collect();
-    rows.sort_by_key(|row| Reverse(row.cell("timestamp_utc")));
-    Ok(Reply::rows(METRICS, rows.into_iter().take(inputs.limit())))
+    let rows = match inputs.uuid("session_id") {
+        Some(session) => at.newest(&NEWEST_OF_SESSION, &[("session_id", Cell::Uuid(session))])?,
+        None => at.newest(&NEWEST, &[])?,
+    };
+    Ok(Reply::rows(METRICS, rows.take(inputs.limit())))
 }
 
 fn au12(at: &Reading<'_>, inputs: &Inputs) -> Result<Reply, Fault> {
@@ -98,8 +107,7 @@ fn acoustic(at: &Reading<'_>, inputs: &Inputs) -> Result<Reply, Fault> {
 
 /// The segments of a session in which any of the columns beyond segment and time has a value, oldest first.
 fn with_any(at: &Reading<'_>, inputs: &Inputs, columns: &'static [&'static str]) -> Result<Reply, Fault> {
-    let has_any =
-        |row: &Row<'_>| columns[2..].iter().any(|column| *row.cell(column) != lsie_schemas::Cell::Null);
+    let has_any = |row: &Row<'_>| columns[2..].iter().any(|column| *row.cell(column) != Cell::Null);
     let mut rows: Vec<Row<'_>> = at.table("metrics")?.rows(Some(inputs.session())).filter(has_any).collect();
     rows.sort_by_key(|row| row.cell("timestamp_utc"));
     Ok(Reply::rows(columns, rows.into_iter()))

@@ -1,14 +1,13 @@
 //! `GET /physiology/{session_id}` and `GET /operator/sessions/{session_id}/physiology`.
 
-use std::collections::BTreeMap;
-
 use lsie_schemas::row::PhysiologyCurrentRow;
-use lsie_schemas::{TableRow, Uuid};
+use lsie_schemas::{Cell, TableRow, Uuid};
 use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::views::comodulation::{CoModulationSummary, newest};
 use crate::views::inputs::Inputs;
+use crate::views::ranked::{By, Order};
 use crate::views::reading::Reading;
 use crate::views::record::schema;
 use crate::views::reply::{Fault, Reply};
@@ -16,7 +15,7 @@ use crate::views::route::{Input, Kind, Returns, Route, SESSION, limit};
 use crate::views::row::Row;
 
 pub(crate) const ROUTES: &[Route] = &[
-    Route::get(
+    Route::ranked(
         "/physiology/{session_id}",
         "The newest physiological snapshot of each role, or all of them, oldest first.",
         &[
@@ -25,6 +24,7 @@ pub(crate) const ROUTES: &[Route] = &[
             limit(500, 5_000),
         ],
         Returns::Rows("physiology_log", PHYSIOLOGY),
+        &[NEWEST],
         list,
     ),
     Route::get(
@@ -54,6 +54,13 @@ const PHYSIOLOGY: &[&str] = &[
     "created_at",
 ];
 
+/// Of one epoch the one with the newer source; both roles of a segment have the same.
+const NEWEST: Order = Order {
+    table: "physiology_log",
+    groups: &["session_id", "subject_role"],
+    newest: &[By::Created, By::Column("source_timestamp_utc"), By::Column("subject_role")],
+};
+
 /// The newest snapshot of one role.
 #[derive(Serialize, JsonSchema)]
 struct PhysiologyCurrentSnapshot {
@@ -77,15 +84,19 @@ pub(crate) struct SessionPhysiologySnapshot {
 }
 
 fn list(at: &Reading<'_>, inputs: &Inputs) -> Result<Reply, Fault> {
-    let mut rows: Vec<Row<'_>> = at.table("physiology_log")?.rows(Some(inputs.session())).collect();
-    // Of one epoch the one with the newer source; both roles of a segment have the same.
-    rows.sort_by_key(|row| (row.entry.created, row.cell("source_timestamp_utc"), row.cell("subject_role")));
+    let of_session = ("session_id", Cell::Uuid(inputs.session()));
     if inputs.flag("series") {
-        let first = rows.len().saturating_sub(inputs.limit());
-        return Ok(Reply::rows(PHYSIOLOGY, rows.into_iter().skip(first)));
+        let mut rows: Vec<Row<'_>> =
+            at.newest(&NEWEST, std::slice::from_ref(&of_session))?.take(inputs.limit()).collect();
+        rows.reverse();
+        return Ok(Reply::rows(PHYSIOLOGY, rows.into_iter()));
     }
-    let newest: BTreeMap<_, _> = rows.into_iter().map(|row| (row.text("subject_role"), row)).collect();
-    Ok(Reply::rows(PHYSIOLOGY, newest.into_values()))
+    let newest = |role: &str| {
+        let filter = [of_session.clone(), ("subject_role", Cell::Text(role.to_owned()))];
+        at.newest(&NEWEST, &filter).map(|mut rows| rows.next())
+    };
+    let newest = [newest("operator")?, newest("streamer")?];
+    Ok(Reply::rows(PHYSIOLOGY, newest.into_iter().flatten()))
 }
 
 fn one(at: &Reading<'_>, inputs: &Inputs) -> Result<Reply, Fault> {

@@ -34,6 +34,7 @@ pub(crate) const ROUTES: &[Route] = &[Route {
     inputs: &[LAST_EVENT_ID],
     answer: Answer::Stream(stream),
     returns: Returns::Events,
+    orders: &[],
 }];
 
 /// Opens the stream.

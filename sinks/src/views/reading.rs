@@ -1,14 +1,18 @@
 //! What an answer is made from: the tables as of one epoch, by their names.
 
-use std::cmp::Reverse;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use lsie_schemas::row::ActionRow;
 use lsie_schemas::{Cell, LogTime, Table, TableRow, Uuid};
 
+use crate::views::ranked::{By, Filter, Order, by_session};
 use crate::views::reply::{Fault, Problem};
 use crate::views::row::Row;
 use crate::views::state::{Entry, State, TableState, Views};
+
+/// The sessions that run, as routes that start from the active session need them.
+pub(crate) const RUNNING: Order =
+    Order { table: "sessions", groups: &["ended_at"], newest: &[By::Column("started_at")] };
 
 /// The state of one epoch: the newest, or an earlier one within the retained window.
 pub(crate) struct Reading<'a> {
@@ -43,6 +47,12 @@ impl<'a> Reading<'a> {
         Reading { views, state, as_of: None }
     }
 
+    /// The state as of an epoch that is not forgotten, whether it is served or not.
+    pub(crate) fn at(views: &'a Views, state: &'a State, epoch: LogTime) -> Reading<'a> {
+        let as_of = Some(epoch).filter(|epoch| Some(*epoch) < state.epoch());
+        Reading { views, state, as_of }
+    }
+
     /// Its epoch: the time that ages are taken against.
     pub(crate) fn epoch(&self) -> LogTime {
         self.as_of.or(self.state.epoch()).unwrap_or_default()
@@ -66,10 +76,17 @@ impl<'a> Reading<'a> {
 
     /// Sessions that have not ended, newest first.
     pub(crate) fn running(&self) -> Result<Vec<Uuid>, Fault> {
-        let sessions = self.table("sessions")?.rows(None).filter(|row| row.instant("ended_at").is_none());
-        let mut running: Vec<Row<'_>> = sessions.collect();
-        running.sort_by_key(|row| Reverse(row.instant("started_at")));
-        Ok(running.iter().filter_map(|row| row.uuid("session_id")).collect())
+        let running = self.newest(&RUNNING, &[("ended_at", Cell::Null)])?;
+        Ok(running.filter_map(|row| row.uuid("session_id")).collect())
+    }
+
+    /// The rows that a filter lets through, newest first.
+    pub(crate) fn newest(
+        &self,
+        order: &Order,
+        filter: Filter<'_>,
+    ) -> Result<Box<dyn Iterator<Item = Row<'a>> + 'a>, Fault> {
+        self.table(order.table).map(|view| view.newest(order, filter))
     }
 
     /// The active session: the newest that has not ended.
@@ -116,10 +133,8 @@ pub(crate) struct View<'a> {
 impl<'a> View<'a> {
     /// The number of rows.
     pub(crate) fn len(&self) -> usize {
-        match self.earlier.is_empty() {
-            true => self.state.len(),
-            false => self.rows(None).count(),
-        }
+        let gone = self.earlier.keys().filter(|key| self.state.get(key).is_some()).count();
+        self.state.len() - gone + self.earlier.values().flatten().count()
     }
 
     /// The row of a natural key.
@@ -144,10 +159,62 @@ impl<'a> View<'a> {
             Some(session) if self.table.key.first() == Some(&"session_id") => {
                 Box::new(self.starting_with(session))
             }
-            Some(session) => {
-                Box::new(self.from(Vec::new()).filter(move |row| *row.cell("session_id") == session))
-            }
+            Some(session) => self.newest(&by_session(self.table.name), &[("session_id", session)]),
         }
+    }
+
+    /// The rows of [`rows`](Self::rows) that come after a key.
+    pub(crate) fn rows_after(
+        &self,
+        session: Option<Uuid>,
+        key: Vec<Cell>,
+    ) -> Box<dyn Iterator<Item = Row<'a>> + 'a> {
+        let table = self.table;
+        let is_by_session = table.key.first() == Some(&"session_id");
+        let rows: Box<dyn Iterator<Item = Row<'a>>> = match session {
+            Some(session) if is_by_session => {
+                let session = Cell::Uuid(session);
+                Box::new(self.from(key.clone()).take_while(move |row| *row.cell("session_id") == session))
+            }
+            // Here those of one session are few.
+            Some(_) => self.rows(session),
+            None => Box::new(self.from(key.clone())),
+        };
+        Box::new(rows.filter(move |row| table.key_of(&row.entry.row) > key))
+    }
+
+    /// The rows that a filter lets through, newest first.
+    pub(crate) fn newest(&self, order: &Order, filter: Filter<'_>) -> Box<dyn Iterator<Item = Row<'a>> + 'a> {
+        let table = self.table;
+        // The orders that are asked for are those that routes describe.
+        let Some(index) = self.state.index(order) else { return Box::new(std::iter::empty()) };
+        let changed: BTreeSet<Vec<Cell>> = self.earlier.keys().cloned().collect();
+        let is_as_it_was =
+            move |entry: &&'a Entry| changed.is_empty() || !changed.contains(&table.key_of(&entry.row));
+        let mut then: Vec<&'a Entry> = self.earlier.values().flatten().copied().collect();
+        then.retain(|entry| index.lets_through(entry, filter));
+        then.sort_by(|a, b| index.places.compare(a, b));
+        let (mut now, mut then) =
+            (index.rows(filter).filter(is_as_it_was).peekable(), then.into_iter().peekable());
+        Box::new(std::iter::from_fn(move || {
+            let is_earlier = match (now.peek(), then.peek()) {
+                (Some(now), Some(then)) => index.places.compare(then, now).is_lt(),
+                (None, Some(_)) => true,
+                (_, None) => false,
+            };
+            let entry = if is_earlier { then.next() } else { now.next() };
+            entry.map(|entry| Row { table, entry })
+        }))
+    }
+
+    /// The number of rows that a filter lets through.
+    pub(crate) fn count(&self, order: &Order, filter: Filter<'_>) -> usize {
+        let Some(index) = self.state.index(order) else { return 0 };
+        let count = |entries: &mut dyn Iterator<Item = &'a Entry>| {
+            entries.filter(|entry| index.lets_through(entry, filter)).count()
+        };
+        let gone = count(&mut self.earlier.keys().filter_map(|key| self.state.get(key)));
+        index.count(filter) - gone + count(&mut self.earlier.values().flatten().copied())
     }
 
     /// The rows from a key on: the newest, but for those of which the epoch had others.

@@ -5,10 +5,10 @@ use axum::http::header::{ACCEPT, CONTENT_TYPE, WWW_AUTHENTICATE};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use lsie_schemas::LogTime;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
-use crate::views::csv;
 use crate::views::row::Row;
+use crate::views::rows::Rows;
 
 /// The header with the log time, in ms, of the epoch that an answer is as of; 0 before the first.
 pub(crate) const EPOCH_HEADER: HeaderName = HeaderName::from_static("x-lsie-epoch");
@@ -18,8 +18,8 @@ pub(crate) const EPOCH_HEADER: HeaderName = HeaderName::from_static("x-lsie-epoc
 pub(crate) enum Reply {
     /// One document, or a list of records.
     Document(Value),
-    /// Rows of a table, with these columns in order.
-    Rows { columns: Vec<&'static str>, rows: Vec<Map<String, Value>> },
+    /// Rows of a table.
+    Rows(Rows),
 }
 
 impl Reply {
@@ -30,8 +30,8 @@ impl Reply {
     }
 
     /// These columns of rows.
-    pub(crate) fn rows<'a>(columns: &'static [&'static str], rows: impl Iterator<Item = Row<'a>>) -> Reply {
-        Reply::Rows { columns: columns.to_vec(), rows: rows.map(|row| row.pick(columns)).collect() }
+    pub(crate) fn rows<'a>(columns: &[&'static str], rows: impl Iterator<Item = Row<'a>>) -> Reply {
+        Reply::Rows(Rows::new(columns, rows))
     }
 }
 
@@ -92,12 +92,13 @@ impl Reply {
     pub(crate) fn into_response(self, wants_csv: bool) -> Response {
         match self {
             Reply::Document(value) => Json(value).into_response(),
-            Reply::Rows { columns, rows } if wants_csv => {
-                let kind =
-                    [(CONTENT_TYPE, HeaderValue::from_static("text/csv; charset=utf-8; header=present"))];
-                (kind, csv::write(&columns, &rows)).into_response()
+            Reply::Rows(rows) => {
+                let (kind, text) = match wants_csv {
+                    true => ("text/csv; charset=utf-8; header=present", rows.csv()),
+                    false => ("application/json", rows.json()),
+                };
+                ([(CONTENT_TYPE, HeaderValue::from_static(kind))], text).into_response()
             }
-            Reply::Rows { rows, .. } => Json(rows).into_response(),
         }
     }
 }

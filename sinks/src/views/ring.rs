@@ -113,7 +113,7 @@ mod tests {
     use super::*;
 
     fn epoch(epoch: u64, rows: usize) -> Arc<EpochChanges> {
-        let entry = Entry { row: Arc::from([]), created: LogTime(epoch), updated: LogTime(epoch) };
+        let entry = Entry { id: 0, row: Arc::from([]), created: LogTime(epoch), updated: LogTime(epoch) };
         Arc::new(EpochChanges { epoch: LogTime(epoch), tables: vec![(0, vec![(entry, 1); rows])] })
     }
 

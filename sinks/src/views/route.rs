@@ -8,6 +8,7 @@ use serde_json::Value;
 use crate::views::act::{Asked, Decision};
 use crate::views::inputs::Inputs;
 use crate::views::probe::Found;
+use crate::views::ranked::Order;
 use crate::views::reading::Reading;
 use crate::views::reply::{Fault, Reply};
 use crate::views::router::App;
@@ -21,6 +22,8 @@ pub(crate) struct Route {
     pub(crate) inputs: &'static [Input],
     pub(crate) answer: Answer,
     pub(crate) returns: Returns,
+    /// The orders of rows that its answers are made from: the store keeps them.
+    pub(crate) orders: &'static [Order],
 }
 
 impl Route {
@@ -32,7 +35,19 @@ impl Route {
         returns: Returns,
         answer: fn(&Reading<'_>, &Inputs) -> Result<Reply, Fault>,
     ) -> Route {
-        Route { method: Method::GET, path, doc, inputs, answer: Answer::Read(answer), returns }
+        Route { method: Method::GET, path, doc, inputs, answer: Answer::Read(answer), returns, orders: &[] }
+    }
+
+    /// A route that reads, and shows rows in these orders.
+    pub(crate) const fn ranked(
+        path: &'static str,
+        doc: &'static str,
+        inputs: &'static [Input],
+        returns: Returns,
+        orders: &'static [Order],
+        answer: fn(&Reading<'_>, &Inputs) -> Result<Reply, Fault>,
+    ) -> Route {
+        Route { method: Method::GET, path, doc, inputs, answer: Answer::Read(answer), returns, orders }
     }
 
     /// A route that acts: it appends at most one record.
@@ -44,7 +59,7 @@ impl Route {
         returns: Returns,
         answer: fn(&Reading<'_>, &Inputs, &Asked) -> Result<Decision, Fault>,
     ) -> Route {
-        Route { method, path, doc, inputs, answer: Answer::Act(answer), returns }
+        Route { method, path, doc, inputs, answer: Answer::Act(answer), returns, orders: &[] }
     }
 
     /// Everything it takes: its own inputs, and those of its kind.

@@ -21,6 +21,7 @@ use crate::views::limiter::Limiter;
 use crate::views::login;
 use crate::views::numbers::{self, Numbers};
 use crate::views::probe::{Probe, Probes};
+use crate::views::ranked::Order;
 use crate::views::reading::Reading;
 use crate::views::reply::{EPOCH_HEADER, Fault, Reply, wants_csv, with_epoch};
 use crate::views::route::{Answer, Route};
@@ -60,6 +61,11 @@ pub(crate) const ROUTES: &[&[Route]] = &[
     stimulus::ROUTES,
     trace::ROUTES,
 ];
+
+/// Every order in which a route shows rows.
+pub(crate) fn orders() -> impl Iterator<Item = Order> {
+    ROUTES.iter().copied().flatten().flat_map(|route| route.orders).copied()
+}
 
 /// What the API is made of.
 #[derive(Clone)]

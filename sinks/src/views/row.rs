@@ -70,16 +70,11 @@ impl<'a> Row<'a> {
     pub(crate) fn value(&self, name: &str) -> Value {
         match name {
             _ if self.table.position(name).is_some() => self.cell(name).to_json(),
-            "id" => Value::from(self.table.id_of(&self.entry.row)),
+            "id" => Value::from(self.entry.id),
             "created_at" => time(self.entry.created),
             "updated_at" => time(self.entry.updated),
             _ => Value::Null,
         }
-    }
-
-    /// These columns as an object.
-    pub(crate) fn pick(&self, names: &[&str]) -> Map<String, Value> {
-        names.iter().map(|&name| (name.to_owned(), self.value(name))).collect()
     }
 
     /// Every column, `id` and the derived times: the object that [`shape::json_schema`] describes.

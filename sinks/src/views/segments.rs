@@ -1,18 +1,19 @@
 //! `GET /segments`: closed segments with the reason and evidence of their closing.
 
-use std::cmp::Reverse;
+use lsie_schemas::Cell;
 
 use crate::views::inputs::Inputs;
+use crate::views::ranked::{By, Order};
 use crate::views::reading::Reading;
 use crate::views::reply::{Fault, Reply};
 use crate::views::route::{Input, Kind, Returns, Route, limit};
-use crate::views::row::Row;
 
-pub(crate) const ROUTES: &[Route] = &[Route::get(
+pub(crate) const ROUTES: &[Route] = &[Route::ranked(
     "/segments",
     "Closed segments of one session or of all, newest window first.",
     &[Input::query("session_id", Kind::Uuid, "The session."), limit(100, 1_000)],
     Returns::Rows("segments", SEGMENT),
+    &[NEWEST, NEWEST_OF_SESSION],
     list,
 )];
 
@@ -36,8 +37,14 @@ const SEGMENT: &[&str] = &[
     "updated_at",
 ];
 
+const NEWER: &[By] = &[By::Column("window_start_utc")];
+const NEWEST: Order = Order { table: "segments", groups: &[], newest: NEWER };
+const NEWEST_OF_SESSION: Order = Order { table: "segments", groups: &["session_id"], newest: NEWER };
+
 fn list(at: &Reading<'_>, inputs: &Inputs) -> Result<Reply, Fault> {
-    let mut rows: Vec<Row<'_>> = at.table("segments")?.rows(inputs.uuid("session_id")).collect();
-    rows.sort_by_key(|row| Reverse(row.cell("window_start_utc")));
-    Ok(Reply::rows(SEGMENT, rows.into_iter().take(inputs.limit())))
+    let rows = match inputs.uuid("session_id") {
+        Some(session) => at.newest(&NEWEST_OF_SESSION, &[("session_id", Cell::Uuid(session))])?,
+        None => at.newest(&NEWEST, &[])?,
+    };
+    Ok(Reply::rows(SEGMENT, rows.take(inputs.limit())))
 }

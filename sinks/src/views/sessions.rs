@@ -1,25 +1,25 @@
 //! `GET /sessions` and `GET /sessions/{session_id}`.
 
-use std::cmp::Reverse;
-use std::collections::BTreeMap;
-
-use lsie_schemas::{Cell, Uuid};
+use lsie_schemas::Cell;
 use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::views::inputs::Inputs;
-use crate::views::reading::{Reading, mean};
+use crate::views::metrics::NEWEST_OF_SESSION;
+use crate::views::ranked::{By, Order};
+use crate::views::reading::{RUNNING, Reading, mean};
 use crate::views::record::schema;
 use crate::views::reply::{Fault, Reply};
 use crate::views::route::{Returns, Route, SESSION};
-use crate::views::row::Row;
+use crate::views::rows::Rows;
 
 pub(crate) const ROUTES: &[Route] = &[
-    Route::get(
+    Route::ranked(
         "/sessions",
         "All sessions, newest first.",
         &[],
         Returns::Rows("sessions", SESSION_COLUMNS),
+        &[NEWEST, RUNNING],
         list,
     ),
     Route::get(
@@ -32,6 +32,8 @@ pub(crate) const ROUTES: &[Route] = &[
 ];
 
 const SESSION_COLUMNS: &[&str] = &["session_id", "stream_url", "started_at", "ended_at", "metric_count"];
+
+const NEWEST: Order = Order { table: "sessions", groups: &[], newest: &[By::Column("started_at")] };
 
 /// A session with what its segments and metrics come to.
 #[derive(Serialize, JsonSchema)]
@@ -56,21 +58,12 @@ struct Summary {
 }
 
 fn list(at: &Reading<'_>, _: &Inputs) -> Result<Reply, Fault> {
-    let mut counts: BTreeMap<Uuid, u64> = BTreeMap::new();
-    for metrics in at.table("metrics")?.rows(None) {
-        if let Some(session) = metrics.uuid("session_id") {
-            *counts.entry(session).or_default() += 1;
-        }
-    }
-    let mut sessions: Vec<Row<'_>> = at.table("sessions")?.rows(None).collect();
-    sessions.sort_by_key(|row| (Reverse(row.cell("started_at")), row.cell("session_id")));
-    let rows = sessions.iter().map(|row| {
-        let mut object = row.pick(SESSION_COLUMNS);
-        let count = row.uuid("session_id").and_then(|id| counts.get(&id)).copied().unwrap_or(0);
-        object.insert("metric_count".into(), count.into());
-        object
+    let metrics = at.table("metrics")?;
+    let rows = at.newest(&NEWEST, &[])?.map(|row| {
+        let count = metrics.count(&NEWEST_OF_SESSION, &[("session_id", row.cell("session_id").clone())]);
+        (row, count as u64)
     });
-    Ok(Reply::Rows { columns: SESSION_COLUMNS.to_vec(), rows: rows.collect() })
+    Ok(Reply::Rows(Rows::counted(SESSION_COLUMNS, rows)))
 }
 
 fn one(at: &Reading<'_>, inputs: &Inputs) -> Result<Reply, Fault> {

@@ -121,8 +121,9 @@ fn fade(
     for (row, _) in changes.into_iter().filter(|(_, diff)| *diff > 0) {
         let key = table.key_of(&row);
         let old = state.rows.get(&key).cloned();
-        let created = old.as_ref().map_or(epoch, |entry| entry.created);
-        let new = Some(Entry { row: row.into(), created, updated: epoch });
+        let (id, created) =
+            old.as_ref().map_or_else(|| (table.id_of(&row), epoch), |entry| (entry.id, entry.created));
+        let new = Some(Entry { id, row: row.into(), created, updated: epoch });
         arrivals.push_back((epoch, key.clone()));
         edits.insert(key.clone(), Edit { key, old, new });
     }
@@ -159,8 +160,9 @@ fn edit(
         match diff {
             -1 if old.is_some_and(|entry| entry.row[..] == row[..]) => removed = true,
             1 if new.is_none() => {
-                let created = old.map_or(epoch, |entry| entry.created);
-                new = Some(Entry { row: row.into(), created, updated: epoch });
+                let (id, created) =
+                    old.map_or_else(|| (table.id_of(&row), epoch), |entry| (entry.id, entry.created));
+                new = Some(Entry { id, row: row.into(), created, updated: epoch });
             }
             1 => return Err(broken("two rows")),
             _ => return Err(broken("a row goes that is not there, or more than one copy comes or goes")),

@@ -3,16 +3,20 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-use lsie_schemas::{Cell, LogTime};
+use lsie_schemas::{Cell, LogTime, Table};
 use tokio::sync::watch;
 
 use crate::Catalog;
+use crate::views::ranked::{Index, Order, by_session};
 use crate::views::ring::{EpochChanges, Ring};
+use crate::views::router;
 use crate::views::sink::ViewsSink;
 
 /// A row with the epochs that decide its `created_at` and `updated_at`. Cheap to clone.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Entry {
+    /// The `id` of its key.
+    pub id: i64,
     /// The row.
     pub row: Arc<[Cell]>,
     /// The epoch at which its key was inserted.
@@ -25,6 +29,8 @@ pub struct Entry {
 #[derive(Clone, Debug, Default)]
 pub struct TableState {
     pub(crate) rows: BTreeMap<Vec<Cell>, Entry>,
+    /// The same rows in the orders in which routes show them.
+    pub(crate) indexes: Vec<Index>,
 }
 
 /// All tables as of one epoch.
@@ -58,7 +64,7 @@ impl Views {
     /// Views of these tables, with no rows. They answer 503 until the first commit, or
     /// [`serve`](Self::serve).
     pub fn new(catalog: Catalog) -> Views {
-        let tables = vec![TableState::default(); catalog.tables().len()];
+        let tables = catalog.tables().iter().map(TableState::of).collect();
         let state = State { epoch: None, serving: false, tables, ring: Ring::default() };
         Views { catalog, state: Arc::new(RwLock::new(state)), signal: watch::Sender::new(None) }
     }
@@ -100,10 +106,7 @@ impl Views {
         let mut state = self.write();
         for (table, edits) in state.tables.iter_mut().zip(edits) {
             for edit in edits {
-                match edit.new {
-                    Some(entry) => table.rows.insert(edit.key, entry),
-                    None => table.rows.remove(&edit.key),
-                };
+                table.apply(edit);
             }
         }
         state.epoch = Some(epoch);
@@ -133,6 +136,32 @@ impl State {
 }
 
 impl TableState {
+    /// No rows yet, to be kept in the orders that routes describe.
+    fn of(table: &Table) -> TableState {
+        let mut orders: Vec<Order> = router::orders().filter(|order| order.table == table.name).collect();
+        if table.position("session_id").is_some() && table.key.first() != Some(&"session_id") {
+            orders.push(by_session(table.name));
+        }
+        orders.dedup();
+        let indexes = orders.into_iter().map(|order| Index::new(order, table)).collect();
+        TableState { rows: BTreeMap::new(), indexes }
+    }
+
+    fn apply(&mut self, edit: Edit) {
+        for index in &mut self.indexes {
+            index.edit(edit.old.as_ref(), edit.new.as_ref());
+        }
+        match edit.new {
+            Some(entry) => self.rows.insert(edit.key, entry),
+            None => self.rows.remove(&edit.key),
+        };
+    }
+
+    /// The rows in an order, if a route describes it.
+    pub(crate) fn index(&self, order: &Order) -> Option<&Index> {
+        self.indexes.iter().find(|index| index.order == *order)
+    }
+
     /// The number of rows.
     pub fn len(&self) -> usize {
         self.rows.len()

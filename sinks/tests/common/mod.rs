@@ -237,6 +237,38 @@ pub fn arm(experiment: &str, arm: &str, alpha: f64) -> Made {
     )
 }
 
+/// What the encounters of an arm come to: their number, how many are valid, and the mean reward of all and of those.
+pub fn arm_summary(name: &str, counts: [i64; 2], mean: f64, valid_mean: Option<f64>, at_s: [i64; 2]) -> Made {
+    let valid = |value: f64| valid_mean.map_or(Cell::Null, |_| real(value));
+    made(
+        "arm_summaries",
+        &[
+            ("experiment_id", text("greeting_line_v1")),
+            ("arm", text(name)),
+            ("encounter_count", Cell::Int(counts[0])),
+            ("valid_count", Cell::Int(counts[1])),
+            ("avg_reward", real(mean)),
+            ("avg_valid_reward", valid_mean.map_or(Cell::Null, real)),
+            ("avg_p90", valid(mean.max(0.25))),
+            ("gate_rate", real(f64::from(mean > 0.0))),
+            ("avg_frames", valid(150.0)),
+            ("first_encounter", Cell::Time(at(at_s[0]))),
+            ("last_encounter", Cell::Time(at(at_s[1]))),
+        ],
+    )
+}
+
+pub fn alert(id: &str, n: u128, at_s: i64) -> Made {
+    made(
+        "alerts",
+        &[
+            ("alert_id", text(id)),
+            ("session_id", Cell::Uuid(session_id(n))),
+            ("emitted_at_utc", Cell::Time(at(at_s))),
+        ],
+    )
+}
+
 pub fn stimulus(n: u128, at_s: i64) -> Made {
     made(
         "stimuli",

@@ -46,7 +46,7 @@ impl Schema {
     }
 
     pub fn database(&self) -> Database {
-        Database::new(&self.url).expect("the URL of a database")
+        Database::new(&self.url, None).expect("the URL of a database")
     }
 
     pub fn sink(&self) -> Result<PostgresSink, Error> {

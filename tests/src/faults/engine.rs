@@ -36,6 +36,7 @@ pub struct Lsie {
     die_at: Mutex<Option<(String, bool)>>,
     deadly: Mutex<BTreeSet<Place>>,
     stopping: AtomicBool,
+    down: AtomicBool,
     jumps: bool,
 }
 
@@ -69,6 +70,7 @@ impl Lsie {
             die_at: Mutex::new(None),
             deadly: Mutex::default(),
             stopping: AtomicBool::new(false),
+            down: AtomicBool::new(false),
             jumps,
         }
     }
@@ -96,7 +98,15 @@ impl Lsie {
                 return status;
             }
             std::thread::sleep(PAUSE);
+            while self.down.load(Ordering::SeqCst) {
+                std::thread::sleep(PAUSE);
+            }
         }
+    }
+
+    /// Whether an engine that has ended is left so.
+    pub fn keep_down(&self, down: bool) {
+        self.down.store(down, Ordering::SeqCst);
     }
 
     fn spawn(&self) -> Child {

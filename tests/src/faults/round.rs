@@ -89,7 +89,7 @@ pub fn round(servers: &Servers, fault: Fault, seed: u64) -> Outcome {
     std::fs::write(dir.join("replay.toml"), replay_settings(&dir)).expect("a configuration");
     lsie.must(&["--config", "replay.toml", "replay", "--out", text(&again), "--workers", "2"]);
     let url = format!("{}?options=-csearch_path%3D{name}", servers.postgres);
-    let database = Database::new(&url).expect("the harness's database");
+    let database = Database::new(&url, None).expect("the harness's database");
     let mut verdict = judge(&*log, &promises, &lsie.tables, &again, &database);
     let quarantined = epochs::read_table(&*log).expect("the log answers").expect("topic epochs").quarantined;
     if quarantined != lsie.deadly() {

@@ -65,6 +65,12 @@ impl Target<'_> {
                     self.lsie.signal("KILL");
                 }
             }
+            Fault::Outage => {
+                self.lsie.keep_down(true);
+                self.lsie.signal("KILL");
+                seconds(11, 16, chance);
+                self.lsie.keep_down(false);
+            }
             Fault::Place => {
                 let (place, most) = PLACES[chance.below(PLACES.len() as u64) as usize];
                 self.other_workers(chance);
@@ -198,7 +204,7 @@ impl Target<'_> {
     }
 
     fn until_postgres(&self) -> f64 {
-        let database = Database::new(&self.url()).expect("the harness's database");
+        let database = Database::new(&self.url(), None).expect("the harness's database");
         let marker = || Reader::open(&database).ok().and_then(|reader| reader.committed());
         until("the database goes on", marker, self.lsie.committed())
     }

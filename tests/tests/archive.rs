@@ -117,8 +117,8 @@ fn lineage_is_that_of_the_log(set: &TopicSet, tables: &Tables) {
             }
             Record::Video(unit) => {
                 captured.push((record, unit.capture_us, unit.capture_us + 1));
-                let face = faces.iter().find(|face| face.seq == unit.seq as i64).expect("its face");
-                correction = Some(face.capture_utc.0 - unit.capture_us);
+                let face = faces.iter().find(|face| face.seq == unit.seq as i64);
+                correction = face.map(|face| face.capture_utc.0 - unit.capture_us).or(correction);
             }
             _ => {}
         }

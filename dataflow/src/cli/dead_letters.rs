@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use anyhow::Context;
 use clap::{Args, Subcommand};
@@ -180,7 +181,9 @@ fn heal(config: &Config, dir: &Path, dry_run: bool) -> anyhow::Result<ExitCode> 
         let checkpoints = kept.zip(state).map(|(kept, store)| Checkpoints { store, ..kept });
         let engine = engine(config, log.clone(), 0);
         let engine = Engine { checkpoints, heal: Some(heal), ..engine };
-        println!("{}", run_with_progress(engine, Run::Bounded(Range::ALL), vec![parquet(config, tables)?])?);
+        let sinks = vec![parquet(config, tables)?];
+        let ran = run_with_progress(engine, Run::Bounded(Range::ALL), sinks, Arc::default())?;
+        println!("{ran}");
         Ok(())
     })?;
     match healed {

@@ -61,6 +61,7 @@ fn facts() -> Facts {
         table: (1..=5).map(epoch).collect(),
         config: "settings".into(),
         stations: stations(),
+        healed: None,
     }
 }
 

@@ -40,9 +40,13 @@ export function finished(state: EncounterState): boolean {
 /** The measurement window ends so long after the stimulus, ms: words after it are not the greeting's. */
 export const MEASURE_MS = 5000;
 
-/** Until when a session's sound has been listened to, ms. */
-export function listenedUntil(inferences: readonly Inference[]): number {
-  return Math.max(-Infinity, ...inferences.filter((i) => i.what === "speech").map((i) => toMs(i.to_utc) ?? -Infinity));
+/** What was heard is judged within so much log time, ms: until then a greeting without a judgement may still get one. */
+const JUDGED_MS = 3000;
+
+/** Until when a session's sound has been listened to, and what was heard judged, as of an epoch; ms. */
+export function listenedUntil(inferences: readonly Inference[], epoch: number): number {
+  const settled = inferences.filter((i) => i.what === "speech" && (toMs(i.created_at) ?? Infinity) + JUDGED_MS <= epoch);
+  return Math.max(-Infinity, ...settled.map((i) => toMs(i.to_utc) ?? -Infinity));
 }
 
 /** Nothing was heard after this greeting, so it is not judged: the engine keeps it as measured, without a reward. */

@@ -168,7 +168,7 @@ export function answer(world: World, method: string, url: string, body: unknown)
   if (path.endsWith("/au12")) return ok(traceOf(seen ?? "", mine ? world.traceS : 0, Number(searchParams.get("after") ?? T0)));
   if (path === "segments") return ok(mine ? segments() : []);
   if (path === "views/record_classes") return ok(recordClasses());
-  if (path === "views/inferences") return ok(mine ? [{ what: "speech", to_utc: iso(world.heardTo) }] : []);
+  if (path === "views/inferences") return ok(mine ? [{ what: "speech", to_utc: iso(world.heardTo), created_at: iso(0) }] : []);
   if (path === "views/dead_letters") return ok([]);
   if (path === "views/pitch") return ok(mine ? pitch() : []);
   if (/^experiments\/[^/]+\/history$/.test(path)) return ok(posteriorHistory());

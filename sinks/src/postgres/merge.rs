@@ -1,5 +1,5 @@
-//! Putting the net effect of a run of epochs into one table: binary COPY into a staging table, then removals,
-//! changes and additions by `id`.
+//! Putting the net effect of a run of epochs into one table: removals and changes by `id`, through binary COPY into
+//! a staging table; then additions, by binary COPY into the table itself.
 
 use std::pin::pin;
 
@@ -16,12 +16,12 @@ use crate::Error;
 /// What is to be done with a staged row.
 const REMOVE: i64 = 0;
 const CHANGE: i64 = 1;
-const ADD: i64 = 2;
 
 /// The statements for one table, prepared on one connection, and its staging table there.
 pub(super) struct Merge {
+    /// Those of a staged row: what is to be done with it, and then those of a row of the table.
     types: Vec<Type>,
-    copy: Statement,
+    stage: Statement,
     remove: Statement,
     change: Statement,
     add: Statement,
@@ -34,13 +34,13 @@ impl Merge {
         table: &Table,
     ) -> Result<Merge, tokio_postgres::Error> {
         let sql = Sql::of(table);
-        transaction.batch_execute(&sql.stage).await?;
+        transaction.batch_execute(&sql.staging).await?;
         let mut types = vec![Type::INT8, Type::INT8];
         types.extend(table.columns.iter().map(|column| sql_type(column.ty)));
         types.extend(shape::derived_times(table).map(|_| Type::TIMESTAMPTZ));
         Ok(Merge {
             types,
-            copy: transaction.prepare(&sql.copy).await?,
+            stage: transaction.prepare(&sql.stage).await?,
             remove: transaction.prepare(&sql.remove).await?,
             change: transaction.prepare(&sql.change).await?,
             add: transaction.prepare(&sql.add).await?,
@@ -54,12 +54,12 @@ impl Merge {
         table: &Table,
         net: &Net,
     ) -> Result<(), Error> {
-        self.stage(transaction, table, net).await.map_err(|error| classified(&error))?;
-        for (statement, rows, verb) in [
-            (&self.remove, net.removed.len(), "removed"),
-            (&self.change, net.changed.len(), "changed"),
-            (&self.add, net.added.len(), "added"),
-        ] {
+        if !net.removed.is_empty() || !net.changed.is_empty() {
+            self.stage(transaction, table, net).await.map_err(|error| classified(&error))?;
+        }
+        for (statement, rows, verb) in
+            [(&self.remove, net.removed.len(), "removed"), (&self.change, net.changed.len(), "changed")]
+        {
             if rows == 0 {
                 continue;
             }
@@ -72,6 +72,9 @@ impl Merge {
                 )));
             }
         }
+        if !net.added.is_empty() {
+            self.add(transaction, table, net).await.map_err(|error| classified(&error))?;
+        }
         Ok(())
     }
 
@@ -81,50 +84,64 @@ impl Merge {
         table: &Table,
         net: &Net,
     ) -> Result<(), tokio_postgres::Error> {
-        let sink = transaction.copy_in(&self.copy).await?;
+        let sink = transaction.copy_in(&self.stage).await?;
         let mut writer = pin!(BinaryCopyInWriter::new(sink, &self.types));
+        let (remove, change) = (Cell::Int(REMOVE), Cell::Int(CHANGE));
         let nulls = vec![Cell::Null; table.columns.len()];
         for row in &net.removed {
-            let staged = Staged::new(REMOVE, table, row, None);
-            writer.as_mut().write_raw(staged.cells(&nulls)).await?;
+            let besides = Besides::new(table, row, None);
+            writer.as_mut().write_raw(besides.cells(Some(&remove), &nulls)).await?;
         }
-        for (what, rows) in [(CHANGE, &net.changed), (ADD, &net.added)] {
-            for dated in rows {
-                let staged = Staged::new(what, table, &dated.row, Some(dated));
-                writer.as_mut().write_raw(staged.cells(&dated.row)).await?;
-            }
+        for dated in &net.changed {
+            let besides = Besides::new(table, &dated.row, Some(dated));
+            writer.as_mut().write_raw(besides.cells(Some(&change), &dated.row)).await?;
+        }
+        writer.as_mut().finish().await?;
+        Ok(())
+    }
+
+    async fn add(
+        &self,
+        transaction: &Transaction<'_>,
+        table: &Table,
+        net: &Net,
+    ) -> Result<(), tokio_postgres::Error> {
+        let sink = transaction.copy_in(&self.add).await?;
+        let mut writer = pin!(BinaryCopyInWriter::new(sink, &self.types[1..]));
+        for dated in &net.added {
+            let besides = Besides::new(table, &dated.row, Some(dated));
+            writer.as_mut().write_raw(besides.cells(None, &dated.row)).await?;
         }
         writer.as_mut().finish().await?;
         Ok(())
     }
 }
 
-/// What a staged row has besides its columns.
-struct Staged {
-    what: Cell,
+/// What a row that is sent has besides its columns.
+struct Besides {
     id: Cell,
     times: Vec<Cell>,
 }
 
-impl Staged {
-    fn new(what: i64, table: &Table, row: &[Cell], dated: Option<&Dated>) -> Staged {
+impl Besides {
+    fn new(table: &Table, row: &[Cell], dated: Option<&Dated>) -> Besides {
         let time = |epoch: Option<LogTime>| epoch.map_or(Cell::Null, |epoch| Cell::Time(epoch.as_event()));
         let times = shape::derived_times(table).map(|(name, _)| match name {
             "created_at" => time(dated.and_then(|dated| dated.created)),
             _ => time(dated.map(|dated| dated.updated)),
         });
-        Staged { what: Cell::Int(what), id: Cell::Int(table.id_of(row)), times: times.collect() }
+        Besides { id: Cell::Int(table.id_of(row)), times: times.collect() }
     }
 
-    fn cells<'a>(&'a self, row: &'a [Cell]) -> Vec<Sent<'a>> {
-        [&self.what, &self.id].into_iter().chain(row).chain(&self.times).map(Sent).collect()
+    fn cells<'a>(&'a self, what: Option<&'a Cell>, row: &'a [Cell]) -> Vec<Sent<'a>> {
+        what.into_iter().chain([&self.id]).chain(row).chain(&self.times).map(Sent).collect()
     }
 }
 
 /// The statements of a table. Every name in them is a constant of the engine's.
 struct Sql {
+    staging: String,
     stage: String,
-    copy: String,
     remove: String,
     change: String,
     add: String,
@@ -135,9 +152,8 @@ impl Sql {
         let name = table.name;
         let columns: Vec<&str> = table.columns.iter().map(|column| column.name).collect();
         let times: Vec<&str> = shape::derived_times(table).map(|(name, _)| name).collect();
-        let list = |prefix: &str, names: &[&str]| {
-            names.iter().map(|name| format!("{prefix}\"{name}\"")).collect::<Vec<_>>().join(", ")
-        };
+        let list =
+            |names: &[&str]| names.iter().map(|name| format!("\"{name}\"")).collect::<Vec<_>>().join(", ");
         let all = [&["id"], columns.as_slice(), times.as_slice()].concat();
         // `created_at` stays as it was.
         let kept = |name: &&&str| **name != "created_at" || !times.contains(name);
@@ -145,22 +161,18 @@ impl Sql {
         let set = set.collect::<Vec<_>>().join(", ");
         let staged = format!("\"stage_{name}\" s");
         Sql {
-            stage: format!(
+            staging: format!(
                 "CREATE TEMP TABLE \"stage_{name}\" ON COMMIT DELETE ROWS AS \
                  SELECT 0::BIGINT AS \"_what\", t.* FROM \"{name}\" t WITH NO DATA"
             ),
-            copy: format!("COPY \"stage_{name}\" (\"_what\", {}) FROM STDIN BINARY", list("", &all)),
+            stage: format!("COPY \"stage_{name}\" (\"_what\", {}) FROM STDIN BINARY", list(&all)),
             remove: format!(
                 "DELETE FROM \"{name}\" t USING {staged} WHERE t.\"id\" = s.\"id\" AND s.\"_what\" = {REMOVE}"
             ),
             change: format!(
                 "UPDATE \"{name}\" t SET {set} FROM {staged} WHERE t.\"id\" = s.\"id\" AND s.\"_what\" = {CHANGE}"
             ),
-            add: format!(
-                "INSERT INTO \"{name}\" ({}) SELECT {} FROM {staged} WHERE s.\"_what\" = {ADD}",
-                list("", &all),
-                list("s.", &all)
-            ),
+            add: format!("COPY \"{name}\" ({}) FROM STDIN BINARY", list(&all)),
         }
     }
 }
@@ -180,9 +192,7 @@ mod tests {
         );
         assert_eq!(
             sql.add,
-            "INSERT INTO \"totals\" (\"id\", \"name\", \"total\", \"created_at\", \"updated_at\") \
-             SELECT s.\"id\", s.\"name\", s.\"total\", s.\"created_at\", s.\"updated_at\" \
-             FROM \"stage_totals\" s WHERE s.\"_what\" = 2"
+            "COPY \"totals\" (\"id\", \"name\", \"total\", \"created_at\", \"updated_at\") FROM STDIN BINARY"
         );
     }
 }

@@ -305,6 +305,7 @@ export type DeadLetter = v.InferOutput<typeof DeadLetter>;
 export const Inference = v.object({
   what: text,
   to_utc: instant,
+  created_at: instant,
 });
 export type Inference = v.InferOutput<typeof Inference>;
 

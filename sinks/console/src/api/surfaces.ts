@@ -62,7 +62,8 @@ export const inferences = new Surface({
   views: ["inferences"],
 });
 
-export const heardUpTo = computed(() => listenedUntil(inferences.state.value.data ?? []));
+/** As of the epoch of the greetings that are shown. */
+export const heardUpTo = computed(() => listenedUntil(inferences.state.value.data ?? [], encounters.state.value.epoch ?? -Infinity));
 
 export const segments = new Surface({
   name: "Segments",

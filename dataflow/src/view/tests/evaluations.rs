@@ -31,7 +31,7 @@ fn from_scratch(world: &World) -> Table {
                 segment_id,
                 timestamp_utc: window_end,
                 reasoning: Some("cross_encoder_high_match".into()),
-                is_match: Some(value % 3 != 0),
+                is_match: Some(!value.is_multiple_of(3)),
                 confidence: Some(Real(reward_of(value))),
                 semantic_method: Some("cross_encoder".into()),
                 semantic_method_version: Some("v1".into()),

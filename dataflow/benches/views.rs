@@ -26,7 +26,8 @@ use lsie_operators::utterance::Said;
 use lsie_schemas::row::{DecisionRow, MetricsRow, SegmentRow, SessionRow, StimulusRow};
 use lsie_schemas::table::Json;
 use lsie_schemas::{EventTime, Real};
-use src::view::{self, Evaluated, Of, Part, Sources};
+use src::view::feed::{self, Fact};
+use src::view::{self, Evaluated};
 use timely::dataflow::operators::vec::Map;
 use timely::dataflow::operators::{Concat, Probe};
 use uuid::Uuid;
@@ -39,16 +40,6 @@ const BATCH: usize = 20_000;
 /// Single encounters that are timed.
 const SINGLE: u64 = 500;
 
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
-enum Fact {
-    Session(SessionRow),
-    Decision(DecisionRow),
-    Stimulus(StimulusRow),
-    Measured(Uuid, Uuid, Measured),
-    Judged(Uuid, Uuid, Evaluated),
-    Part(Of, Part),
-}
-
 fn main() {
     common::print_machine();
     let encounters = common::setting("LSIE_BENCH_ENCOUNTERS", 200_000);
@@ -56,42 +47,10 @@ fn main() {
         let written = Rc::new(Cell::new(0u64));
         let counted = written.clone();
         let (mut input, probe) = worker.dataflow::<Time, _, _>(|scope| {
-            let (input, all) = scope.new_collection::<Fact, isize>();
-            let evaluated = all.clone().flat_map(|fact| match fact {
-                Fact::Judged(session, action, judged) => Some(((session, action), judged)),
-                _ => None,
-            });
-            let measured = all.clone().flat_map(|fact| match fact {
-                Fact::Measured(session, action, measured) => Some(((session, action), measured)),
-                _ => None,
-            });
-            let encounters = view::encounters(measured, evaluated.clone());
-            let rewards = view::rewards(encounters.clone()).inner.map(|_| ());
-            let evaluations = view::evaluations(evaluated.clone()).inner.map(|_| ());
-            let sources = Sources {
-                sessions: all.clone().flat_map(|fact| match fact {
-                    Fact::Session(row) => Some(row),
-                    _ => None,
-                }),
-                stimuli: all.clone().flat_map(|fact| match fact {
-                    Fact::Stimulus(row) => Some(row),
-                    _ => None,
-                }),
-                decisions: all.clone().flat_map(|fact| match fact {
-                    Fact::Decision(row) => Some(row),
-                    _ => None,
-                }),
-                evaluated,
-                encounters,
-                parts: all.flat_map(|fact| match fact {
-                    Fact::Part(of, part) => vec![(of, part)],
-                    Fact::Stimulus(row) => view::of_fact(measure::Fact::Stimulus(row)),
-                    Fact::Measured(session, action, measured) => {
-                        view::of_fact(measure::Fact::Measured(session, action, measured))
-                    }
-                    _ => Vec::new(),
-                }),
-            };
+            let (input, facts) = scope.new_collection::<Fact, isize>();
+            let sources = feed::sources(facts);
+            let rewards = view::rewards(sources.encounters.clone()).inner.map(|_| ());
+            let evaluations = view::evaluations(sources.evaluated.clone()).inner.map(|_| ());
             let changes = view::summaries(sources, 0).map(|_| ());
             let all = changes.concat(rewards).concat(evaluations);
             let (probe, _) = all.map(move |()| counted.set(counted.get() + 1)).probe();

@@ -505,7 +505,7 @@ fn spoken_dead(spoken: Spoken) -> Option<DeadLetter> {
 }
 
 /// A collection of rows as changes of its table, those after the checkpoint that the run resumed from.
-fn changes<'scope, R: TableRow + Clone + 'static>(
+pub fn changes<'scope, R: TableRow + Clone + 'static>(
     rows: Rows<'scope, R>,
     resumed: Time,
 ) -> StreamVec<'scope, Time, Written> {

@@ -11,6 +11,8 @@ mod arms;
 mod encounter_summaries;
 mod encounters;
 mod evaluations;
+#[cfg(test)]
+pub(crate) mod feed;
 mod health;
 mod ledger;
 mod physiology_current;

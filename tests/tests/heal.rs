@@ -62,6 +62,9 @@ impl Case {
             timelines.push(timeline.into_iter());
         }
         feed(&log, merge(timelines), Pace::Max, |_| std::ops::ControlFlow::Continue(())).expect("a feed");
+        // Between the sessions there is an epoch at which the first one's reward enters.
+        log.append(vec![ExperimentRecord::seed().encode(Some(RECORDED_AT.plus_ms(50_000)))])
+            .expect("a repetition");
         Case { log: Arc::new(log), dir }
     }
 

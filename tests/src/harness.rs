@@ -12,7 +12,7 @@ use lsie_dataflow::config::Config;
 use lsie_dataflow::ingest::{INPUTS, Shared};
 use lsie_dataflow::pool::{MeasurerFactory, Outcome, Task};
 use lsie_dataflow::speech::{self, SpeechSettings, TranscriberFactory};
-use lsie_dataflow::{Engine, Range, Run, faces, judge};
+use lsie_dataflow::{Engine, Range, Run, epochs, faces, judge};
 use lsie_operators::speech::{Heard, SpeechError, Transcriber};
 use lsie_schemas::log::{
     Appended, Fetch, Log, LogRecord, NewRecord, TimestampType, TopicPartition, TopicSpec,
@@ -333,10 +333,16 @@ pub fn read_all(log: &dyn Log, topics: &[Topic]) -> Vec<LogRecord> {
     records
 }
 
-/// Law 4: per session and topic, the classes of records add up to what the log holds.
+/// Law 4: per session and topic, the classes of records add up to what the log holds. Answers that came after the
+/// last epoch are the next run's.
 pub fn assert_law_4(log: &dyn Log, tables: &Tables) {
+    let table = epochs::read_table(log).expect("the log answers").unwrap_or_default().entries;
+    let (_, reached) = epochs::accept(table);
+    let is_after = |record: &LogRecord| {
+        record.at.topic == Topic::Inference && reached.get(&record.at).is_none_or(|to| *to <= record.offset)
+    };
     let mut held: BTreeMap<(String, &'static str), i64> = BTreeMap::new();
-    for record in read_all(log, &INPUTS) {
+    for record in read_all(log, &INPUTS).into_iter().filter(|record| !is_after(record)) {
         let session = codec::session_of_key(&record).map_or("unattributed".into(), |id| id.to_string());
         *held.entry((session, record.at.topic.name())).or_default() += 1;
     }

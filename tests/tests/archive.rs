@@ -1,6 +1,7 @@
 //! `lsie record` and `lsie replay --archive` over a real broker: what was live is replayed from the archive, and
 //! `lsie explain` finds the records of a segment in it.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::Arc;
@@ -107,7 +108,8 @@ fn lineage_is_that_of_the_log(set: &TopicSet, tables: &Tables) {
     let filed: Vec<(String, i64)> =
         tables.rows::<DeadLetterRow>().into_iter().map(|row| (row.topic, row.record_offset)).collect();
     let mut captured: Vec<(&LogRecord, i64, i64)> = Vec::new();
-    let mut correction = None;
+    // The clock drifts: the correction of a face is that of its time.
+    let mut corrections = BTreeMap::new();
     let faces = tables.rows::<FaceRow>();
     for record in &media {
         match codec::decode(record).expect("media") {
@@ -118,18 +120,22 @@ fn lineage_is_that_of_the_log(set: &TopicSet, tables: &Tables) {
             Record::Video(unit) => {
                 captured.push((record, unit.capture_us, unit.capture_us + 1));
                 let face = faces.iter().find(|face| face.seq == unit.seq as i64);
-                correction = face.map(|face| face.capture_utc.0 - unit.capture_us).or(correction);
+                corrections.extend(face.map(|face| (unit.capture_us, face.capture_utc.0 - unit.capture_us)));
             }
             _ => {}
         }
     }
-    let correction = correction.expect("video");
+    let (_, first) = corrections.first_key_value().expect("video");
+    for (_, from, to) in &mut captured {
+        let correction = corrections.range(..=*from).next_back().map_or(first, |(_, correction)| correction);
+        (*from, *to) = (*from + correction, *to + correction);
+    }
     let streams = tables.rows::<SegmentStreamRow>();
     let segments = tables.rows::<SegmentRow>();
     assert_eq!((segments.len(), streams.len()), (2, 4));
     for row in &streams {
         let segment = segments.iter().find(|s| s.ordinal == row.ordinal).expect("its segment");
-        let (start, end) = (segment.window_start_utc.0 - correction, segment.window_end_utc.0 - correction);
+        let (start, end) = (segment.window_start_utc.0, segment.window_end_utc.0);
         let inside = captured.iter().filter(|(record, from, to)| {
             record.at.topic.name() == row.topic
                 && *from < end

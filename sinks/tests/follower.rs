@@ -320,6 +320,6 @@ fn sink_in_health(views: &Views) -> Option<serde_json::Value> {
         let bytes = to_bytes(response.into_body(), 1 << 20).await.expect("a body");
         serde_json::from_slice(&bytes).expect("JSON")
     });
-    let subsystems = health["subsystems"].as_array().expect("a list").iter();
-    subsystems.cloned().find(|subsystem| subsystem["subsystem_key"] == "sink")
+    let mut subsystems = health["subsystems"].as_array().expect("a list").iter();
+    subsystems.find(|subsystem| subsystem["subsystem_key"] == "sink").cloned()
 }

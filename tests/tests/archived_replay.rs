@@ -101,6 +101,9 @@ fn a_live_run_is_replayed_from_its_archive_and_explained() {
     assert!(String::from_utf8_lossy(&none.stderr).contains("it has 1, 2"), "{none:?}");
 }
 
+/// Two chunks of sound.
+const BORDER_US: i64 = 200_000;
+
 /// Table `segment_streams` against the records themselves: which lie in the window is read from their capture times,
 /// with the correction that the faces show.
 fn lineage_is_that_of_the_log(set: &TopicSet, tables: &Tables) {
@@ -135,17 +138,22 @@ fn lineage_is_that_of_the_log(set: &TopicSet, tables: &Tables) {
     assert_eq!((segments.len(), streams.len()), (2, 4));
     for row in &streams {
         let segment = segments.iter().find(|s| s.ordinal == row.ordinal).expect("its segment");
-        let (start, end) = (segment.window_start_utc.0, segment.window_end_utc.0);
-        let inside = captured.iter().filter(|(record, from, to)| {
-            record.at.topic.name() == row.topic
-                && *from < end
-                && *to > start
-                && !filed.contains(&(row.topic.clone(), record.offset))
-        });
-        let offsets: Vec<i64> = inside.map(|(record, ..)| record.offset).collect();
-        assert!(offsets.len() > 10, "{row:?}");
-        assert_eq!(row.records, offsets.len() as i64, "{row:?}");
-        assert_eq!((row.first_offset, row.last_offset), (offsets.first().copied(), offsets.last().copied()));
+        // A record beside a border was placed with the correction of then, which only the engine knows.
+        let offsets = |margin_us: i64| -> Vec<i64> {
+            let window = (segment.window_start_utc.0 + margin_us, segment.window_end_utc.0 - margin_us);
+            let inside = captured.iter().filter(|(record, from, to)| {
+                record.at.topic.name() == row.topic
+                    && *from < window.1
+                    && *to > window.0
+                    && !filed.contains(&(row.topic.clone(), record.offset))
+            });
+            inside.map(|(record, ..)| record.offset).collect()
+        };
+        let (surely, at_most) = (offsets(BORDER_US), offsets(-BORDER_US));
+        assert!(surely.len() > 10, "{row:?}");
+        assert!((surely.len()..=at_most.len()).contains(&(row.records as usize)), "{row:?}: {surely:?}");
+        assert!(row.first_offset <= surely.first().copied() && row.first_offset >= at_most.first().copied());
+        assert!(row.last_offset >= surely.last().copied() && row.last_offset <= at_most.last().copied());
     }
 }
 

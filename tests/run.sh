@@ -4,7 +4,8 @@
 #
 #   run.sh                  formatting, lints, deployment files, build, all tests against a real Kafka and a real PostgreSQL, docs
 #   run.sh check            formatting and lints only
-#   run.sh faults           RUNS (32) rounds of faults from SEED on, of all kinds or of FAULT alone, and their table
+#   run.sh faults           RUNS (32) rounds of faults from SEED on, JOBS (1) at a time, of all kinds or of FAULT alone,
+#                           and their table
 #   run.sh with COMMAND...  one command while the servers are up, for example
 #                           tests/run.sh with cargo test --release --workspace --test log_conformance
 #

@@ -18,7 +18,7 @@ models: ## fetch ONNX Runtime and the models into the cache, verified by hash
 	@docker/setup/packages.sh build
 	@docker/setup/models.sh
 
-# --examples adds no work; it makes cargo choose the features that the tests need as well, so
+# --examples adds little work; it makes cargo choose the features that the tests need as well, so
 # that `make test` after `make demo` builds nothing a second time.
 console: ## the operator console, which the next build embeds; needs Node 18 or newer and npm
 	@sinks/console/build.sh

@@ -164,7 +164,7 @@ case ${1:-all} in
     install
     step "build"
     cargo build "${all[@]}" --all-targets
-    cargo test "${all[@]}" --test faults -- --ignored --nocapture many_rounds
+    "${CARGO_TARGET_DIR:-target}/release/examples/fault_rounds"
     ;;
   with)
     [[ $# -gt 1 ]] || die "no command given" "see the head of this file"

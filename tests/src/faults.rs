@@ -5,6 +5,7 @@
 //! and compares what it left with a fault-free bounded run over the same topics and the same epoch table.
 //! docs/RELIABILITY.md has the faults, what is judged, and what was run.
 
+pub mod campaign;
 pub mod engine;
 pub mod feeder;
 pub mod judge;

@@ -3,6 +3,7 @@
 pub mod broker;
 pub mod embedded;
 pub mod faults;
+pub mod format;
 pub mod harness;
 pub mod oracle;
 pub mod sessions;

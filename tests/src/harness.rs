@@ -364,3 +364,15 @@ pub fn assert_same(left: &Path, right: &Path, what: &str) {
     let violations: Vec<String> = comparison.left.violations().collect();
     assert!(violations.is_empty(), "{what}: {violations:?}");
 }
+
+/// The binary of the same build as this test.
+///
+/// # Panics
+///
+/// If it was not built.
+pub fn binary() -> PathBuf {
+    let test = std::env::current_exe().expect("this test's own path");
+    let binary = test.parent().and_then(Path::parent).expect("target/<profile>/deps").join("lsie");
+    assert!(binary.exists(), "{} is missing: `cargo build --release --workspace`", binary.display());
+    binary
+}

@@ -2,7 +2,7 @@
 //! `lsie explain` finds the records of a segment in it.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Output};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,7 +15,7 @@ use lsie_schemas::record::{HEADER_CAPTURE_US, Record};
 use lsie_schemas::row::{DeadLetterRow, FaceRow, SegmentRow, SegmentStreamRow, SessionRow};
 use lsie_schemas::{LogTime, Topic, codec};
 use lsie_tests::broker;
-use lsie_tests::harness::{Settings, TopicSet, assert_same, read_all};
+use lsie_tests::harness::{Settings, TopicSet, assert_same, binary, read_all};
 use lsie_tests::sessions::{recording, records};
 use lsie_tests::tables::Tables;
 use lsie_tests::telemetry::telemetry;
@@ -166,15 +166,6 @@ fn said(output: Output) -> String {
 
 fn command(dir: &Path, arguments: &[&str]) -> Output {
     Command::new(binary()).args(arguments).current_dir(dir).output().expect("the binary starts")
-}
-
-/// The binary of the same build as this test.
-fn binary() -> PathBuf {
-    let test = std::env::current_exe().expect("this test's own path");
-    let folder = test.parent().and_then(Path::parent).expect("target/<profile>/deps");
-    let binary = folder.join("lsie");
-    assert!(binary.exists(), "{}: `cargo build --release -p lsie-dataflow` makes it", binary.display());
-    binary
 }
 
 fn path(path: &Path) -> &str {

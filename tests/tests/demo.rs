@@ -1,12 +1,12 @@
 //! The binary as a person uses it: `lsie demo`, `lsie verify`, `lsie replay`.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Output};
 
 use lsie_schemas::row::{EncounterRow, RecordClassRow, SegmentRow};
 use lsie_schemas::{Change, TableRow};
 use lsie_sinks::parquet::Reader;
-use lsie_tests::harness::{assert_law_4, assert_same};
+use lsie_tests::harness::{assert_law_4, assert_same, binary};
 use lsie_tests::tables::Tables;
 
 #[test]
@@ -80,19 +80,6 @@ fn lsie(dir: &Path, arguments: &[&str]) -> String {
 
 fn command(dir: &Path, arguments: &[&str]) -> Output {
     Command::new(binary()).args(arguments).current_dir(dir).output().expect("the binary starts")
-}
-
-/// The binary of the same build as this test.
-fn binary() -> PathBuf {
-    let test = std::env::current_exe().expect("this test's own path");
-    let folder = test.parent().and_then(Path::parent).expect("target/<profile>/deps");
-    let binary = folder.join("lsie");
-    assert!(
-        binary.exists(),
-        "{} is missing: `cargo build --release -p lsie-dataflow` makes it",
-        binary.display()
-    );
-    binary
 }
 
 fn path(path: &Path) -> &str {

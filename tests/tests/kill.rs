@@ -1,7 +1,7 @@
 //! The real binary, killed: at every named place, during recovery too, and at random moments. What is left in
 //! the end is what an undisturbed replay of the same epoch table gives.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use lsie_schemas::row::{DeadLetterRow, SegmentRow};
 use lsie_schemas::{Cell, LogTime, TableRow, Topic};
 use lsie_sinks::parquet::Reader;
 use lsie_tests::embedded;
-use lsie_tests::harness::assert_same;
+use lsie_tests::harness::{assert_same, binary};
 use tempfile::TempDir;
 
 /// Every place at which the binary can be made to die, with how often it has come by then.
@@ -206,17 +206,4 @@ fn a_record_over_which_it_dies_again_and_again_is_filed_and_the_run_goes_on() {
 fn signal(process: &Child, name: &str) {
     let sent = Command::new("kill").args([format!("-{name}"), process.id().to_string()]).status();
     assert!(sent.expect("kill").success());
-}
-
-/// The binary of the same build as this test.
-fn binary() -> PathBuf {
-    let test = std::env::current_exe().expect("this test's own path");
-    let folder = test.parent().and_then(Path::parent).expect("target/<profile>/deps");
-    let binary = folder.join("lsie");
-    assert!(
-        binary.exists(),
-        "{} is missing: `cargo build --release -p lsie-dataflow` makes it",
-        binary.display()
-    );
-    binary
 }

@@ -11,7 +11,7 @@ use lsie_schemas::record::{Answer, Heard, Inference, session_id_from_action};
 use lsie_schemas::{Topic, Uuid};
 use lsie_sinks::views::{Role, Token};
 use lsie_tests::broker;
-use lsie_tests::harness::{TopicSet, read_all};
+use lsie_tests::harness::{TopicSet, binary, read_all};
 use serde_json::{Value, json};
 
 /// What must be in no log line.
@@ -160,10 +160,4 @@ impl Drop for Engine {
         // After a failed assertion it still runs.
         let _ = self.child.kill();
     }
-}
-
-/// The binary of the same build as this test.
-fn binary() -> PathBuf {
-    let test = std::env::current_exe().expect("this test's own path");
-    test.parent().and_then(Path::parent).expect("target/<profile>/deps").join("lsie")
 }

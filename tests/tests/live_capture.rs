@@ -1,7 +1,7 @@
 //! The binary on a live feed: `lsie capture` takes what ffmpeg writes into two pipes, `lsie run` measures it.
 
 use std::io::{BufRead, BufReader};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use lsie_schemas::row::{FaceRow, RecordClassRow, SegmentRow, SessionRow};
 use lsie_schemas::{Change, TableRow, Topic, codec};
 use lsie_sinks::parquet::Reader;
 use lsie_tests::broker;
-use lsie_tests::harness::{TopicSet, assert_law_4, read_all};
+use lsie_tests::harness::{TopicSet, assert_law_4, binary, read_all};
 use lsie_tests::tables::Tables;
 
 /// Frames that ffmpeg writes: 8 s of a recorded face, in real time.
@@ -142,17 +142,4 @@ impl Drop for Running {
             let _ = child.wait();
         }
     }
-}
-
-/// The binary of the same build as this test.
-fn binary() -> PathBuf {
-    let test = std::env::current_exe().expect("this test's own path");
-    let folder = test.parent().and_then(Path::parent).expect("target/<profile>/deps");
-    let binary = folder.join("lsie");
-    assert!(
-        binary.exists(),
-        "{} is missing: `cargo build --release -p lsie-dataflow` makes it",
-        binary.display()
-    );
-    binary
 }

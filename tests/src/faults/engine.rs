@@ -12,6 +12,8 @@ use lsie_dataflow::crash_book::Place;
 use lsie_schemas::LogTime;
 use lsie_sinks::parquet::Reader;
 
+use crate::harness::binary;
+
 use super::servers::{Servers, signal, text};
 
 /// How long the supervisor waits before it starts an engine again.
@@ -176,12 +178,4 @@ impl Lsie {
         let last = self.starts.load(Ordering::SeqCst);
         (last.saturating_sub(3)..last).map(|start| format!("start {start}: {}\n", log(start))).collect()
     }
-}
-
-/// The binary of the same build as this test.
-fn binary() -> PathBuf {
-    let test = std::env::current_exe().expect("this test's own path");
-    let binary = test.parent().and_then(Path::parent).expect("target/<profile>/deps").join("lsie");
-    assert!(binary.exists(), "{} is missing: `cargo build --release --workspace`", binary.display());
-    binary
 }

@@ -17,6 +17,7 @@ mod recordings;
 mod replay;
 mod run;
 mod running;
+mod several;
 mod shell;
 mod summary;
 mod token;

@@ -20,6 +20,7 @@ use crate::adapter::Time;
 use crate::checkpoint::Part;
 use crate::checkpoint::gate::Gate;
 use crate::checkpoint::writer::Writer;
+use crate::cluster::hub::Hub;
 use crate::crash_book::CrashBook;
 use crate::fault;
 use crate::ingest::{Inbox, Shared};
@@ -102,6 +103,8 @@ pub struct Committer {
     pub resumed: LogTime,
     /// Once this epoch is committed, nothing that was there at the start is under suspicion any longer.
     pub calm: (LogTime, Arc<CrashBook>),
+    /// What the other processes of the run are told by.
+    pub(crate) speaking: Option<Arc<Hub>>,
 }
 
 impl Committer {
@@ -124,6 +127,7 @@ impl Committer {
                     timer.observe_duration();
                     shared.metrics.committed(log_time);
                     shared.committed.store(log_time.0, Ordering::SeqCst);
+                    self.speaking.iter().for_each(|hub| hub.committed(log_time));
                     if log_time >= self.calm.0 {
                         self.calm.1.calm();
                     }
@@ -174,9 +178,10 @@ impl Committer {
     fn checkpoint(&mut self, shared: &Shared) {
         let Some(checkpoints) = &mut self.checkpoints else { return };
         let held = self.sinks.iter().map(|sink| sink.resumable_after()).min().flatten();
-        while checkpoints.ready().is_some_and(|epoch| held >= Some(epoch)) {
+        while let Some(epoch) = checkpoints.ready().filter(|epoch| held >= Some(*epoch)) {
             let began = instant();
             let written = checkpoints.write();
+            self.speaking.iter().for_each(|hub| hub.written(epoch));
             shared.metrics.checkpoint(began, written.is_ok().then(|| checkpoints.bytes()));
             if let Err(why) = written {
                 tracing::warn!(%why, "a checkpoint could not be written; the next one will be tried");

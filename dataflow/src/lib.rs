@@ -8,6 +8,7 @@ pub mod answers;
 pub mod board;
 pub mod checkpoint;
 pub mod cli;
+pub mod cluster;
 pub mod commit;
 pub mod config;
 pub mod coordinator;
@@ -29,5 +30,6 @@ pub mod select;
 pub mod speech;
 pub mod transcribe;
 mod view;
+mod workers;
 
 pub use engine::{Engine, Range, Run};

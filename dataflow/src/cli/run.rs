@@ -11,10 +11,12 @@ use lsie_sinks::parquet::Reader;
 use lsie_sinks::{DeadLetters, Sink};
 
 use super::running::{
-    add_postgres, checkpoints, end_on_signal, engine, live_api, open_log, parquet, report_postgres,
+    add_postgres, checkpoints, end_on_signal, engine, follow, live_api, open_log, parquet, report_postgres,
     run_with_progress, serve, served, views_sink,
 };
+use super::several::Several;
 use super::topics;
+use crate::cluster::Cluster;
 use crate::config::Config;
 use crate::engine::{Engine, Run};
 use crate::ingest::Shared;
@@ -29,6 +31,8 @@ pub(super) struct RunLive {
     /// Port of the views; 0: any free one.
     #[arg(long)]
     port: Option<u16>,
+    #[command(flatten)]
+    several: Several,
 }
 
 impl RunLive {
@@ -38,8 +42,13 @@ impl RunLive {
         if !problems.is_empty() {
             bail!("the topics are not as they should be:\n  {}", problems.join("\n  "));
         }
-        let views = served();
         let dir = self.out.unwrap_or_else(|| config.parquet.dir.clone());
+        let cluster = self.several.cluster(&config)?;
+        if cluster.as_ref().is_some_and(Cluster::is_member) {
+            let checkpoints = checkpoints(&config, &dir)?;
+            return follow(Engine { checkpoints, cluster, ..engine(&config, log, 0) }, &config, true);
+        }
+        let views = served();
         let letters = Box::new(DeadLetters::open(&*log)?);
         let mut sinks = vec![parquet(&config, &dir)?];
         // The tables are open, and so not another's: what they hold is served at once.
@@ -56,7 +65,7 @@ impl RunLive {
         println!("tables in {}", dir.display());
         let ending = Arc::new(AtomicBool::new(false));
         end_on_signal(ending.clone(), config.checkpoint.stop_timeout_ms)?;
-        let engine = Engine { checkpoints: checkpoints(&config, &dir)?, ..engine(&config, log, 0) };
+        let engine = Engine { checkpoints: checkpoints(&config, &dir)?, cluster, ..engine(&config, log, 0) };
         run_with_progress(engine, Run::Live(ending), sinks, shared)?;
         report_postgres(watch.as_ref());
         server.stop()?;

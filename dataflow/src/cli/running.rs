@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -78,6 +79,7 @@ pub(super) fn engine(config: &Config, log: Arc<dyn Log>, tail_ms: u64) -> Engine
         checkpoints: None,
         without: BTreeSet::new(),
         heal: None,
+        cluster: None,
     }
 }
 
@@ -260,6 +262,19 @@ impl fmt::Display for Pace {
         let (log_s, took_s) = (self.log_ms as f64 / 1e3, self.took.as_secs_f64());
         write!(f, "{log_s:.1} s of log time in {took_s:.1} s: {:.1} x real time", log_s / took_s.max(1e-3))
     }
+}
+
+/// Runs the engine as a process other than the first, until that one ends the run.
+pub(super) fn follow(engine: Engine, config: &Config, live: bool) -> anyhow::Result<ExitCode> {
+    let ending = Arc::new(AtomicBool::new(false));
+    // The first process of a replay ends at its last epoch; here a signal ends the process, and so the run.
+    if live {
+        end_on_signal(ending.clone(), config.checkpoint.stop_timeout_ms)?;
+    }
+    println!("waiting for the first process; tables, views and database are there");
+    engine.follow(ending, Arc::default())?;
+    println!("the run is over");
+    Ok(ExitCode::SUCCESS)
 }
 
 /// Runs the engine and shows how far it is, on a terminal only.

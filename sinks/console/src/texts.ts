@@ -26,6 +26,8 @@ export const texts = {
     polling: "polling",
     pollingTitle: "Changes are asked for at fixed intervals",
     connecting: "connecting",
+    still: (since: string) => `no news for ${since}`,
+    stillTitle: "The engine answers, but has completed nothing new since then: what you see is as old as that",
     lost: "connection lost",
     lostTitle: "What you see is the last that came; it is tried again by itself",
     theme: { label: "Colours", system: "System", dark: "Dark", light: "Light" },
@@ -38,6 +40,7 @@ export const texts = {
     token: "Token",
     go: "Sign in",
     wrong: "This token is not known.",
+    ended: "Your sign-in has ended: it lasts 12 hours, and no longer than the engine runs. Sign in again to go on where you were.",
   },
   roles: {
     viewer: "viewer",
@@ -133,7 +136,7 @@ export const texts = {
   },
   live: {
     empty: "Select a session, or start one: its smile, its greetings and their rewards appear here as they happen.",
-    noEncounters: "No greeting was sent in this session yet. Send one below; its reward appears here within seconds.",
+    noEncounters: "No greeting was sent in this session yet. Send one below: the smile is measured for 5 s, and the reward appears here once the segment it falls into has closed, at most 40 s later.",
     start: "Start session",
     end: "End session",
     starting: (id: string) => `Session ${id} was asked for; waiting for it to appear.`,

@@ -4,7 +4,7 @@ import { newestEpoch, stillFor } from "./api/clock";
 import { apiBase, loginNeeded } from "./api/client";
 import { liveness } from "./api/pulse";
 import { disconnected, useSurfaces } from "./api/surface";
-import { alerts, sessions, unwell } from "./api/surfaces";
+import { alerts, sessions, subsystems, unwell } from "./api/surfaces";
 import { clock, duration, shortId } from "./format";
 import { Icon } from "./parts/icon";
 import { Pill } from "./parts/basics";
@@ -36,8 +36,7 @@ export function App() {
 }
 
 function Shell() {
-  useSurfaces(alerts as never);
-  useFirstSession();
+  useSurfaces(...([alerts, subsystems] as never[]));
   const Current = shown[page.value];
   useEffect(() => {
     document.title = `${texts.pages[page.value]} · ${texts.title}`;
@@ -51,18 +50,20 @@ function Shell() {
         <Current />
       </main>
       <Rail />
+      {selected.value === null && <FirstSession />}
     </div>
   );
 }
 
 /** Nothing selected yet: the newest session is, running ones first. */
-function useFirstSession() {
+function FirstSession() {
   useSurfaces(sessions as never);
   const known = sessions.data;
   useEffect(() => {
     if (selected.value !== null || known === null) return;
     selected.value = (known.find((s) => s.status === "active") ?? known[0])?.session_id ?? null;
   }, [known]);
+  return null;
 }
 
 function Navigation() {

@@ -46,6 +46,7 @@ describe("an explanation", () => {
   });
   it("of an open encounter says what is awaited", () => {
     expect(explanation({ ...base, state: "stimulus_issued" })[0]).toContain("was sent");
+    expect(explanation({ ...base, state: "stimulus_issued" })[1]).toContain("ends at 10:00:30Z");
     expect(explanation({ ...base, state: "measuring" })[0]).toContain("judged now");
   });
 });

@@ -100,6 +100,7 @@ export const texts = {
     noExperiment: "No experiment is in use.",
     noEncounter: "No greeting was measured yet. Send one, and its reward appears here.",
     noPhysiology: "No wearable has reported for this session.",
+    comodulation: "Co-modulation",
     arms: (n: number) => `${n} ${n === 1 ? "arm" : "arms"}`,
     activeArm: "Active arm",
     allOk: "all ok",
@@ -187,6 +188,7 @@ export const texts = {
     awaiting: "No greeting was sent yet.",
     issued: "The greeting was sent. The smile is measured from 0.5 to 5.0 s after it.",
     measuring: "The smile was measured. It is judged now whether the greeting was said; the reward follows.",
+    follows: (clock: string) => `The segment it falls into ends at ${clock} and closes a moment later: then its reward is there.`,
     unheard: "No word was heard from 1.0 s before to 5.0 s after the greeting, so it cannot be judged: it gets no reward, and no arm learns from it.",
     noFrames: "No frame with a face lies between 0.5 and 5.0 s after the greeting, so no reward could be computed.",
     gateClosed: (p90: string, confidence: string | null) =>
@@ -238,6 +240,7 @@ export const texts = {
   },
   semantic: {
     title: "Judgement and attribution",
+    empty: "Not judged yet.",
     note: "Observational: none of this changes the reward. Only P90 and the gate do.",
     method: "Method",
     match: "Match",
@@ -471,6 +474,12 @@ export const texts = {
     rejectedGate: "Not said: reward 0.000",
     unheard: "Nothing heard: no reward",
     rejectedFrames: "No frames: no reward",
+    refused: (why: string) => `The engine refused it: ${why}.`,
+    refusals: {
+      measurement_open: "an earlier greeting is still being measured",
+      before_anchor: "the session has no picture and sound yet",
+      after_end: "the session has ended",
+    } as Record<string, string>,
     unsure: "It is not known whether it arrived. Trying again sends it at most once.",
   },
   dialogs: {

@@ -121,6 +121,12 @@ export function makeWorld() {
     traceS: 91,
     /** Until when the sound has been listened to, s. */
     heardTo: 88,
+    /** Whether there is nothing yet: no session, no experiment, no row. */
+    nothing: false,
+    /** Answers come so much later, ms. */
+    lateMs: 0,
+    /** What the console is told; null: the engine has no word on it. */
+    settings: null as object | null,
     /** Paths that answer with this status instead. */
     failing: new Map<string, number>(),
     role: null as string | null,
@@ -151,6 +157,8 @@ export function answer(world: World, method: string, url: string, body: unknown)
   const path = pathname.replace(/^\/api\/v1\//, "");
   for (const [prefix, status] of world.failing) if (path.startsWith(prefix)) return status === 0 ? null : { status, body: { detail: `made to fail (${status})` } };
   if (method !== "GET") return act(world, method, path, body);
+  if (path === "/whoami") return ok({ name: "test", role: world.role });
+  if (world.nothing) return nothing(path);
   const seen = searchParams.get("session_id") ?? path.split("/").find((part) => part.length === 36);
   const mine = seen === undefined || seen === null || seen === SESSION;
   const session = world.sessions.find((s) => s.session_id === seen);
@@ -184,8 +192,16 @@ export function answer(world: World, method: string, url: string, body: unknown)
   if (path === "views/attribution_event") return ok(mine ? [10, 56.5, 75].map((at) => ({ event_id: `v${at}`, session_id: SESSION, event_time_utc: iso(at), selected_arm_id: "warm_welcome", finality: "online_provisional" })) : []);
   if (path === "views/outcome_event") return ok(mine ? [32.4, 88].map((at) => ({ outcome_id: `o${at}`, session_id: SESSION, outcome_type: "creator_follow", outcome_value: 1, outcome_time_utc: iso(at), confidence: 1, finality: "online_provisional" })) : []);
   if (path === "views/event_outcome_link") return ok([["v10", "o32.4", 22.4, "offline_final"], ["v10", "o88", 78, "online_provisional"], ["v75", "o88", 13, "online_provisional"]].map(([event_id, outcome_id, lag_s, finality], i) => ({ link_id: `l${i}`, event_id, outcome_id, lag_s, finality })));
-  if (path === "/whoami") return ok({ name: "test", role: world.role });
+  if (path === "views/health") return ok(world.health.subsystems);
   return missing;
+}
+
+/** What an engine answers that was just started for the first time. */
+function nothing(path: string): Reply {
+  const health = { generated_at_utc: iso(96), overall_state: "unknown", subsystems: [], degraded_count: 0, recovering_count: 0, error_count: 0, subsystem_probes: {} };
+  if (path === "operator/overview") return ok({ generated_at_utc: iso(96), active_session: null, latest_encounter: null, experiment_summary: null, physiology: null, health: null, alerts: [] });
+  if (path === "operator/health") return ok(health);
+  return ok([]);
 }
 
 function act(world: World, method: string, path: string, body: unknown): Reply | null {

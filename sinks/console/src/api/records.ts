@@ -190,6 +190,9 @@ export const Subsystem = v.object({
 });
 export type Subsystem = v.InferOutput<typeof Subsystem>;
 
+/** A subsystem, as table `health` has it. */
+export const SubsystemRow = v.object({ subsystem_key: text, state: v.picklist(healthStates) });
+
 export const probeStates = ["ok", "error", "timeout", "not_configured", "unknown"] as const;
 export type ProbeState = (typeof probeStates)[number];
 export const Probe = v.object({

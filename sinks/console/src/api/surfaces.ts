@@ -187,8 +187,17 @@ export const operators = new Surface({
   optional: true,
 });
 
+/** How the subsystems do, without probes: for the badge, which is on every page. */
+export const subsystems = new Surface({
+  name: "Subsystems",
+  path: always("views/health?limit=100"),
+  schema: v.array(r.SubsystemRow),
+  everyMs: every("alerts"),
+  views: ["health"],
+});
+
 /** The badge beside Health: what is degraded or recovers. */
 export const unwell = computed(() => {
-  const known = health.state.value.data ?? overview.state.value.data?.health ?? null;
-  return known === null ? 0 : known.degraded_count + known.recovering_count;
+  const states = (subsystems.state.value.data ?? []).map((row) => row.state);
+  return states.filter((state) => state === "degraded" || state === "recovering").length;
 });

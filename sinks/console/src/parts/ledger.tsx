@@ -12,11 +12,13 @@ export function LedgerPanel() {
   const events = attributionEvents.data ?? [];
   const known = outcomes.data ?? [];
   const mine = (links.data ?? []).filter((link) => events.some((e) => e.event_id === link.event_id));
-  const failed = [attributionEvents, outcomes, links].some((s) => s.state.value.error !== null);
+  const parts = [attributionEvents, outcomes, links].map((s) => s.state.value);
+  const failed = parts.some((s) => s.error !== null);
+  const loading = parts.some((s) => s.loading);
   return (
     <Panel title={t.title}>
       {[attributionEvents, outcomes, links].map((s) => <Banner key={s.name} of={s as never} />)}
-      {known.length === 0 ? !failed && <Empty>{t.empty}</Empty> : (
+      {known.length === 0 ? !failed && <Empty>{loading ? texts.loading : t.empty}</Empty> : (
         <>
           <Axis events={events} outcomes={known} links={mine} />
           <LinkTable events={events} outcomes={known} links={mine} />

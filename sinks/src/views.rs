@@ -9,6 +9,7 @@ mod alerts;
 mod attribution;
 mod changes;
 mod comodulation;
+mod database;
 mod encounters;
 mod experiment_actions;
 mod experiment_detail;

@@ -290,7 +290,9 @@ fn the_lag_is_seen_in_health() {
         Follower::start("target", catalog(), &directory.dir, ROOMY, connect).expect("a follower");
     let views = Views::new(Catalog::served());
     views.serve();
-    assert_eq!(sink_in_health(&views), None, "there is no database");
+    let none = sink_in_health(&views).expect("a subsystem");
+    assert_eq!((&none["state"], &none["recovery_mode"]), (&"unknown".into(), &serde_json::Value::Null));
+    assert!(none["detail"].as_str().expect("text").ends_with("no database is configured"));
     views.watch(follower.watch());
     for epoch in 1..=30u64 {
         let changes = vec![total(epoch * 1000, &format!("{epoch}"), 1, 1)];

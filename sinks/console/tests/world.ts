@@ -134,6 +134,8 @@ export function makeWorld() {
     token: "right",
     /** What was sent to it. */
     sent: [] as { method: string; path: string; body: unknown }[],
+    /** The session that a start asks for. */
+    started: SESSION,
     /** The answer to a stimulus: a status, or none at all. */
     stimulus: 200 as number | "lost",
     epoch: T0 + 96_000,
@@ -209,7 +211,7 @@ function act(world: World, method: string, path: string, body: unknown): Reply |
   const sent = (body ?? {}) as Record<string, string>;
   const receipt = { session_id: SESSION, client_action_id: sent.client_action_id, accepted: true, received_at_utc: iso(96), message: null };
   if (path.endsWith("/stimulus")) return world.stimulus === "lost" ? null : world.stimulus === 200 ? ok(receipt) : { status: world.stimulus, body: { detail: "a measurement window is open" } };
-  if (path === "sessions") return ok({ ...receipt, action: "start" });
+  if (path === "sessions") return ok({ ...receipt, session_id: world.started, action: "start" });
   if (path.endsWith("/end")) return ok({ ...receipt, action: "end" });
   if (method === "DELETE" && path.includes("/arms/")) return ok({ experiment_id: "greeting_line_v1", arm: path.split("/").at(-1), deleted: false, posterior_preserved: true, reason: "encounters exist", arm_state: null });
   return { status: method === "POST" ? 201 : 200, body: {} };

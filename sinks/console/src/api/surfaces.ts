@@ -129,9 +129,12 @@ export const experiment = new Surface({
   views: ["experiments", "arm_summaries", "encounter_log"],
 });
 
+/** Most steps of posteriors that are gone back through. */
+export const HISTORY = 2000;
+
 export const posteriors = new Surface({
   name: "Posterior history",
-  path: experimentPath((id) => `experiments/${id}/history`),
+  path: experimentPath((id) => `experiments/${id}/history?limit=${HISTORY}`),
   schema: v.array(r.PosteriorUpdate),
   everyMs: every("experiments"),
   views: ["posterior_history"],

@@ -48,7 +48,7 @@ export function Rail() {
         <span class="muted small">
           {session === null ? t.label : <>{shortId(session.session_id)} · {texts.session.arm} <strong class="strong" title={session.active_arm ?? undefined}>{shortened(session.active_arm, 40)}</strong></>}
         </span>
-        <p class="say">{session === null ? t.noSession : (session.expected_greeting ?? texts.session.noGreeting)}</p>
+        <p class="say" tabIndex={0}>{session === null ? t.noSession : (session.expected_greeting ?? texts.session.noGreeting)}</p>
       </div>
       {mayAct() ? (
         <form onSubmit={(event) => { event.preventDefault(); if (enabled) void submit(); }}>

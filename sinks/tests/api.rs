@@ -5,7 +5,8 @@ mod common;
 use axum::body::{Body, to_bytes};
 use axum::http::{Method, Request, StatusCode};
 use common::{arm, arm_summary, change, drive, encounter, metrics, segment, session, session_id};
-use lsie_schemas::{Change, LogTime, shape};
+use lsie_schemas::row::PosteriorUpdateRow;
+use lsie_schemas::{Change, LogTime, Real, TableRow, shape};
 use lsie_sinks::views::{Api, Shutdown, contents};
 use lsie_sinks::{Catalog, Views};
 use serde_json::{Value, json};
@@ -215,6 +216,42 @@ async fn experiments_and_their_arms() {
         json!({"experiment_id": "greeting_line_v1", "arms": [line("a", 3.5, 2), line("b", 4.0, 1)]});
     assert_eq!(get(&views, "/api/v1/experiments/greeting_line_v1").await, expected);
     check_fault("/api/v1/experiments/none", 404, json!("no experiment none")).await;
+}
+
+/// However long it is: the newest steps, the oldest of them first; at equal times in one order.
+#[tokio::test]
+async fn the_history_of_posteriors_is_bounded() {
+    let views = Views::new(Catalog::served());
+    let step = |arm: &str, epoch: u64| {
+        let row = PosteriorUpdateRow {
+            experiment_id: "e".into(),
+            arm: arm.into(),
+            at: LogTime(epoch).as_event(),
+            alpha_param: Real(1.0 + epoch as f64 / 1e3),
+            beta_param: Real(1.0),
+            moved_by: lsie_schemas::table::Json::new(&json!([])),
+        };
+        Change {
+            table: PosteriorUpdateRow::TABLE.name.into(),
+            row: row.cells(),
+            epoch: LogTime(epoch),
+            diff: 1,
+        }
+    };
+    let epochs: Vec<_> = (1..=1_500).map(|n| (n * 10, vec![step("b", n * 10), step("a", n * 10)])).collect();
+    drive(&mut views.sink(), &epochs);
+    let path = "/api/v1/experiments/e/history";
+    let newest = get(&views, path).await;
+    assert_eq!(newest.as_array().map(Vec::len), Some(1_000));
+    assert_eq!(
+        (&newest[0]["at"], &newest[999]["at"]),
+        (&json!("1970-01-01T00:00:10.010000Z"), &json!("1970-01-01T00:00:15Z"))
+    );
+    let three = get(&views, &format!("{path}?limit=3")).await;
+    assert_eq!(field(&three, "arm"), ["a", "b", "a"]);
+    assert_eq!(get(&views, &format!("{path}?limit=10000")).await.as_array().map(Vec::len), Some(3_000));
+    check_query("/api/v1/experiments/e/history?limit=10001", "limit", "not from 1 to 10000", "range").await;
+    assert_eq!(get(&views, "/api/v1/experiments/unknown/history").await, json!([]));
 }
 
 #[tokio::test]

@@ -1,15 +1,12 @@
 // Every page and every state of the console in a real browser, on a made-up engine that shows the rare ones, too.
 import { join } from "node:path";
 import type { Server } from "node:http";
-import { readFileSync } from "node:fs";
-import { createRequire } from "node:module";
 import type { Browser, Page } from "playwright-core";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
-import { artefacts, launch } from "./browser";
+import { artefacts, launch, violations } from "./browser";
 import { serve } from "./serve";
 import { ENDED, SESSION, type World, makeWorld } from "./world";
 
-const axe = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
 const pages = ["overview", "live", "experiments", "physiology", "health", "sessions"] as const;
 
 let browser: Browser;
@@ -47,16 +44,6 @@ const rail = () => tab.locator("section.rail");
 const pill = () => rail().locator(".state .pill");
 const shows = (text: string | RegExp, scope = main()) => scope.getByText(text).first().waitFor({ timeout: 8000 });
 
-/** Violations that axe calls serious or worse. */
-async function violations(): Promise<string[]> {
-  await tab.evaluate(axe);
-  const found = await tab.evaluate(async () => {
-    const run = (window as unknown as { axe: { run: (o: object) => Promise<{ violations: { id: string; impact: string; nodes: { html: string }[] }[] }> } }).axe.run;
-    return (await run({ runOnly: ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"] })).violations;
-  });
-  return found.filter((v) => v.impact === "serious" || v.impact === "critical").map((v) => `${v.id}: ${v.nodes.map((n) => n.html.slice(0, 160)).join(" | ")}`);
-}
-
 describe("every page", () => {
   for (const theme of ["dark", "light"] as const) {
     for (const page of pages) {
@@ -65,7 +52,7 @@ describe("every page", () => {
         await open(page);
         await tab.waitForTimeout(700);
         await tab.screenshot({ path: join(artefacts, `${page}-${theme}.png`) });
-        expect(await violations()).toEqual([]);
+        expect(await violations(tab)).toEqual([]);
         expect(await main().locator(".banner").count()).toBe(0);
         await tab.setViewportSize({ width: 834, height: 1112 });
         await tab.waitForTimeout(200);
@@ -132,7 +119,7 @@ describe("every page, in every state of its surfaces,", () => {
 
   async function sound(name: string): Promise<void> {
     await tab.screenshot({ path: join(artefacts, `${name}.png`) });
-    expect(await violations()).toEqual([]);
+    expect(await violations(tab)).toEqual([]);
     for (const width of [1280, 834]) {
       await tab.setViewportSize({ width, height: 900 });
       const wide = await tab.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
@@ -537,7 +524,7 @@ describe("roles", () => {
     await tab.getByLabel("Token").fill("wrong");
     await tab.getByRole("button", { name: "Sign in" }).click();
     await tab.getByText("This token is not known.").waitFor();
-    expect(await violations()).toEqual([]);
+    expect(await violations(tab)).toEqual([]);
     await tab.screenshot({ path: join(artefacts, "login.png") });
     world.role = "operator";
     await tab.getByLabel("Token").fill("right");

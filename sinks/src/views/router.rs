@@ -75,6 +75,7 @@ pub struct Api {
     probes: Vec<Probe>,
     guard: Guard,
     console: console::Settings,
+    has_console: bool,
     numbers: Option<Numbers>,
 }
 
@@ -83,7 +84,16 @@ impl Api {
     pub fn new(views: &Views) -> Api {
         let guard = Guard { access: Access::default(), limiter: Limiter::new(0), is_secure: false };
         let console = console::Settings::default();
-        Api { views: views.clone(), log: None, probes: Vec::new(), guard, console, numbers: None }
+        let has_console = console::is_embedded();
+        Api {
+            views: views.clone(),
+            log: None,
+            probes: Vec::new(),
+            guard,
+            console,
+            has_console,
+            numbers: None,
+        }
     }
 
     /// Actions become records in this log.
@@ -94,6 +104,11 @@ impl Api {
     /// What the console is told.
     pub fn with_console(self, console: console::Settings) -> Api {
         Api { console, ..self }
+    }
+
+    /// Serves what a binary serves that was built without Node, whether this one was or not.
+    pub fn without_console(self) -> Api {
+        Api { has_console: false, ..self }
     }
 
     /// Health looks at these, too.
@@ -115,7 +130,7 @@ impl Api {
 
     /// The router. Its streams of changes end when `shutdown` does.
     pub fn router(self, shutdown: Shutdown) -> Router {
-        let Api { views, log, probes, guard, console, numbers } = self;
+        let Api { views, log, probes, guard, console, has_console, numbers } = self;
         let streams = Arc::new(Semaphore::new(MAX_STREAMS));
         let (actions, probes) = (Actions::new(log), Probes::new(probes));
         let app = App {
@@ -124,6 +139,7 @@ impl Api {
             probes,
             guard: guard.clone(),
             console,
+            has_console,
             numbers,
             shutdown,
             streams,
@@ -162,6 +178,7 @@ pub(crate) struct App {
     pub(crate) probes: Probes,
     pub(crate) guard: Guard,
     pub(crate) console: console::Settings,
+    pub(crate) has_console: bool,
     pub(crate) numbers: Option<Numbers>,
     /// Ends the streams, which would otherwise keep a server from stopping.
     pub(crate) shutdown: Shutdown,

@@ -29,7 +29,7 @@ describe("an explanation", () => {
   });
   it("of a closed gate says what was not admitted, and how sure the judgement was", () => {
     const [first] = explanation({ ...base, state: "rejected_gate_closed", semantic_gate: 0, gated_reward: 0 });
-    expect(first).toContain("p_match 83 %");
+    expect(first).toContain("p_match 83\u00a0%");
     expect(first).toContain("P90 0.911 was not admitted");
     expect(first).toContain("0.000");
   });

@@ -138,6 +138,7 @@ export const texts = {
   live: {
     empty: "Select a session, or start one: its smile, its greetings and their rewards appear here as they happen.",
     noEncounters: "No greeting was sent in this session yet. Send one below: the smile is measured for 5 s, and the reward appears here once the segment it falls into has closed, at most 40 s later.",
+    noneSent: "No greeting was sent in this session.",
     start: "Start session",
     end: "End session",
     starting: (id: string) => `Session ${id} was asked for; waiting for it to appear.`,
@@ -475,11 +476,6 @@ export const texts = {
     unheard: "Nothing heard: no reward",
     rejectedFrames: "No frames: no reward",
     refused: (why: string) => `The engine refused it: ${why}.`,
-    refusals: {
-      measurement_open: "an earlier greeting is still being measured",
-      before_anchor: "the session has no picture and sound yet",
-      after_end: "the session has ended",
-    } as Record<string, string>,
     unsure: "It is not known whether it arrived. Trying again sends it at most once.",
   },
   dialogs: {

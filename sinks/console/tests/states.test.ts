@@ -322,9 +322,9 @@ describe("the action rail", () => {
     await open("live");
     await button().click();
     await pill().getByText("accepted").waitFor();
-    world.alerts = [{ alert_id: "a9", severity: "warning", kind: "stimulus_failed", message: "A stimulus was not accepted: measurement_open", session_id: SESSION, subsystem_key: null, emitted_at_utc: "2026-01-05T10:01:36Z", acknowledged: false }, ...world.alerts];
+    world.alerts = [{ alert_id: "a9", severity: "warning", kind: "stimulus_failed", message: "A stimulus was not accepted: the reaction to an earlier one is still being measured", session_id: SESSION, subsystem_key: null, emitted_at_utc: "2026-01-05T10:01:36Z", acknowledged: false }, ...world.alerts];
     await pill().getByText("failed").waitFor({ timeout: 8000 });
-    await rail().getByText("The engine refused it: an earlier greeting is still being measured.").waitFor();
+    await rail().getByText("The engine refused it: the reaction to an earlier one is still being measured.").waitFor();
   });
   it("is reset by another session, and offers nothing where one has ended", async () => {
     await open("live");
@@ -374,6 +374,7 @@ describe("health", () => {
     await open("health");
     for (const state of ["ok", "degraded", "recovering", "error", "unknown"]) await main().locator("td .pill").getByText(state, { exact: true }).first().waitFor();
     await shows("Capture: Look at the capture device.");
+    expect(await main().locator(".probes li > span:first-child").allTextContents()).toEqual(["PostgreSQL", "Kafka", "Language model", "Speech", "Engine"]);
     for (const state of ["not configured", "timed out", "unknown"]) await main().locator(".probes .pill").getByText(state).first().waitFor();
     await shows("holds the frontier");
     const looks = await Promise.all(["degraded", "recovering", "error"].map((s) => main().locator("td .pill").getByText(s, { exact: true }).first().evaluate((e) => getComputedStyle(e.closest(".pill")!).color + getComputedStyle(e.closest(".pill")!).borderStyle)));

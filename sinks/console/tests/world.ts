@@ -86,8 +86,9 @@ export function makeWorld() {
       subsystem("capture", "Capture", "ok"),
       subsystem("vault", "Vault", "unknown", { last_success_utc: null, detail: "no signal yet" }),
     ],
+    // In the order of their keys, as the engine sends them.
     subsystem_probes: Object.fromEntries(
-      ([["postgres", "PostgreSQL", "ok", 3.2], ["redis", "Kafka", "ok", 1.4], ["azure_openai", "Language model", "not_configured", null], ["whisper_worker", "Speech", "timeout", 1000], ["orchestrator", "Engine", "unknown", null]] as const).map(
+      ([["azure_openai", "Language model", "not_configured", null], ["orchestrator", "Engine", "unknown", null], ["postgres", "PostgreSQL", "ok", 3.2], ["redis", "Kafka", "ok", 1.4], ["whisper_worker", "Speech", "timeout", 1000]] as const).map(
         ([key, label, state, latency]) => [key, { subsystem_key: key, label, state, latency_ms: latency, detail: null, checked_at_utc: iso(95) }],
       ),
     ) as Record<string, unknown>,
@@ -177,8 +178,8 @@ export function answer(world: World, method: string, url: string, body: unknown)
   if (path.endsWith("/encounters")) return ok(mine ? world.encounters : []);
   if (path.endsWith("/au12")) return ok(traceOf(seen ?? "", mine ? world.traceS : 0, Number(searchParams.get("after") ?? T0)));
   if (path === "segments") return ok(mine ? segments() : []);
-  if (path === "views/record_classes") return ok(recordClasses());
-  if (path === "views/inferences") return ok(mine ? [{ what: "speech", to_utc: iso(world.heardTo), created_at: iso(0) }] : []);
+  if (/^operator\/sessions\/[^/]+\/records$/.test(path)) return ok(mine ? recordClasses() : []);
+  if (/^operator\/sessions\/[^/]+\/inferences$/.test(path)) return ok(mine ? [{ what: "speech", to_utc: iso(world.heardTo), created_at: iso(0) }] : []);
   if (path === "views/dead_letters") return ok([]);
   if (path === "views/pitch") return ok(mine ? pitch() : []);
   if (/^experiments\/[^/]+\/history$/.test(path)) return ok(posteriorHistory());
@@ -193,7 +194,7 @@ export function answer(world: World, method: string, url: string, body: unknown)
   if (path === "views/operators") return ok(operators());
   if (path === "views/attribution_event") return ok(mine ? [10, 56.5, 75].map((at) => ({ event_id: `v${at}`, session_id: SESSION, event_time_utc: iso(at), selected_arm_id: "warm_welcome", finality: "online_provisional" })) : []);
   if (path === "views/outcome_event") return ok(mine ? [32.4, 88].map((at) => ({ outcome_id: `o${at}`, session_id: SESSION, outcome_type: "creator_follow", outcome_value: 1, outcome_time_utc: iso(at), confidence: 1, finality: "online_provisional" })) : []);
-  if (path === "views/event_outcome_link") return ok([["v10", "o32.4", 22.4, "offline_final"], ["v10", "o88", 78, "online_provisional"], ["v75", "o88", 13, "online_provisional"]].map(([event_id, outcome_id, lag_s, finality], i) => ({ link_id: `l${i}`, event_id, outcome_id, lag_s, finality })));
+  if (path.startsWith("attribution/")) return ok(!mine ? [] : [["v10", "o32.4", 22.4, "offline_final"], ["v10", "o88", 78, "online_provisional"], ["v75", "o88", 13, "online_provisional"]].map(([event_id, outcome_id, lag_s, finality], i) => ({ links: [{ link_id: `l${i}`, event_id, outcome_id, lag_s, finality }] })));
   if (path === "views/health") return ok(world.health.subsystems);
   return missing;
 }

@@ -27,8 +27,8 @@ use crate::views::reply::{EPOCH_HEADER, Fault, Reply, wants_csv, with_epoch};
 use crate::views::route::{Answer, Route};
 use crate::views::{
     Shutdown, Views, alerts, attribution, changes, comodulation, encounters, experiment_actions,
-    experiment_detail, experiments, generic, health, live_encounters, live_sessions, metrics, openapi,
-    overview, physiology, pulse, segments, session_actions, sessions, stimulus, trace,
+    experiment_detail, experiments, generic, health, inferences, live_encounters, live_sessions, metrics,
+    openapi, overview, physiology, pulse, records, segments, session_actions, sessions, stimulus, trace,
 };
 
 /// At most this many streams of changes at a time; one more is answered with 503.
@@ -48,6 +48,7 @@ pub(crate) const ROUTES: &[&[Route]] = &[
     experiments::ROUTES,
     generic::ROUTES,
     health::ROUTES,
+    inferences::ROUTES,
     live_encounters::ROUTES,
     live_sessions::ROUTES,
     metrics::ROUTES,
@@ -55,6 +56,7 @@ pub(crate) const ROUTES: &[&[Route]] = &[
     overview::ROUTES,
     physiology::ROUTES,
     pulse::ROUTES,
+    records::ROUTES,
     segments::ROUTES,
     session_actions::ROUTES,
     sessions::ROUTES,

@@ -393,6 +393,9 @@ export const Link = v.object({
 });
 export type Link = v.InferOutput<typeof Link>;
 
+/** A greeting with its links. */
+export const Credited = v.object({ links: v.array(Link) });
+
 /** Smile intensity of a session from a frame on, by columns. */
 export const Trace = v.object({
   session_id: text,

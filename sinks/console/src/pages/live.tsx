@@ -2,7 +2,7 @@
 import { awaited } from "../api/actions";
 import { trace } from "../api/trace";
 import { useSurfaces } from "../api/surface";
-import { attributionEvents, deadLetters, encounters, header, links, outcomes, pitch, recordClasses, segments } from "../api/surfaces";
+import { attributionEvents, credits, deadLetters, encounters, header, outcomes, pitch, recordClasses, segments } from "../api/surfaces";
 import { shortId, shortened } from "../format";
 import { Banner, Pill } from "../parts/basics";
 import { SessionControls } from "../parts/controls";
@@ -16,7 +16,7 @@ import { calibration } from "../status";
 import { texts } from "../texts";
 
 export function Live() {
-  useSurfaces(...([header, encounters, segments, recordClasses, deadLetters, pitch, trace, attributionEvents, outcomes, links] as never[]));
+  useSurfaces(...([header, encounters, segments, recordClasses, deadLetters, pitch, trace, attributionEvents, outcomes, credits] as never[]));
   useFollowAnew(selected.value);
   return (
     <>

@@ -7,7 +7,7 @@ import type { Alert } from "../api/records";
 import { engineNow } from "../api/clock";
 import { useSurfaces } from "../api/surface";
 import { alerts, encounters, header, heardUpTo, inferences } from "../api/surfaces";
-import { reward, shortId, shortened, words } from "../format";
+import { reward, shortId, shortened } from "../format";
 import { type Phase, type RailEvent, countdown, idle, maySubmit, step } from "../rail";
 import { selected } from "../store/place";
 import { mayAct } from "../store/role";
@@ -85,10 +85,7 @@ function Message({ blocked }: { blocked: string | null }) {
 }
 
 /** An alert names its reason last. */
-function refusal(alert: Alert): string {
-  const reason = alert.message.split(": ").at(-1) ?? "";
-  return t.refused(t.refusals[reason] ?? words(reason));
-}
+const refusal = (alert: Alert) => t.refused(alert.message.split(": ").at(-1) ?? "");
 
 /** Why nothing can be sent; null if something can. */
 function whyBlocked(): string | null {

@@ -35,6 +35,7 @@ mod pulse;
 mod ranked;
 mod reading;
 mod record;
+mod record_stream;
 mod records;
 pub(crate) mod reply;
 mod restore;

@@ -28,7 +28,8 @@ use crate::views::route::{Answer, Route};
 use crate::views::{
     Shutdown, Views, alerts, attribution, changes, comodulation, encounters, experiment_actions,
     experiment_detail, experiments, generic, health, inferences, live_encounters, live_sessions, metrics,
-    openapi, overview, physiology, pulse, records, segments, session_actions, sessions, stimulus, trace,
+    openapi, overview, physiology, pulse, record_stream, records, segments, session_actions, sessions,
+    stimulus, trace,
 };
 
 /// At most this many streams of changes at a time; one more is answered with 503.
@@ -197,11 +198,15 @@ impl FromRef<App> for Guard {
 async fn answer(app: App, route: &'static Route, request: Request) -> Response {
     let epoch = app.views.read().epoch();
     let wants_csv = wants_csv(request.headers());
+    let wants_events = record_stream::is_wanted(route, request.headers());
     let caller = request.extensions().get::<Caller>().map(|caller| caller.name.clone()).unwrap_or_default();
     let inputs = match raw(request).await.and_then(|raw| Inputs::read(route, &raw)) {
         Ok(inputs) => inputs,
         Err(fault) => return with_epoch(fault.into_response(), epoch),
     };
+    if wants_events {
+        return record_stream::open(app, route, inputs).await;
+    }
     match route.answer {
         Answer::Read(read) => read_from(&app, &inputs, wants_csv, |reading| read(reading, &inputs)),
         Answer::Probed(read) => {

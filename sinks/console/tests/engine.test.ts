@@ -81,6 +81,14 @@ describe("the console on a live session", () => {
     await tab.screenshot({ path: join(artefacts, "engine-measuring.png") });
   });
 
+  it("takes a greeting that is refused for an alert, and for no fault of the ingest", within, async () => {
+    const read = async <T>(path: string) => (await (await fetch(new URL(`api/v1/operator/${path}`, engine.url))).json()) as T;
+    const kinds = async () => (await read<{ kind: string }[]>("alerts")).map((alert) => alert.kind);
+    await expect.poll(kinds, within).toContain("stimulus_failed");
+    const { subsystems } = await read<{ subsystems: { subsystem_key: string; state: string }[] }>("health");
+    expect(["ok", "unknown"]).toContain(subsystems.find((s) => s.subsystem_key === "ingest")?.state);
+  });
+
   it("keeps what it shows while the connection is away, and goes on when it is back", within, async () => {
     const shown = await main().getByRole("row", { name: /#1/ }).textContent();
     await tab.context().setOffline(true);
@@ -205,7 +213,7 @@ describe("the console of an engine that knows its people", () => {
     await tab.screenshot({ path: join(artefacts, "engine-lost.png") });
     engine = await run(new URL(engine.url).port);
     // Log-ins are not kept over a restart: nobody is let in who cannot show the token again.
-    await tab.getByLabel("Token").waitFor(within);
+    await tab.getByText(/Your sign-in has ended/).waitFor(within);
     await logIn("operator");
     await live().waitFor(within);
     await tab.getByRole("link", { name: "Sessions" }).click();

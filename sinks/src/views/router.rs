@@ -27,8 +27,9 @@ use crate::views::reply::{EPOCH_HEADER, Fault, Reply, wants_csv, with_epoch};
 use crate::views::route::{Answer, Route};
 use crate::views::{
     Shutdown, Views, alerts, attribution, changes, comodulation, encounters, experiment_actions,
-    experiment_detail, experiments, generic, health, live_encounters, live_sessions, metrics, openapi,
-    overview, physiology, pulse, segments, session_actions, sessions, stimulus, trace,
+    experiment_detail, experiments, generic, health, inferences, live_encounters, live_sessions, metrics,
+    openapi, overview, physiology, pulse, record_stream, records, segments, session_actions, sessions,
+    stimulus, trace,
 };
 
 /// At most this many streams of changes at a time; one more is answered with 503.
@@ -48,6 +49,7 @@ pub(crate) const ROUTES: &[&[Route]] = &[
     experiments::ROUTES,
     generic::ROUTES,
     health::ROUTES,
+    inferences::ROUTES,
     live_encounters::ROUTES,
     live_sessions::ROUTES,
     metrics::ROUTES,
@@ -55,6 +57,7 @@ pub(crate) const ROUTES: &[&[Route]] = &[
     overview::ROUTES,
     physiology::ROUTES,
     pulse::ROUTES,
+    records::ROUTES,
     segments::ROUTES,
     session_actions::ROUTES,
     sessions::ROUTES,
@@ -75,6 +78,7 @@ pub struct Api {
     probes: Vec<Probe>,
     guard: Guard,
     console: console::Settings,
+    has_console: bool,
     numbers: Option<Numbers>,
 }
 
@@ -83,7 +87,16 @@ impl Api {
     pub fn new(views: &Views) -> Api {
         let guard = Guard { access: Access::default(), limiter: Limiter::new(0), is_secure: false };
         let console = console::Settings::default();
-        Api { views: views.clone(), log: None, probes: Vec::new(), guard, console, numbers: None }
+        let has_console = console::is_embedded();
+        Api {
+            views: views.clone(),
+            log: None,
+            probes: Vec::new(),
+            guard,
+            console,
+            has_console,
+            numbers: None,
+        }
     }
 
     /// Actions become records in this log.
@@ -94,6 +107,11 @@ impl Api {
     /// What the console is told.
     pub fn with_console(self, console: console::Settings) -> Api {
         Api { console, ..self }
+    }
+
+    /// Serves what a binary serves that was built without Node, whether this one was or not.
+    pub fn without_console(self) -> Api {
+        Api { has_console: false, ..self }
     }
 
     /// Health looks at these, too.
@@ -115,7 +133,7 @@ impl Api {
 
     /// The router. Its streams of changes end when `shutdown` does.
     pub fn router(self, shutdown: Shutdown) -> Router {
-        let Api { views, log, probes, guard, console, numbers } = self;
+        let Api { views, log, probes, guard, console, has_console, numbers } = self;
         let streams = Arc::new(Semaphore::new(MAX_STREAMS));
         let (actions, probes) = (Actions::new(log), Probes::new(probes));
         let app = App {
@@ -124,6 +142,7 @@ impl Api {
             probes,
             guard: guard.clone(),
             console,
+            has_console,
             numbers,
             shutdown,
             streams,
@@ -162,6 +181,7 @@ pub(crate) struct App {
     pub(crate) probes: Probes,
     pub(crate) guard: Guard,
     pub(crate) console: console::Settings,
+    pub(crate) has_console: bool,
     pub(crate) numbers: Option<Numbers>,
     /// Ends the streams, which would otherwise keep a server from stopping.
     pub(crate) shutdown: Shutdown,
@@ -178,11 +198,15 @@ impl FromRef<App> for Guard {
 async fn answer(app: App, route: &'static Route, request: Request) -> Response {
     let epoch = app.views.read().epoch();
     let wants_csv = wants_csv(request.headers());
+    let wants_events = record_stream::is_wanted(route, request.headers());
     let caller = request.extensions().get::<Caller>().map(|caller| caller.name.clone()).unwrap_or_default();
     let inputs = match raw(request).await.and_then(|raw| Inputs::read(route, &raw)) {
         Ok(inputs) => inputs,
         Err(fault) => return with_epoch(fault.into_response(), epoch),
     };
+    if wants_events {
+        return record_stream::open(app, route, inputs).await;
+    }
     match route.answer {
         Answer::Read(read) => read_from(&app, &inputs, wants_csv, |reading| read(reading, &inputs)),
         Answer::Probed(read) => {

@@ -6,6 +6,7 @@ mod config;
 mod dead_letters;
 mod demo;
 mod doctor;
+mod enrich;
 mod explain;
 mod feed;
 mod hydrate;
@@ -71,6 +72,8 @@ enum Command {
     Demo(demo::Demo),
     /// Check log, topics, models, disk and configuration: one line each, with the mend.
     Doctor(doctor::Doctor),
+    /// Visit web pages that requests name, and keep their metadata.
+    Enrich(enrich::Enrich),
     /// Say why a result is what it is: `lsie explain segment SESSION K`.
     Explain(explain::Explain),
     /// Publish recorded session directories to the topics.
@@ -121,6 +124,7 @@ impl Cli {
             Command::DeadLetters(command) => command.run(config),
             Command::Demo(command) => command.run(config),
             Command::Doctor(command) => command.run(config),
+            Command::Enrich(command) => command.run(config),
             Command::Explain(command) => command.run(config),
             Command::Feed(command) => command.run(config),
             Command::Hydrate(command) => command.run(config),

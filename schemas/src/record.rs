@@ -18,7 +18,7 @@ mod video;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-pub use answer::{Answered, HydrateAnswer, Hydrated};
+pub use answer::{Answered, EnrichAnswer, HydrateAnswer, Hydrated, MetaTag, PageData};
 pub use audio::AudioChunk;
 pub use control::{
     ClockPoll, Control, EndSession, Gap, StartSession, Stimulus, Stream, Subjects, session_id_from_action,
@@ -35,7 +35,7 @@ pub use physio::{
     ChunkPayload, DerivationMethod, HEART_RATE_BPM, PhysioRecord, PhysiologicalChunk, Provider, SourceKind,
     SubjectRole,
 };
-pub use request::{HydrateRequest, Request};
+pub use request::{EnrichRequest, HydrateRequest, Request};
 pub use video::VideoUnit;
 
 /// Header: schema version of a media record.

@@ -7,6 +7,7 @@ mod dead_letters;
 mod demo;
 mod doctor;
 mod enrich;
+mod erase;
 mod explain;
 mod feed;
 mod hydrate;
@@ -74,6 +75,8 @@ enum Command {
     Doctor(doctor::Doctor),
     /// Visit web pages that requests name, and keep their metadata.
     Enrich(enrich::Enrich),
+    /// Erase what a session says of persons.
+    Erase(erase::Erase),
     /// Say why a result is what it is: `lsie explain segment SESSION K`.
     Explain(explain::Explain),
     /// Publish recorded session directories to the topics.
@@ -125,6 +128,7 @@ impl Cli {
             Command::Demo(command) => command.run(config),
             Command::Doctor(command) => command.run(config),
             Command::Enrich(command) => command.run(config),
+            Command::Erase(command) => command.run(config),
             Command::Explain(command) => command.run(config),
             Command::Feed(command) => command.run(config),
             Command::Hydrate(command) => command.run(config),

@@ -14,6 +14,7 @@ use lsie_schemas::log::{AppendRecord, Fetch, Log, TopicPartition};
 use lsie_schemas::record::{EpochRecord, Healing, QuarantineRecord};
 use lsie_schemas::{LogTime, Topic};
 use lsie_sinks::Sink;
+use lsie_sinks::erase::Erased;
 
 use crate::answers::Answers;
 use crate::checkpoint::gate::{Gate, Rule};
@@ -116,6 +117,7 @@ type Beginning = (Vec<EpochRecord>, Option<(Manifest, Restored)>);
 /// What topic `epochs` says besides the epochs.
 struct Told {
     healings: Vec<Healing>,
+    erased: Erased,
     quarantined: BTreeSet<Place>,
 }
 
@@ -128,7 +130,7 @@ impl Engine {
             Run::Live(_) => Some(self.log.fenced(COORDINATOR)?),
             Run::Bounded(_) => None,
         };
-        let (mut table, at, Told { healings, mut quarantined }) = self.table(&run, &from)?;
+        let (mut table, at, Told { healings, erased, mut quarantined }) = self.table(&run, &from)?;
         let healed = healings.last().map(|healing| healing.at);
         let selections = match &self.heal {
             Some(heal) => heal.selections.clone(),
@@ -228,7 +230,7 @@ impl Engine {
         let committing = inboxes.clone();
         let calm = (last, book.clone());
         let committer =
-            Committer { sinks, gate: gate.clone(), checkpoints: writer, resumed: resumed_at, calm };
+            Committer { sinks, gate: gate.clone(), checkpoints: writer, erased, resumed: resumed_at, calm };
         threads.spawn("commit", move |shared| committer.run(&complete, &committing, shared))?;
         for (worker, inbox) in inboxes.iter().enumerate() {
             let (inbox, log, fetch) = (inbox.clone(), self.log.clone(), self.fetch);
@@ -335,7 +337,7 @@ impl Engine {
         run: &Run,
         from: &[(TopicPartition, i64)],
     ) -> anyhow::Result<(Vec<EpochRecord>, Positions, Told)> {
-        let Table { mut entries, quarantined, mut healings } = epochs::read_table(&*self.log)?
+        let Table { mut entries, quarantined, mut healings, erasures } = epochs::read_table(&*self.log)?
             .context("topic epochs does not exist; `lsie topics create` makes the set")?;
         if entries.is_empty() && matches!(run, Run::Bounded(_)) {
             entries = epochs::by_rule(&*self.log, from, self.cut)?;
@@ -357,7 +359,9 @@ impl Engine {
                 .filter(|at| last < Some(*at))
                 .map(|log_time| EpochRecord { log_time, ranges: Vec::new() }),
         );
-        Ok((table, at, Told { healings, quarantined }))
+        let mut erased = Erased::default();
+        erasures.into_iter().for_each(|erasure| erased.add(erasure.session_id, erasure.events));
+        Ok((table, at, Told { healings, erased, quarantined }))
     }
 }
 

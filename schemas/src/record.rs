@@ -5,6 +5,7 @@ mod audio;
 mod control;
 mod dead_letter;
 mod epoch;
+mod erasure;
 mod event;
 mod experiment;
 mod healing;
@@ -25,6 +26,7 @@ pub use control::{
 };
 pub use dead_letter::DeadLetter;
 pub use epoch::{EpochRange, EpochRecord, QuarantineRecord};
+pub use erasure::Erasure;
 pub use event::{ACTION_COMBO, LiveEvent, is_follow};
 pub use experiment::{ArmText, ExperimentRecord};
 pub use healing::{HealedRecord, Healing};

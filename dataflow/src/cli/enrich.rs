@@ -6,9 +6,9 @@ use anyhow::{Context, ensure};
 use clap::Args;
 use lsie_connectors::enrich::{Chromium, Hosts, Page, Settings, ask, enrich};
 use lsie_connectors::{Health, Stop};
-use lsie_schemas::codec;
 use uuid::Uuid;
 
+use super::capture::session_id;
 use super::running::{on_signal, open_log, print_health};
 use crate::config::Config;
 
@@ -60,8 +60,4 @@ impl Enrich {
         result?;
         Ok(ExitCode::SUCCESS)
     }
-}
-
-fn session_id(text: &str) -> Result<Uuid, &'static str> {
-    codec::session_id(text).ok_or("no session id: wanted is a UUID v4, in lowercase and with hyphens")
 }

@@ -110,6 +110,11 @@ pub(super) fn checkpoints(config: &Config, tables: &Path) -> anyhow::Result<Opti
 
 /// The Parquet tables in a directory.
 pub(super) fn parquet(config: &Config, dir: &Path) -> anyhow::Result<Box<dyn Sink>> {
+    Ok(Box::new(parquet_sink(config, dir)?))
+}
+
+/// The same as what they are.
+pub(super) fn parquet_sink(config: &Config, dir: &Path) -> anyhow::Result<ParquetSink> {
     let run = Writer { engine: format!("lsie {}", env!("CARGO_PKG_VERSION")), config: String::new() };
     let options = Options {
         flush_epochs_ms: config.parquet.flush_ms,
@@ -117,8 +122,7 @@ pub(super) fn parquet(config: &Config, dir: &Path) -> anyhow::Result<Box<dyn Sin
         run,
         ..Options::default()
     };
-    let sink = ParquetSink::open(dir, Catalog::all(), options).context("the result tables")?;
-    Ok(Box::new(sink))
+    ParquetSink::open(dir, Catalog::all(), options).context("the result tables")
 }
 
 /// How long a bounded run waits for its database at the end.

@@ -348,7 +348,23 @@ fn a_status_that_says_no_gives_an_empty_answer_and_no_second_try() {
     assert_eq!(answers["http://127.0.0.1:1/"].reason.as_deref(), Some("robots"));
     assert!(answers[&at("/dialog")].data.as_ref().is_some_and(|page| page.text_content.contains("went on")));
     assert_eq!(answers[&at("/fine")].data.as_ref().map(|page| page.title.as_str()), Some("moved"));
-    assert!(site.most_at_once.load(Ordering::SeqCst) <= 2 * 8, "more browsers than were allowed");
+}
+
+#[test]
+fn no_more_pages_are_visited_at_a_time_than_the_pool_allows() {
+    let site = Site::new(|path| match path {
+        "/robots.txt" => missing(),
+        path => {
+            std::thread::sleep(Duration::from_millis(700));
+            page(path)
+        }
+    });
+    let bench = Bench::new(&[], &[&site.address]);
+    for number in 0..6 {
+        bench.ask(&format!("http://{}/{number}", site.address), 60);
+    }
+    assert!(bench.run(6).into_values().all(|answer| answer.success));
+    assert!(site.most_at_once.load(Ordering::SeqCst) <= bench.settings.browsers);
 }
 
 /// A program that crashes as often as a file says, and is Chromium after that.

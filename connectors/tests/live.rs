@@ -2,12 +2,15 @@
 //! its signature service fails.
 #![allow(clippy::result_large_err, reason = "the handshake's callback has the library's error")]
 
+mod away;
+
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
 
+use away::Away;
 use lsie_connectors::file_log::{FileLog, FileLogOptions};
 use lsie_connectors::live::webcast::{Chat, Common, Envelope, PushFrame, Response, RoomControl, User};
 use lsie_connectors::live::{Fixed, Mode, Service, Settings, Sign, SignError, Signed, live};
@@ -72,7 +75,7 @@ impl Sign for Numbered {
 }
 
 struct Bench {
-    log: FileLog,
+    log: Away,
     health: Health,
     _dir: tempfile::TempDir,
 }
@@ -88,6 +91,7 @@ impl Bench {
             retention_ms: None,
         };
         log.create_topics(&[Topic::Control, Topic::Events].map(spec)).expect("topics");
+        let log = Away { log, away: AtomicBool::new(false) };
         Bench { log, health: Health::new("live_events"), _dir: dir }
     }
 
@@ -350,4 +354,57 @@ fn without_signatures_there_are_no_events_and_with_them_there_are() {
         Some("GET /sign?user=ana HTTP/1.1")
     );
     assert_eq!(platform.paths(), ["/signed"]);
+}
+
+/// More events than may wait, while the log is away: the connection is read no further, and nothing is lost.
+#[test]
+fn events_wait_for_a_log_that_is_away() {
+    const EVENTS: usize = 25_000;
+    let sent = Arc::new(AtomicU64::new(0));
+    let counting = sent.clone();
+    let platform = Platform::new(move |_, socket| {
+        for number in 0..EVENTS {
+            let text = format!(
+                r#"{{"event_type":"like","event_id":"e-{number}","timestamp_utc":"2026-01-05T10:00:00Z","payload":{{"text":"{}"}}}}"#,
+                "x".repeat(1_000)
+            );
+            if socket.send(Message::Text(text.into())).is_err() {
+                return;
+            }
+            counting.fetch_add(1, Ordering::SeqCst);
+        }
+        while socket.read().is_ok() {}
+    });
+    let bench = Bench::new();
+    bench.begin(A, "ana");
+    bench.log.away.store(true, Ordering::SeqCst);
+    bench.run(Mode::Json, Fixed(format!("ws://{}/", platform.address)), || {
+        bench.wait("more events than may wait", || sent.load(Ordering::SeqCst) > 11_000);
+        bench.wait("a log that is missed", || bench.says("switched off"));
+        assert!(bench.events().is_empty());
+        bench.log.away.store(false, Ordering::SeqCst);
+        bench.wait("all events", || bench.count("events_appended") == EVENTS as u64);
+    });
+    let ids: Vec<_> = bench.events().into_iter().filter_map(|event| event.event_id).collect();
+    assert_eq!(ids, (0..EVENTS).map(|number| format!("e-{number}")).collect::<Vec<_>>());
+    assert_eq!(platform.paths().len(), 1, "one connection");
+}
+
+/// A crash between an event and its acknowledgement: the platform sends it again, and it is the same event.
+#[test]
+fn a_restarted_connector_connects_again_and_an_event_that_comes_again_is_the_same() {
+    let platform = Platform::new(|_, socket| {
+        socket.send(frame(vec![chat(1)])).expect("a connection");
+        rest(socket);
+    });
+    let bench = Bench::new();
+    bench.begin(A, "ana");
+    for run in 1..=2 {
+        bench.run(Mode::Webcast, Numbered(platform.address.clone(), AtomicU64::new(run)), || {
+            bench.wait("an event", || bench.events().len() == run as usize);
+        });
+    }
+    assert_eq!(platform.paths(), ["/ana?signature=1", "/ana?signature=2"]);
+    let events = bench.events();
+    assert_eq!(events[0], events[1], "the engine knows it by user, type, time and the platform's id");
 }

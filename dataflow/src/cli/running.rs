@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, ensure};
 use indicatif::{ProgressBar, ProgressStyle};
 use lsie_connectors::file_log::FileLogOptions;
+use lsie_connectors::ingest::{self, Credentials};
 use lsie_connectors::seal::{Key, key_of_hex};
 use lsie_connectors::{FileLog, Health, SealedLog, Stop, archive};
 use lsie_operators::speech::WhisperSettings;
@@ -224,6 +225,13 @@ pub(super) fn live_api(
         Probe::not_configured("whisper_worker", "Speech recognition"),
         Probe::new("orchestrator", "Engine", heartbeat),
     ])
+}
+
+/// The API with the routes by which others push records, behind its own guard.
+pub(super) fn with_ingest(api: Api, config: &Config, log: &Arc<dyn Log>) -> anyhow::Result<Api> {
+    let secret = secret(&config.ingest.oura_secret_file).context("ingest.oura_secret_file")?;
+    let credentials = Credentials { token: None, oura_secret: secret.unwrap_or_default().into_bytes() };
+    Ok(api.with_routes(ingest::router(log.clone(), &credentials, Health::new("ingest"))?))
 }
 
 /// Whether the database takes what it is sent.

@@ -76,6 +76,7 @@ pub struct Api {
     guard: Guard,
     console: console::Settings,
     numbers: Option<Numbers>,
+    more: Router,
 }
 
 impl Api {
@@ -83,7 +84,15 @@ impl Api {
     pub fn new(views: &Views) -> Api {
         let guard = Guard { access: Access::default(), limiter: Limiter::new(0), is_secure: false };
         let console = console::Settings::default();
-        Api { views: views.clone(), log: None, probes: Vec::new(), guard, console, numbers: None }
+        Api {
+            views: views.clone(),
+            log: None,
+            probes: Vec::new(),
+            guard,
+            console,
+            numbers: None,
+            more: Router::new(),
+        }
     }
 
     /// Actions become records in this log.
@@ -106,6 +115,11 @@ impl Api {
         Api { numbers: Some(numbers), ..self }
     }
 
+    /// Serves these routes, too, behind the same guard; their paths are none of the API's own.
+    pub fn with_routes(self, more: Router) -> Api {
+        Api { more, ..self }
+    }
+
     /// Only who holds a token is let in, an address may ask so often a second (0: any number), and browsers are told
     /// whether TLS is the only way.
     pub fn guarded(self, access: Access, requests_per_s: u32, is_secure: bool) -> Api {
@@ -115,7 +129,7 @@ impl Api {
 
     /// The router. Its streams of changes end when `shutdown` does.
     pub fn router(self, shutdown: Shutdown) -> Router {
-        let Api { views, log, probes, guard, console, numbers } = self;
+        let Api { views, log, probes, guard, console, numbers, more } = self;
         let streams = Arc::new(Semaphore::new(MAX_STREAMS));
         let (actions, probes) = (Actions::new(log), Probes::new(probes));
         let app = App {
@@ -149,6 +163,7 @@ impl Api {
             .fallback(async || Fault::NotFound("no such route".into()))
             .method_not_allowed_fallback(method_not_allowed)
             .with_state(app)
+            .merge(more)
             .layer(from_fn_with_state(guard, guard::pass))
             .layer(from_fn_with_state(views, name_epoch))
     }

@@ -20,6 +20,7 @@ use lsie_schemas::record::{Control, EndSession, LiveEvent, Record, StartSession,
 use lsie_schemas::{Topic, codec};
 use prost::Message as _;
 use tokio_tungstenite::tungstenite::handshake::server::{Request, Response as Opened};
+use tokio_tungstenite::tungstenite::protocol::Role as SocketRole;
 use tokio_tungstenite::tungstenite::{Message, WebSocket, accept_hdr};
 use uuid::Uuid;
 
@@ -407,4 +408,53 @@ fn a_restarted_connector_connects_again_and_an_event_that_comes_again_is_the_sam
     assert_eq!(platform.paths(), ["/ana?signature=1", "/ana?signature=2"]);
     let events = bench.events();
     assert_eq!(events[0], events[1], "the engine knows it by user, type, time and the platform's id");
+}
+
+/// Keeps what is written.
+#[derive(Default)]
+struct Written(Vec<u8>);
+
+impl std::io::Write for Written {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+impl std::io::Read for Written {
+    fn read(&mut self, _: &mut [u8]) -> std::io::Result<usize> {
+        Err(std::io::ErrorKind::WouldBlock.into())
+    }
+}
+
+#[test]
+fn however_the_network_cuts_what_is_sent_the_events_are_the_same() {
+    let mut socket = WebSocket::from_raw_socket(Written::default(), SocketRole::Server, None);
+    for msg_id in 1..=20 {
+        socket.send(frame(vec![chat(msg_id), chat(msg_id + 100)])).expect("memory");
+    }
+    let sent = socket.get_ref().0.clone();
+    for piece in [1, 7, 100, sent.len()] {
+        let sent = sent.clone();
+        let platform = Platform::new(move |_, socket| {
+            let stream = socket.get_mut();
+            stream.set_nodelay(true).expect("a socket");
+            for piece in sent.chunks(piece) {
+                stream.write_all(piece).expect("a connection");
+            }
+            rest(socket);
+        });
+        let bench = Bench::new();
+        bench.begin(A, "ana");
+        bench.run(Mode::Webcast, Fixed(format!("ws://{}/", platform.address)), || {
+            bench.wait("all events", || bench.events().len() == 40);
+        });
+        let ids: Vec<_> = bench.events().into_iter().filter_map(|event| event.event_id).collect();
+        let expected: Vec<_> =
+            (1..=20).flat_map(|id: u64| [id.to_string(), (id + 100).to_string()]).collect();
+        assert_eq!(ids, expected, "in pieces of {piece} bytes");
+    }
 }

@@ -36,7 +36,9 @@ impl Erase {
         let open = |database| PostgresSink::open(&database, Catalog::database());
         let mut database = database(&config)?.map(open).transpose().context("the database")?;
         let log = open_log(&config)?;
-        let settle_ms = config.session.max_wait_ms + 2 * config.speech.deadline_ms;
+        // Events are taken until then, and what was heard last is answered by then.
+        let answered_ms = config.session.allowed_lateness_ms + config.speech.deadline_ms;
+        let settle_ms = config.session.max_wait_ms.max(answered_ms);
         let done = erase(&*log, self.session, settle_ms, &mut tables, database.as_mut())?;
         println!("{} {}", self.session, if done.was_known { "was erased before" } else { "is erased" });
         tell("lines of the changelogs", &done.parquet);

@@ -19,6 +19,8 @@ use uuid::Uuid;
 
 const SESSION: Uuid = Uuid::from_u128(0x0b1f_8f5e_6f0e_4c55_9d3c_6d1d_5bb0_a001);
 const TOPICS: [Topic; 2] = [Topic::Requests, Topic::Answers];
+/// What a visit may take on a machine that is busy, s.
+const LONG_S: u32 = 200;
 /// The robots.txt of sites that allow everything.
 const FREE: &str = "User-agent: *\nDisallow:\n";
 
@@ -128,7 +130,7 @@ impl Bench {
                 .name("enrich".into())
                 .spawn_scoped(scope, || enrich(&self.log, &self.settings, &self.health, &stop))
                 .expect("a thread");
-            for _ in 0..2_400 {
+            for _ in 0..6_000 {
                 if self.answers().len() >= answers || running.is_finished() {
                     break;
                 }
@@ -196,7 +198,7 @@ fn a_page_is_visited_as_a_machine_and_what_is_kept_of_it_is_bounded() {
     });
     let bench = Bench::new(&[], &[&site.address]);
     let url = format!("http://{}/", site.address);
-    let id = bench.ask(&url, 30);
+    let id = bench.ask(&url, LONG_S);
     let answer = bench.run(1).remove(&url).expect("an answer");
     assert_eq!(
         (answer.unique_id, answer.session_id, answer.scrape_type.as_str()),
@@ -249,7 +251,7 @@ fn what_a_site_forbids_is_not_visited_not_even_by_a_redirect() {
         (at(&without, "/"), None),
     ];
     urls.iter().for_each(|(url, _)| {
-        bench.ask(url, 30);
+        bench.ask(url, LONG_S);
     });
     let answers = bench.run(urls.len());
     for (url, reason) in &urls {
@@ -300,7 +302,7 @@ fn nothing_but_named_hosts_at_judged_addresses_is_reached() {
         (format!("http://me:word@{}/", site.address), Some("bad_url")),
     ];
     urls.iter().for_each(|(url, _)| {
-        bench.ask(url, 30);
+        bench.ask(url, LONG_S);
     });
     let answers = bench.run(urls.len());
     for (url, reason) in &urls {
@@ -329,10 +331,10 @@ fn a_status_that_says_no_gives_an_empty_answer_and_no_second_try() {
     let bench = Bench::new(&[], &[&site.address, "127.0.0.1:1"]);
     let at = |path: &str| format!("http://{}{path}", site.address);
     for status in ["/403", "/429", "/404", "/500", "/fine", "/dialog"] {
-        bench.ask(&at(status), 30);
+        bench.ask(&at(status), LONG_S);
     }
     bench.ask(&at("/endless"), 4);
-    bench.ask("http://127.0.0.1:1/", 30);
+    bench.ask("http://127.0.0.1:1/", LONG_S);
     let answers = bench.run(8);
     for path in ["/403", "/429", "/404", "/500"] {
         let answer = &answers[&at(path)];
@@ -361,7 +363,7 @@ fn no_more_pages_are_visited_at_a_time_than_the_pool_allows() {
     });
     let bench = Bench::new(&[], &[&site.address]);
     for number in 0..6 {
-        bench.ask(&format!("http://{}/{number}", site.address), 60);
+        bench.ask(&format!("http://{}/{number}", site.address), LONG_S);
     }
     assert!(bench.run(6).into_values().all(|answer| answer.success));
     assert!(site.most_at_once.load(Ordering::SeqCst) <= bench.settings.browsers);
@@ -388,7 +390,7 @@ fn a_crash_is_tried_again_twice() {
         let mut bench = Bench::new(&[], &[&site.address]);
         let dir = tempfile::tempdir().expect("a folder");
         bench.settings.chromium.program = crashing(dir.path(), crashes);
-        bench.ask(&url, 30);
+        bench.ask(&url, LONG_S);
         let answer = bench.run(1).remove(&url).expect("an answer");
         assert_eq!((answer.reason.as_deref(), answer.success), (reason, crashes < 3), "{crashes}");
         assert_eq!(bench.health.report().counts["browser_crashes"], crashes as u64);

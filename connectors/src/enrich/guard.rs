@@ -103,7 +103,7 @@ fn normal(host: &str) -> String {
 }
 
 /// Host and port of an authority; an IPv6 address stands in brackets.
-fn split(authority: &str) -> Option<(&str, Option<u16>)> {
+pub(super) fn split(authority: &str) -> Option<(&str, Option<u16>)> {
     let end_of_host = authority.find(']').map_or(0, |at| at + 1);
     match authority.get(end_of_host..)?.find(':') {
         Some(at) => {

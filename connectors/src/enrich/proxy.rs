@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use super::guard::{Hosts, Refusal};
+use super::guard::{Hosts, Refusal, split};
 
 /// Connections at a time.
 const MOST_CONNECTIONS: usize = 64;
@@ -62,8 +62,7 @@ impl Proxy {
 
     /// Why an authority was refused, if it was.
     pub(super) fn refusal(&self, authority: &str) -> Option<Refusal> {
-        let host =
-            |authority: &str| authority.rsplit_once(':').map_or(authority, |(host, _)| host).to_owned();
+        let host = |authority: &str| split(authority).map(|(host, _)| host.to_owned());
         let refused = self.shared.refused.lock().unwrap_or_else(PoisonError::into_inner);
         refused.iter().find(|(known, _)| host(known) == host(authority)).map(|(_, why)| *why)
     }

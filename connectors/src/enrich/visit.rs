@@ -17,6 +17,8 @@ use crate::clock::now;
 
 /// A visit takes at most so long, whatever is asked for, s.
 const MOST_SECONDS: u32 = 300;
+/// How long a robots.txt is waited for.
+const ROBOTS: Duration = Duration::from_secs(15);
 /// Redirects on the way to a robots.txt (RFC 9309 §2.3.1.2).
 const MOST_REDIRECTS: u32 = 5;
 
@@ -125,12 +127,13 @@ impl Visit<'_> {
         if let Some(why) = self.blocked {
             return Err(Failure::Because(why));
         }
-        if navigated.get("errorText").is_some() {
-            return Err(Failure::Because(self.why_unreachable(target)));
-        }
-        if self.status >= 400 || self.status == 0 {
+        if self.status >= 400 {
+            // The proxy says no in the same way.
             let refused = self.status == 403 && self.proxy.refusal(&target.authority).is_some();
             return Err(Failure::Because(if refused { self.why_unreachable(target) } else { "status" }));
+        }
+        if navigated.get("errorText").is_some() || self.status == 0 {
+            return Err(Failure::Because(self.why_unreachable(target)));
         }
         let loader = text(&navigated, "loaderId")?;
         while !self.loaded.contains(&loader) {
@@ -256,7 +259,7 @@ fn fetch_robots(site: &str, proxy: &Proxy, agent: &str, until: Instant) -> Robot
         .user_agent(agent)
         .max_redirects(MOST_REDIRECTS)
         .http_status_as_error(false)
-        .timeout_global(Some(until.saturating_duration_since(now())))
+        .timeout_global(Some(until.saturating_duration_since(now()).min(ROBOTS)))
         .build();
     let Ok(mut response) = config.new_agent().get(format!("{site}/robots.txt")).call() else {
         return Robots::none();

@@ -21,8 +21,8 @@ use lsie_connectors::feed::session_id;
 use lsie_schemas::Topic;
 use lsie_tests::faults::servers::{Servers, signal};
 use lsie_tests::harness::{binary, read_all};
+use lsie_tests::webhook::signature;
 use serde_json::Value;
-use sha2::{Digest, Sha256};
 
 const SECRET: &[u8] = b"a secret of the load";
 /// Connections that send at a time.
@@ -238,7 +238,7 @@ fn send(sender: usize, address: &str, seen: &Seen) {
         let request = format!(
             "POST /api/v1/ingest/oura/webhook HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n\
              x-oura-signature: {}\r\nContent-Length: {}\r\n\r\n{body}",
-            signature(body.as_bytes()),
+            signature(SECRET, body.as_bytes()),
             body.len()
         );
         match exchange(&mut connection, address, &request) {
@@ -284,14 +284,4 @@ fn exchange(connection: &mut Option<BufReader<TcpStream>>, address: &str, reques
     let mut body = vec![0; length];
     stream.read_exact(&mut body).ok()?;
     Some(status)
-}
-
-/// HMAC-SHA256 (RFC 2104) of a body, lowercase hex.
-fn signature(body: &[u8]) -> String {
-    let mut key = [0_u8; 64];
-    key[..SECRET.len()].copy_from_slice(SECRET);
-    let padded = |pad: u8| key.map(|byte| byte ^ pad);
-    let inner = Sha256::new().chain_update(padded(0x36)).chain_update(body).finalize();
-    let outer = Sha256::new().chain_update(padded(0x5c)).chain_update(inner).finalize();
-    outer.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -2,7 +2,7 @@
 //! to topic `answers`.
 //!
 //! Politeness and safety are one boundary each: a page is visited only if its host is named and its robots.txt allows
-//! it, and the browser reaches nothing but through a proxy that judges every address ([`proxy`]). Nothing is hidden: the
+//! it, and the browser reaches nothing but through a proxy that judges every address. Nothing is hidden: the
 //! browser says what it is.
 
 mod browser;

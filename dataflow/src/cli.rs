@@ -6,6 +6,8 @@ mod config;
 mod dead_letters;
 mod demo;
 mod doctor;
+mod enrich;
+mod erase;
 mod explain;
 mod feed;
 mod hydrate;
@@ -72,6 +74,10 @@ enum Command {
     Demo(demo::Demo),
     /// Check log, topics, models, disk and configuration: one line each, with the mend.
     Doctor(doctor::Doctor),
+    /// Visit web pages that requests name, and keep their metadata.
+    Enrich(enrich::Enrich),
+    /// Erase what a session says of persons.
+    Erase(erase::Erase),
     /// Say why a result is what it is: `lsie explain segment SESSION K`.
     Explain(explain::Explain),
     /// Publish recorded session directories to the topics.
@@ -122,6 +128,8 @@ impl Cli {
             Command::DeadLetters(command) => command.run(config),
             Command::Demo(command) => command.run(config),
             Command::Doctor(command) => command.run(config),
+            Command::Enrich(command) => command.run(config),
+            Command::Erase(command) => command.run(config),
             Command::Explain(command) => command.run(config),
             Command::Feed(command) => command.run(config),
             Command::Hydrate(command) => command.run(config),

@@ -11,6 +11,7 @@ use crossbeam_channel::{Receiver, Sender};
 use lsie_schemas::row::{self, OperatorRow};
 use lsie_schemas::{Change, LogTime, TableRow};
 use lsie_sinks::Sink;
+use lsie_sinks::erase::Erased;
 use serde::{Deserialize, Serialize};
 use timely::dataflow::StreamVec;
 use timely::dataflow::channels::pact::Exchange;
@@ -99,6 +100,8 @@ pub struct Committer {
     pub gate: Arc<Gate>,
     /// Writes them, if there are any.
     pub checkpoints: Option<Writer>,
+    /// The sessions of which no row goes on that says anything of a person.
+    pub erased: Erased,
     /// The checkpoint that the run resumed from: epochs up to it are seen again and known to every sink.
     pub resumed: LogTime,
     /// Once this epoch is committed, nothing that was there at the start is under suspicion any longer.
@@ -120,7 +123,8 @@ impl Committer {
             match message {
                 Message::Epoch(epoch) if epoch.log_time <= self.resumed => {}
                 Message::Epoch(epoch) => {
-                    let log_time = epoch.log_time;
+                    let (log_time, changes) = (epoch.log_time, self.erased.apply(epoch.changes));
+                    let epoch = Epoch { log_time, changes };
                     shared.metrics.count(&epoch.changes);
                     let timer = shared.metrics.committing();
                     self.commit(epoch, operators(log_time, &mut shown, shared))?;

@@ -13,6 +13,7 @@ use lsie_schemas::log::{AppendRecord, Fetch, Log, TopicPartition};
 use lsie_schemas::record::{EpochRecord, Healing, QuarantineRecord};
 use lsie_schemas::{LogTime, Topic};
 use lsie_sinks::Sink;
+use lsie_sinks::erase::Erased;
 
 use crate::answers::Answers;
 use crate::checkpoint::gate::{Gate, Rule};
@@ -127,6 +128,7 @@ type Beginning = (Vec<EpochRecord>, Option<(Manifest, Restored)>);
 /// What topic `epochs` says besides the epochs.
 struct Told {
     healings: Vec<Healing>,
+    erased: Erased,
     quarantined: BTreeSet<Place>,
 }
 
@@ -140,7 +142,7 @@ impl Engine {
             Run::Live(_) => Some(self.log.fenced(COORDINATOR)?.into()),
             Run::Bounded(_) => None,
         };
-        let (mut table, at, Told { healings, mut quarantined }) = self.table(&run, &from)?;
+        let (mut table, at, Told { healings, erased, mut quarantined }) = self.table(&run, &from)?;
         let healed = healings.last().map(|healing| healing.at);
         let selections = match &self.heal {
             Some(heal) => heal.selections.clone(),
@@ -267,8 +269,15 @@ impl Engine {
         let inboxes = local.inboxes.clone();
         let committing = inboxes.clone();
         let calm = (last, book.clone());
-        let committer =
-            Committer { sinks, gate: gate.clone(), checkpoints: writer, resumed: resumed_at, calm, speaking };
+        let committer = Committer {
+            sinks,
+            gate: gate.clone(),
+            checkpoints: writer,
+            erased,
+            resumed: resumed_at,
+            calm,
+            speaking,
+        };
         threads.spawn("commit", move |shared| committer.run(&complete, &committing, shared))?;
         shared.span.0.store(table.first().map_or(0, |epoch| epoch.log_time.0), Ordering::SeqCst);
         shared.span.1.store(last.0, Ordering::SeqCst);
@@ -480,7 +489,7 @@ impl Engine {
         run: &Run,
         from: &[(TopicPartition, i64)],
     ) -> anyhow::Result<(Vec<EpochRecord>, Positions, Told)> {
-        let Table { mut entries, quarantined, mut healings } = epochs::read_table(&*self.log)?
+        let Table { mut entries, quarantined, mut healings, erasures } = epochs::read_table(&*self.log)?
             .context("topic epochs does not exist; `lsie topics create` makes the set")?;
         if entries.is_empty() && matches!(run, Run::Bounded(_)) {
             entries = epochs::by_rule(&*self.log, from, self.cut)?;
@@ -502,7 +511,9 @@ impl Engine {
                 .filter(|at| last < Some(*at))
                 .map(|log_time| EpochRecord { log_time, ranges: Vec::new() }),
         );
-        Ok((table, at, Told { healings, quarantined }))
+        let mut erased = Erased::default();
+        erasures.into_iter().for_each(|erasure| erased.add(erasure.session_id, erasure.events));
+        Ok((table, at, Told { healings, erased, quarantined }))
     }
 }
 

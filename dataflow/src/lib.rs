@@ -15,6 +15,7 @@ pub mod coordinator;
 pub mod crash_book;
 pub mod engine;
 pub mod epochs;
+pub mod erasing;
 pub mod explain;
 pub mod faces;
 pub mod fault;

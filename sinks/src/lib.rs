@@ -11,6 +11,7 @@ pub mod catalog;
 pub mod console;
 pub mod dead_letters;
 pub mod difference;
+pub mod erase;
 pub mod error;
 pub mod follower;
 pub mod memory;

@@ -12,7 +12,7 @@ use lsie_sinks::{DeadLetters, Sink};
 
 use super::running::{
     add_postgres, checkpoints, end_on_signal, engine, follow, live_api, open_log, parquet, report_postgres,
-    run_with_progress, serve, served, views_sink,
+    run_with_progress, serve, served, views_sink, with_ingest,
 };
 use super::several::Several;
 use super::topics;
@@ -56,11 +56,8 @@ impl RunLive {
         let watch = add_postgres(&mut sinks, &config, &dir, true)?;
         sinks.extend([letters as Box<dyn Sink>, views_sink(&views)]);
         let shared = Arc::new(Shared::default());
-        let server = serve(
-            live_api(&views, &log, watch.clone(), &shared).with_console(config.operator.clone()),
-            &config.api,
-            self.port,
-        )?;
+        let api = live_api(&views, &log, watch.clone(), &shared).with_console(config.operator.clone());
+        let server = serve(with_ingest(api, &config, &log)?, &config.api, self.port)?;
         views.serve();
         println!("tables in {}", dir.display());
         let ending = Arc::new(AtomicBool::new(false));

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, ensure};
 use indicatif::{ProgressBar, ProgressStyle};
 use lsie_connectors::file_log::FileLogOptions;
+use lsie_connectors::ingest::{self, Credentials};
 use lsie_connectors::seal::{Key, key_of_hex};
 use lsie_connectors::{FileLog, Health, SealedLog, Stop, archive};
 use lsie_operators::speech::WhisperSettings;
@@ -112,6 +113,11 @@ pub(super) fn checkpoints(config: &Config, tables: &Path) -> anyhow::Result<Opti
 
 /// The Parquet tables in a directory.
 pub(super) fn parquet(config: &Config, dir: &Path) -> anyhow::Result<Box<dyn Sink>> {
+    Ok(Box::new(parquet_sink(config, dir)?))
+}
+
+/// The same as what they are.
+pub(super) fn parquet_sink(config: &Config, dir: &Path) -> anyhow::Result<ParquetSink> {
     let run = Writer { engine: format!("lsie {}", env!("CARGO_PKG_VERSION")), config: String::new() };
     let options = Options {
         flush_epochs_ms: config.parquet.flush_ms,
@@ -119,8 +125,7 @@ pub(super) fn parquet(config: &Config, dir: &Path) -> anyhow::Result<Box<dyn Sin
         run,
         ..Options::default()
     };
-    let sink = ParquetSink::open(dir, Catalog::all(), options).context("the result tables")?;
-    Ok(Box::new(sink))
+    ParquetSink::open(dir, Catalog::all(), options).context("the result tables")
 }
 
 /// How long a bounded run waits for its database at the end.
@@ -222,6 +227,13 @@ pub(super) fn live_api(
         Probe::not_configured("whisper_worker", "Speech recognition"),
         Probe::new("orchestrator", "Engine", heartbeat),
     ])
+}
+
+/// The API with the routes by which others push records, behind its own guard.
+pub(super) fn with_ingest(api: Api, config: &Config, log: &Arc<dyn Log>) -> anyhow::Result<Api> {
+    let secret = secret(&config.ingest.oura_secret_file).context("ingest.oura_secret_file")?;
+    let credentials = Credentials { token: None, oura_secret: secret.unwrap_or_default().into_bytes() };
+    Ok(api.with_routes(ingest::router(log.clone(), &credentials, Health::new("ingest"))?))
 }
 
 /// Whether the database takes what it is sent.

@@ -3,7 +3,7 @@
 #
 #   packages.sh build   what compiling and setting up the models needs (the default)
 #   packages.sh demo    the same: the demo runs without a broker and a database
-#   packages.sh test    build, and what the tests need: PostgreSQL 15, Java 17 or newer, Maven, ffmpeg, Node 18 or
+#   packages.sh test    build, and what the tests need: PostgreSQL 15, Java 17 or newer, Maven, ffmpeg, kcat, Node 18 or
 #                       newer with npm, Chromium
 #   packages.sh bench  test, and what the benchmarks need: wrk
 #   packages.sh sessions  build, and what making the recorded sessions anew needs: ffmpeg, espeak-ng
@@ -25,7 +25,7 @@ build=(
   zlib1g-dev libssl-dev
   python3 python3-venv # the models' set-up
 )
-test=(libfaketime maven ffmpeg chromium) # and Java, PostgreSQL and Node, below
+test=(libfaketime maven ffmpeg chromium kcat) # and Java, PostgreSQL and Node, below
 bench=(wrk util-linux)
 sessions=(ffmpeg espeak-ng)
 

@@ -184,6 +184,7 @@ class Shell:
         self.number += 1
         source, output = self.folder / f".{self.number}.sh", self.folder / f".{self.number}.out"
         source.write_text(command + "\n")
+        output.touch()
         _, group = self.answer(f'. "{source}" >"{output}" 2>&1 </dev/null &')
         self.beside.append((command, int(group), output))
         until = time.monotonic() + limit_s

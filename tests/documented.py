@@ -28,6 +28,7 @@ import tomllib
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 PLAN = ROOT / "tests/documented.toml"
 FENCE = re.compile(r"^```(\w+)[^\n]*\n(.*?)^```", re.MULTILINE | re.DOTALL)
+ENGINE = re.compile(r"lsie (run|demo)")
 BESIDE = re.compile(r"#.*until Ctrl-C")
 RUN = ("sh", "console", "python")
 # What an identity, a time and a number may be where a world's results are not the same each time.
@@ -122,7 +123,7 @@ def peers(cache):
     wanted = (ROOT / "tests/peers/requirements.txt").read_text()
     venv, ready = cache / "peers", cache / "peers/ready"
     if not ready.exists() or ready.read_text() != wanted:
-        print("documented: installing DuckDB, pandas, Polars and pyarrow into the cache", flush=True)
+        print("documented: installing the readers of tests/peers/requirements.txt into the cache", flush=True)
         shutil.rmtree(venv, ignore_errors=True)
         subprocess.run([sys.executable, "-m", "venv", venv], check=True)
         pip = [venv / "bin/pip", "install", "--quiet", "--disable-pip-version-check", "--only-binary=:all:"]
@@ -197,9 +198,9 @@ class Shell:
             time.sleep(0.1)
         raise Failed(f"{command}\n  did not say {awaited!r} within {limit_s} s:\n{said}")
 
-    def stop_beside(self):
+    def stop_beside(self, which=lambda command: True):
         """Ends what runs on in an orderly way."""
-        for command, group, output in reversed(self.beside):
+        for command, group, output in [one for one in reversed(self.beside) if which(one[0])]:
             if not alive(group):
                 raise Failed(f"{command}\n  ended by itself:\n{output.read_text(errors='replace')}")
             os.killpg(group, 15)
@@ -210,7 +211,7 @@ class Shell:
             if alive(group):
                 os.killpg(group, 9)
                 raise Failed(f"{command}\n  did not end within 60 s of SIGTERM")
-        self.beside = []
+        self.beside = [one for one in self.beside if not which(one[0])]
 
     def close(self):
         for _, group, _ in self.beside:
@@ -257,7 +258,7 @@ class World:
         count = 0
         try:
             for command in self.plan.get("before", []):
-                self.one(shell, "before", command, None)
+                self.one(shell, "before", self.replaced(command), None)
             for page in self.plan["pages"]:
                 for block in blocks_of(page):
                     if reason(self.left_out, block):
@@ -276,8 +277,8 @@ class World:
         began = time.monotonic()
         beside = BESIDE.search(command.splitlines()[0])
         if beside:
-            if "lsie run" in command or "lsie demo" in command:
-                shell.stop_beside()
+            if ENGINE.search(command):
+                shell.stop_beside(ENGINE.search)
             quoted = re.search(r'"([^"]+)"', beside.string[beside.start() :])
             shell.start(command, quoted and quoted[1], 600)
         else:
@@ -352,6 +353,7 @@ def main():
             "127.0.0.1:9092": kafka,
             "127.0.0.1:8000": f"127.0.0.1:{free_port()}",
             "127.0.0.1:8001": f"127.0.0.1:{free_port()}",
+            "127.0.0.1:4318": f"127.0.0.1:{free_port()}",
             "postgresql://lsie@127.0.0.1/postgres": postgres,
         }
         try:

@@ -21,6 +21,7 @@ mod shell;
 mod summary;
 mod token;
 mod topics;
+mod traces;
 mod vault;
 mod verify;
 

@@ -14,7 +14,7 @@ use super::running::{
     add_postgres, checkpoints, end_on_signal, engine, live_api, open_log, parquet, report_postgres,
     run_with_progress, serve, served, views_sink,
 };
-use super::topics;
+use super::{topics, traces};
 use crate::config::Config;
 use crate::engine::{Engine, Run};
 use crate::ingest::Shared;
@@ -43,9 +43,11 @@ impl RunLive {
         let letters = Box::new(DeadLetters::open(&*log)?);
         let mut sinks = vec![parquet(&config, &dir)?];
         // The tables are open, and so not another's: what they hold is served at once.
-        views.restore(&Reader::open(&dir)?).context("the served views")?;
+        let held = Reader::open(&dir)?;
+        views.restore(&held).context("the served views")?;
         let watch = add_postgres(&mut sinks, &config, &dir, true)?;
         sinks.extend([letters as Box<dyn Sink>, views_sink(&views)]);
+        sinks.extend(traces::sink(&config.traces, held.committed())?);
         let shared = Arc::new(Shared::default());
         let server = serve(
             live_api(&views, &log, watch.clone(), &shared).with_console(config.operator.clone()),

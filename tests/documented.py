@@ -18,6 +18,7 @@ import os
 import pathlib
 import re
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -154,7 +155,7 @@ class Shell:
         self.folder = folder
         self.process = subprocess.Popen(
             ["bash", "--norc", "-s"], cwd=folder, env=environment, text=True,
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True,
         )  # fmt: skip
         self.number = 0
         self.beside = []
@@ -214,10 +215,14 @@ class Shell:
         self.beside = [one for one in self.beside if not which(one[0])]
 
     def close(self):
-        for _, group, _ in self.beside:
-            if alive(group):
-                os.killpg(group, 9)
-        self.process.stdin.close()
+        """Nothing of it stays, whatever it was doing."""
+        for stat in pathlib.Path("/proc").glob("[0-9]*/stat"):
+            try:
+                pid, session = int(stat.parent.name), int(stat.read_text().rsplit(")", 1)[1].split()[3])
+                if session == self.process.pid:
+                    os.kill(pid, 9)
+            except (FileNotFoundError, ProcessLookupError):
+                continue
         self.process.wait(timeout=30)
 
 
@@ -334,6 +339,7 @@ def main():
         print(f"  {entry['page']}: {entry['has']}: {entry['why']}")
     if arguments.check:
         return
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     binary = pathlib.Path(os.environ.get("LSIE", ROOT / os.environ.get("CARGO_TARGET_DIR", "target") / "release/lsie"))
     kafka, postgres = os.environ["LSIE_TEST_KAFKA"], os.environ["LSIE_TEST_POSTGRES"]
     if not binary.exists():

@@ -127,7 +127,7 @@ def peers(cache):
         print("documented: installing the readers of tests/peers/requirements.txt into the cache", flush=True)
         shutil.rmtree(venv, ignore_errors=True)
         subprocess.run([sys.executable, "-m", "venv", venv], check=True)
-        pip = [venv / "bin/pip", "install", "--quiet", "--disable-pip-version-check", "--only-binary=:all:"]
+        pip = [venv / "bin/pip", "install", "--quiet", "--no-compile", "--disable-pip-version-check", "--only-binary=:all:"]
         subprocess.run([*pip, "--requirement", ROOT / "tests/peers/requirements.txt"], check=True)
         ready.write_text(wanted)
     return venv

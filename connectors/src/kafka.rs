@@ -57,7 +57,7 @@ struct Shared {
     admin: Admin,
     /// Partition counts; a topic's count never changes (another count is another topic set).
     partitions: Mutex<BTreeMap<Topic, i32>>,
-    /// Made by the first append; made anew after a fatal error.
+    /// Made by the first append; made anew when it could not deliver.
     producer: Mutex<Option<Arc<Producer>>>,
 }
 
@@ -82,8 +82,10 @@ impl AppendRecord for KafkaLog {
         let placed = self.shared.place(&records)?;
         let producer = self.shared.producer()?;
         let appended = producer.append(&self.shared.connection, &placed);
-        if appended.is_err() && producer.is_broken() {
-            *lock(&self.shared.producer) = None;
+        // After a hang of the broker librdkafka's idempotent producer may never deliver again, without a fatal
+        // error, so one that did not deliver in time is not trusted either.
+        if matches!(appended, Err(LogError::Unavailable(_))) || producer.is_broken() {
+            self.shared.discard(&producer);
         }
         appended
     }
@@ -168,6 +170,11 @@ impl Shared {
             placed.push(Placed { record, at: TopicPartition { topic: record.topic, partition } });
         }
         Ok(placed)
+    }
+
+    /// The next append makes a producer anew. What the old one still holds has been reported as failed.
+    fn discard(&self, producer: &Arc<Producer>) {
+        lock(&self.producer).take_if(|current| Arc::ptr_eq(current, producer));
     }
 
     fn producer(&self) -> Result<Arc<Producer>, LogError> {

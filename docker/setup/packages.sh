@@ -6,6 +6,7 @@
 #   packages.sh test    build, and what the tests need: PostgreSQL 15, Java 17 or newer, Maven, ffmpeg, kcat, Node 18 or
 #                       newer with npm, Chromium
 #   packages.sh bench  test, and what the benchmarks need: wrk
+#   packages.sh image  build, and what trying the image on a bare root needs: debootstrap
 #   packages.sh sessions  build, and what making the recorded sessions anew needs: ffmpeg, espeak-ng
 #
 # Rust comes from rustup (Cargo.toml names the oldest version that will do), not from here.
@@ -27,6 +28,7 @@ build=(
 )
 test=(libfaketime maven ffmpeg chromium kcat) # and Java, PostgreSQL and Node, below
 bench=(wrk util-linux)
+image=(debootstrap)
 sessions=(ffmpeg espeak-ng)
 
 installed() { [[ $(dpkg-query -W -f '${db:Status-Abbrev}' "$1" 2>/dev/null) == ii* ]]; }
@@ -67,8 +69,9 @@ case $kind in
   build | demo) wanted=("${build[@]}") ;;
   test) wanted=("${build[@]}" "${test[@]}") ;;
   bench) wanted=("${build[@]}" "${test[@]}" "${bench[@]}") ;;
+  image) wanted=("${build[@]}" "${image[@]}") ;;
   sessions) wanted=("${build[@]}" "${sessions[@]}") ;;
-  *) die "unknown set of packages: $kind" "use build, demo, test, bench or sessions" ;;
+  *) die "unknown set of packages: $kind" "use build, demo, test, bench, image or sessions" ;;
 esac
 
 command -v dpkg-query >/dev/null || die "this is no Debian" \

@@ -24,13 +24,14 @@ mod shell;
 mod summary;
 mod token;
 mod topics;
+mod traces;
 mod vault;
 mod verify;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{Parser, Subcommand, ValueEnum};
 
 use crate::config::Config;
 
@@ -51,11 +52,23 @@ pub struct Cli {
     /// Timely workers.
     #[arg(long, global = true)]
     workers: Option<usize>,
+    /// How messages are written to standard error; LSIE_LOG says which (a level, or levels by module).
+    #[arg(long, global = true, value_name = "FORM", env = "LSIE_MESSAGES", default_value = "human")]
+    messages: Messages,
     /// Have the process die at a named place, the N-th time it comes by (NAME[:N]); for the tests of recovery.
     #[arg(long, global = true, hide = true, value_name = "PLACE")]
     die_at: Option<String>,
     #[command(subcommand)]
     command: Command,
+}
+
+/// The form of a message, which is one line either way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Messages {
+    /// For people.
+    Human,
+    /// For programs.
+    Json,
 }
 
 #[derive(Debug, Subcommand)]
@@ -109,6 +122,11 @@ enum Command {
 }
 
 impl Cli {
+    /// How messages are to be written.
+    pub fn messages(&self) -> Messages {
+        self.messages
+    }
+
     /// Runs the command.
     pub fn run(self) -> anyhow::Result<ExitCode> {
         if let Some(place) = &self.die_at {

@@ -59,6 +59,16 @@ pub struct Config {
     pub enrich: EnrichConfig,
     /// Debug media.
     pub vault: VaultConfig,
+    /// Traces of segments.
+    pub traces: TracesConfig,
+}
+
+/// Section `[traces]`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TracesConfig {
+    /// Where they are sent; empty: there are none.
+    pub endpoint: String,
 }
 
 /// Section `[log]`.

@@ -15,7 +15,7 @@ use super::running::{
     run_with_progress, serve, served, views_sink, with_ingest,
 };
 use super::several::Several;
-use super::topics;
+use super::{topics, traces};
 use crate::cluster::Cluster;
 use crate::config::Config;
 use crate::engine::{Engine, Run};
@@ -52,9 +52,11 @@ impl RunLive {
         let letters = Box::new(DeadLetters::open(&*log)?);
         let mut sinks = vec![parquet(&config, &dir)?];
         // The tables are open, and so not another's: what they hold is served at once.
-        views.restore(&Reader::open(&dir)?).context("the served views")?;
+        let held = Reader::open(&dir)?;
+        views.restore(&held).context("the served views")?;
         let watch = add_postgres(&mut sinks, &config, &dir, true)?;
         sinks.extend([letters as Box<dyn Sink>, views_sink(&views)]);
+        sinks.extend(traces::sink(&config.traces, held.committed())?);
         let shared = Arc::new(Shared::default());
         let api = live_api(&views, &log, watch.clone(), &shared).with_console(config.operator.clone());
         let server = serve(with_ingest(api, &config, &log)?, &config.api, self.port)?;

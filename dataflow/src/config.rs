@@ -461,7 +461,7 @@ impl Config {
         if !self.models.folder.is_empty() {
             return PathBuf::from(&self.models.folder);
         }
-        cache_folder().join("models/v2")
+        cache_folder().join("models/v3")
     }
 }
 

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail, ensure};
 use lsie_operators::align::Limits;
+use lsie_operators::runtime::Runtime;
 use lsie_schemas::log::Fetch;
 use lsie_sinks::views::{Tls, Token};
 use serde::Deserialize;
@@ -105,6 +106,12 @@ pub struct EngineConfig {
 pub struct ModelsConfig {
     /// Folder; empty: the cache.
     pub folder: String,
+    /// Who runs the models.
+    pub provider: Provider,
+    /// The runtime with the CUDA provider.
+    pub cuda_library: PathBuf,
+    /// What to do where it finds no GPU.
+    pub without_cuda: WithoutCuda,
     /// Largest picture, pixels.
     pub max_pixels: u32,
     /// Directory of a Whisper model; empty: the demo's model.
@@ -115,6 +122,26 @@ pub struct ModelsConfig {
     pub beams: usize,
     /// `sentence_model`, `token_overlap`, or the directory of a cross-encoder.
     pub scorer: String,
+}
+
+/// `models.provider`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Provider {
+    /// The processor.
+    Cpu,
+    /// The first GPU.
+    Cuda,
+}
+
+/// `models.without_cuda`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum WithoutCuda {
+    /// The start fails.
+    Refuse,
+    /// The processor runs the models, with a warning.
+    Cpu,
 }
 
 /// Section `[parquet]`.
@@ -365,6 +392,10 @@ impl Config {
         positive("engine.fetch_kib", self.engine.fetch_kib as u64)?;
         positive("models.max_pixels", u64::from(self.models.max_pixels))?;
         positive("models.beams", self.models.beams as u64)?;
+        ensure!(
+            self.models.provider == Provider::Cpu || !self.models.cuda_library.as_os_str().is_empty(),
+            "models.provider is \"cuda\"; models.cuda_library must name the library of onnxruntime-gpu"
+        );
         positive("speech.threads", self.speech.threads as u64)?;
         positive("speech.deadline_ms", self.speech.deadline_ms)?;
         for (key, value) in self.operator.durations() {
@@ -422,7 +453,7 @@ impl Config {
     pub fn results_hash(&self) -> String {
         let Limits { start_wait_ms, allowed_lateness_ms, stall_timeout_ms, max_wait_ms, future_guard_ms } =
             self.session;
-        let text = format!(
+        let mut text = format!(
             "session {start_wait_ms} {allowed_lateness_ms} {stall_timeout_ms} {max_wait_ms} {future_guard_ms}\n\
              models {} {} {:?} {:?} {} {:?}\nspeech {}\n",
             self.models_folder().file_name().unwrap_or_default().display(),
@@ -433,6 +464,9 @@ impl Config {
             self.models.scorer,
             self.speech.answer_delay_ms
         );
+        if self.models.provider == Provider::Cuda {
+            text.push_str("provider cuda\n");
+        }
         sha256(text.as_bytes())
     }
 
@@ -454,6 +488,20 @@ impl Config {
             0 => cores.saturating_sub(self.engine.workers).max(1),
             asked => asked,
         }
+    }
+
+    /// Makes the configured provider the one that runs all models of this process. To be called before the first model is
+    /// loaded.
+    pub fn choose_provider(&self) -> anyhow::Result<()> {
+        let ModelsConfig { provider, cuda_library, without_cuda, .. } = &self.models;
+        if *provider == Provider::Cuda {
+            let (runtime, refused) = Runtime::choose_cuda(cuda_library, *without_cuda == WithoutCuda::Cpu)?;
+            match refused {
+                Some(why) => tracing::warn!(%why, "no GPU can be used; the processor runs the models"),
+                None => tracing::info!(runtime = runtime.fingerprint(), "a GPU runs the models"),
+            }
+        }
+        Ok(())
     }
 
     /// The folder of the models.
@@ -539,6 +587,8 @@ mod tests {
         assert!(refused("[engine]\nworker = 4").contains("engine.worker"));
         assert!(refused("[engine]\nworkers = \"many\"").contains("engine.workers is a string"));
         assert!(refused("[engine]\nworkers = 0").contains("engine.workers"));
+        assert!(refused("[models]\nprovider = \"cuda\"").contains("models.cuda_library"));
+        assert!(refused("[models]\nprovider = \"tpu\"").contains("tpu"));
         assert!(refused("[session]\nstall_timeout_ms = 70000").contains("session.stall_timeout_ms"));
         assert!(refused("[api]\ntls_key = \"k.pem\"").contains("api.tls_certificate"));
         let token = "[[api.tokens]]\nname = \"a\"\nrole = \"viewer\"\nsha256 = \"00\"";

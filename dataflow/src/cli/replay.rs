@@ -54,7 +54,7 @@ impl Replay {
             until: self.until.map_or(Range::ALL.until, LogTime),
         };
         ensure!(range.from <= range.until, "--from is later than --until: the range holds nothing");
-        let engine = Engine { without, ..engine(&config, log, tail_ms) };
+        let engine = Engine { without, ..engine(&config, log, tail_ms)? };
         let replayed = run_with_progress(engine, Run::Bounded(range), sinks, Arc::default())?;
         println!("{replayed}");
         println!("tables in {}; `lsie verify` gives their hashes", self.out.display());

@@ -56,7 +56,7 @@ impl RunLive {
         println!("tables in {}", dir.display());
         let ending = Arc::new(AtomicBool::new(false));
         end_on_signal(ending.clone(), config.checkpoint.stop_timeout_ms)?;
-        let engine = Engine { checkpoints: checkpoints(&config, &dir)?, ..engine(&config, log, 0) };
+        let engine = Engine { checkpoints: checkpoints(&config, &dir)?, ..engine(&config, log, 0)? };
         run_with_progress(engine, Run::Live(ending), sinks, shared)?;
         report_postgres(watch.as_ref());
         server.stop()?;

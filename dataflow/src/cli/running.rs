@@ -62,8 +62,9 @@ pub(super) fn open_archive(config: &Config, dir: &Path) -> anyhow::Result<(Arc<d
 }
 
 /// The engine of the configuration; `tail_ms` of log time is added after a feed's last record.
-pub(super) fn engine(config: &Config, log: Arc<dyn Log>, tail_ms: u64) -> Engine {
-    Engine {
+pub(super) fn engine(config: &Config, log: Arc<dyn Log>, tail_ms: u64) -> anyhow::Result<Engine> {
+    config.choose_provider()?;
+    Ok(Engine {
         log,
         workers: config.engine.workers,
         pool_threads: config.pool_threads(),
@@ -78,7 +79,7 @@ pub(super) fn engine(config: &Config, log: Arc<dyn Log>, tail_ms: u64) -> Engine
         checkpoints: None,
         without: BTreeSet::new(),
         heal: None,
-    }
+    })
 }
 
 fn transcriber(config: &Config) -> TranscriberFactory {

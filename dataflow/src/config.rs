@@ -38,6 +38,8 @@ pub struct Config {
     pub models: ModelsConfig,
     /// How speech is transcribed.
     pub speech: SpeechSettings,
+    /// Who is asked about what the scorer leaves open.
+    pub gray_band: GrayBandConfig,
     /// The result tables.
     pub parquet: ParquetConfig,
     /// The database.
@@ -122,6 +124,24 @@ pub struct ModelsConfig {
     pub beams: usize,
     /// `sentence_model`, `token_overlap`, or the directory of a cross-encoder.
     pub scorer: String,
+    /// The same, beside it and without effect; empty: none.
+    pub shadow: String,
+}
+
+/// Section `[gray_band]`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GrayBandConfig {
+    /// Base URL of the endpoint; empty: none.
+    pub url: String,
+    /// Its model.
+    pub model: String,
+    /// Version of its interface.
+    pub api_version: String,
+    /// File with its key; empty: none.
+    pub key_file: PathBuf,
+    /// What an attempt may take, ms.
+    pub timeout_ms: u64,
 }
 
 /// `models.provider`.
@@ -398,6 +418,11 @@ impl Config {
         );
         positive("speech.threads", self.speech.threads as u64)?;
         positive("speech.deadline_ms", self.speech.deadline_ms)?;
+        positive("gray_band.timeout_ms", self.gray_band.timeout_ms)?;
+        ensure!(
+            self.gray_band.url.is_empty() || !self.gray_band.model.is_empty(),
+            "gray_band.url is set; gray_band.model must name the model there"
+        );
         for (key, value) in self.operator.durations() {
             positive(&format!("operator.{key}"), value)?;
         }
@@ -464,6 +489,12 @@ impl Config {
             self.models.scorer,
             self.speech.answer_delay_ms
         );
+        if !self.gray_band.url.is_empty() {
+            text.push_str(&format!(
+                "gray band {:?} {:?}\n",
+                self.gray_band.model, self.gray_band.api_version
+            ));
+        }
         if self.models.provider == Provider::Cuda {
             text.push_str("provider cuda\n");
         }

@@ -27,6 +27,7 @@ use crate::crash_book::{CrashBook, Place};
 use crate::epochs::{self, Cut, Positions, Table};
 use crate::fault;
 use crate::graph::{self, Parts};
+use crate::gray_band::{Asker, Asking, GrayBand};
 use crate::healing::{Heal, Selections};
 use crate::ingest::{Inbox, Shared, owns};
 use crate::judge::{Bench, JudgeFactory};
@@ -56,6 +57,10 @@ pub struct Engine {
     pub speech: SpeechSettings,
     /// Makes what judges what was said.
     pub judge: JudgeFactory,
+    /// Makes what judges beside it, without effect.
+    pub shadow: Option<JudgeFactory>,
+    /// The language model that is asked about what the judge leaves open.
+    pub gray_band: Option<GrayBand>,
     /// The limits of alignment.
     pub limits: Limits,
     /// How readers prefetch.
@@ -211,7 +216,7 @@ impl Engine {
         let _ = shared.inboxes.set(inboxes.clone());
         let pool = Pool::start(self.pool_threads, self.measurer.clone(), &book, &shared)?;
         let speech = SpeechPool::start(self.speech.threads, &self.transcriber, &shared)?;
-        let bench = Bench::start(self.judge.clone(), &shared)?;
+        let bench = Bench::start(self.judge.clone(), self.shadow.clone(), &shared)?;
 
         let mut threads = Threads { shared: shared.clone(), handles: Vec::new() };
         let (epochs, complete) = crossbeam_channel::unbounded();
@@ -245,7 +250,18 @@ impl Engine {
             }
             false => (Answering::InRun(speech, self.speech.answer_delay_ms), None),
         };
-        let hearing = Hearing { answering, answers: Arc::new(answers) };
+        let answers = Arc::new(answers);
+        let asker = match self.gray_band.clone().filter(|_| coordinating.is_some()) {
+            Some(fallback) => {
+                let (asker, work) = fallback.start();
+                let log = self.log.clone();
+                threads.spawn("gray-band", move |shared| Ok(work(&*log, shared)?))?;
+                Some(asker)
+            }
+            None => None,
+        };
+        let gray_band = Asking::new(self.gray_band.is_some(), answers.clone(), asker.clone());
+        let hearing = Hearing { answering, answers };
         shared.span.0.store(table.first().map_or(0, |epoch| epoch.log_time.0), Ordering::SeqCst);
         shared.span.1.store(last.0, Ordering::SeqCst);
         for epoch in table {
@@ -264,10 +280,11 @@ impl Engine {
             _ => inboxes.iter().for_each(|inbox| inbox.finish()),
         }
 
-        let models = (pool, hearing, bench);
+        let models = (pool, hearing, bench, gray_band);
         let told = (book.clone(), Arc::new(quarantined), selections);
         work(inboxes, models, (self.limits, partitions), told, epochs, keep)?;
         scribe.iter().for_each(Scribe::end);
+        asker.iter().for_each(Asker::end);
         threads.join()?;
         book.close();
         Ok(())
@@ -387,7 +404,7 @@ fn quarantine(
 /// Runs the workers until their inputs end.
 fn work(
     inboxes: Vec<Arc<Inbox>>,
-    (pool, hearing, bench): (Pool, Hearing, Bench),
+    (pool, hearing, bench, gray_band): (Pool, Hearing, Bench, Asking),
     (limits, partitions): (Limits, BTreeMap<Topic, i32>),
     (book, quarantined, selections): (Arc<CrashBook>, Arc<BTreeSet<Place>>, Arc<Selections>),
     epochs: crossbeam_channel::Sender<Message>,
@@ -402,6 +419,7 @@ fn work(
             pool: pool.clone(),
             hearing: hearing.clone(),
             bench: bench.clone(),
+            gray_band: gray_band.clone(),
             limits,
             partitions: partitions.clone(),
             selections: selections.clone(),

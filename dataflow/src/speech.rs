@@ -276,7 +276,7 @@ fn write(
 }
 
 /// Appends answers, waiting while the log is away.
-fn append(answers: &[Inference], log: &dyn AppendRecord, shared: &Shared) -> Result<(), LogError> {
+pub(crate) fn append(answers: &[Inference], log: &dyn AppendRecord, shared: &Shared) -> Result<(), LogError> {
     while !answers.is_empty() && !shared.stopped() {
         match log.append(answers.iter().map(|answer| answer.encode(None)).collect()) {
             Err(LogError::Unavailable(why)) => {

@@ -271,6 +271,8 @@ impl Settings {
                 true => judge::sentence_model(config.models_folder()),
                 false => judge::token_overlap(),
             },
+            shadow: None,
+            gray_band: None,
             limits: config.session,
             fetch: Fetch { prefetch_bytes: self.budget_bytes, poll_bytes: self.poll_bytes },
             budget_bytes: self.budget_bytes,

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Display;
+use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
@@ -387,4 +388,13 @@ pub fn signal(pid: impl Display, name: &str) {
     let (name, pid) = (format!("-{name}"), pid.to_string());
     let sent = Command::new("kill").args([&name, &pid]).stderr(Stdio::null()).status();
     sent.expect("kill starts");
+}
+
+/// Writes a hosts file for so many processes of one run on this machine.
+pub fn write_hosts(file: &Path, processes: usize) {
+    // Held together, so that all are different.
+    let ports: Vec<TcpListener> =
+        (0..processes).map(|_| TcpListener::bind("127.0.0.1:0").expect("a free port")).collect();
+    let hosts = ports.iter().map(|port| format!("{}\n", port.local_addr().expect("an address")));
+    std::fs::write(file, hosts.collect::<String>()).expect("hosts");
 }

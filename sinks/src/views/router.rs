@@ -80,6 +80,7 @@ pub struct Api {
     console: console::Settings,
     has_console: bool,
     numbers: Option<Numbers>,
+    more: Router,
 }
 
 impl Api {
@@ -96,6 +97,7 @@ impl Api {
             console,
             has_console,
             numbers: None,
+            more: Router::new(),
         }
     }
 
@@ -124,6 +126,11 @@ impl Api {
         Api { numbers: Some(numbers), ..self }
     }
 
+    /// Serves these routes, too, behind the same guard; their paths are none of the API's own.
+    pub fn with_routes(self, more: Router) -> Api {
+        Api { more, ..self }
+    }
+
     /// Only who holds a token is let in, an address may ask so often a second (0: any number), and browsers are told
     /// whether TLS is the only way.
     pub fn guarded(self, access: Access, requests_per_s: u32, is_secure: bool) -> Api {
@@ -133,7 +140,7 @@ impl Api {
 
     /// The router. Its streams of changes end when `shutdown` does.
     pub fn router(self, shutdown: Shutdown) -> Router {
-        let Api { views, log, probes, guard, console, has_console, numbers } = self;
+        let Api { views, log, probes, guard, console, has_console, numbers, more } = self;
         let streams = Arc::new(Semaphore::new(MAX_STREAMS));
         let (actions, probes) = (Actions::new(log), Probes::new(probes));
         let app = App {
@@ -168,6 +175,7 @@ impl Api {
             .fallback(async || Fault::NotFound("no such route".into()))
             .method_not_allowed_fallback(method_not_allowed)
             .with_state(app)
+            .merge(more)
             .layer(from_fn_with_state(guard, guard::pass))
             .layer(from_fn_with_state(views, name_epoch))
     }

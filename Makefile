@@ -2,7 +2,7 @@
 
 target := $(or $(CARGO_TARGET_DIR),target)
 
-.PHONY: fault-test help demo models console build test check bench deny
+.PHONY: fault-test help demo models console build test check bench deny image
 
 help:
 	@echo "LSIE: topics in, synchronised 30-second segments, measures, rewards and posteriors out."
@@ -41,6 +41,10 @@ fault-test: ## RUNS=n seeded rounds of faults against the running engine, and th
 bench: ## measure; what the figures mean and the bars they are held against: docs/BENCHMARKS.md
 	@docker/setup/packages.sh bench
 	@tests/run.sh with sh -c 'cargo bench --locked --workspace --bench "*" -- kafka:$$LSIE_TEST_KAFKA'
+
+image: build ## the steps of docker/Dockerfile on a bare Debian root, where there is no container engine; as root
+	@docker/setup/packages.sh image
+	docker/try_image.sh $(target)/release/lsie
 
 deny: ## licences, advisories and sources of all dependencies; installs cargo-deny first, which takes minutes
 	@cargo deny --version >/dev/null 2>&1 || cargo install --locked cargo-deny

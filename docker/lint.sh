@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Checks what no container engine is needed for: Dockerfiles by a linter, the compose file and the Kubernetes
-# manifests by their schemas, alert rules and dashboard by promtool. The tools go into ${LSIE_CACHE:-~/.cache/lsie}/lint,
+# Checks what no container engine is needed for: the Dockerfile by hadolint, the compose file and the Kubernetes
+# manifests by their schemas and by each other, alert rules and dashboard by promtool. The tools go into ${LSIE_CACHE:-~/.cache/lsie}/lint,
 # pinned by hash; promtool is that of Debian's package prometheus, unpacked and not installed, for no server shall run.
 set -euo pipefail
 
@@ -14,18 +14,14 @@ die() {
 
 install() {
   local wanted
-  wanted=$(cat "$here"/lint/*.lock "$here"/lint/package-lock.json | sha256sum | cut -d' ' -f1)
+  wanted=$(sha256sum <"$here/lint/requirements.lock" | cut -d' ' -f1)
   [[ -e $tools/ready && $(<"$tools/ready") == "$wanted" ]] && return
-  command -v npm >/dev/null || die "npm is missing" "run docker/setup/packages.sh test"
   rm -rf "$tools"
   mkdir -p "$tools"
   "$python" -m venv "$tools/venv"
   "$tools/venv/bin/pip" install --quiet --disable-pip-version-check --require-hashes --only-binary=:all: \
     --requirement "$here/lint/requirements.lock" ||
     die "the validators could not be installed" "check the network to the Python package index, then run this again"
-  cp "$here"/lint/package*.json "$tools/"
-  npm --prefix "$tools" ci --silent --no-audit --no-fund ||
-    die "the linter of Dockerfiles could not be installed" "check the network to the npm registry, then run this again"
   echo "$wanted" >"$tools/ready"
 }
 
@@ -69,12 +65,11 @@ PYTHON
 
 install
 install_promtool
-for file in "$here"/Dockerfile*; do
-  "$tools/node_modules/.bin/dockerfile-utils" lint "$file" || die "$file" "see the lines above"
-done
+"$tools/venv/bin/hadolint" "$here/Dockerfile" || die "docker/Dockerfile" "see the lines above"
 "$tools/venv/bin/check-jsonschema" --builtin-schema vendor.compose-spec "$here/compose.yaml"
 for file in "$here"/kubernetes/*.yaml; do
   [[ $(basename "$file") == kustomization.yaml ]] && continue
   "$tools/venv/bin/kubernetes-validate" --strict "$file"
 done
+"$tools/venv/bin/python" "$here/lint/references.py" "$here"
 check_metrics

@@ -22,7 +22,20 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 all=(--release --locked --workspace)
 work=
 
-step() { printf '\n== %s (%d:%02d)\n' "$*" $((SECONDS / 60)) $((SECONDS % 60)); }
+# Begins a stage; all of them are listed at the end with the time each took.
+stages=()
+step() {
+  stages+=("$SECONDS $*")
+  printf '\n== %s (%d:%02d)\n' "$*" $((SECONDS / 60)) $((SECONDS % 60))
+}
+list_stages() {
+  local at next
+  printf '\n'
+  for at in "${!stages[@]}"; do
+    next=${stages[at + 1]:-$SECONDS}
+    printf '%5d s  %s\n' $((${next%% *} - ${stages[at]%% *})) "${stages[at]#* }"
+  done
+}
 die() {
   printf 'tests: %s\n' "$1" >&2
   printf '  mend: %s\n' "$2" >&2
@@ -54,8 +67,9 @@ check_lints() {
 }
 
 check_deployment() {
-  step "deployment files"
+  step "deployment files, pages of the documentation"
   docker/lint.sh
+  tests/book.py
 }
 
 start_servers() {
@@ -110,6 +124,8 @@ run_tests() {
   RUST_TEST_THREADS=1 cargo test "${all[@]}" --no-fail-fast "${far[@]}"
   step "the API against its own document"
   tests/schemathesis.sh
+  step "every command of the documentation"
+  tests/documented.py
 }
 
 # The console's types, units and bundle; the engine's build embeds it.
@@ -144,6 +160,7 @@ everything() {
   run_tests
   browse_console
   check_docs
+  list_stages
   step "all passed"
 }
 

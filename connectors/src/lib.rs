@@ -9,6 +9,7 @@ mod avc;
 pub mod capture;
 mod clock;
 pub mod conformance;
+pub mod enrich;
 pub mod feed;
 pub mod file_log;
 mod follow;

@@ -2,12 +2,15 @@
 //! its signature service fails.
 #![allow(clippy::result_large_err, reason = "the handshake's callback has the library's error")]
 
+mod away;
+
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
 
+use away::Away;
 use lsie_connectors::file_log::{FileLog, FileLogOptions};
 use lsie_connectors::live::webcast::{Chat, Common, Envelope, PushFrame, Response, RoomControl, User};
 use lsie_connectors::live::{Fixed, Mode, Service, Settings, Sign, SignError, Signed, live};
@@ -17,6 +20,7 @@ use lsie_schemas::record::{Control, EndSession, LiveEvent, Record, StartSession,
 use lsie_schemas::{Topic, codec};
 use prost::Message as _;
 use tokio_tungstenite::tungstenite::handshake::server::{Request, Response as Opened};
+use tokio_tungstenite::tungstenite::protocol::Role as SocketRole;
 use tokio_tungstenite::tungstenite::{Message, WebSocket, accept_hdr};
 use uuid::Uuid;
 
@@ -72,7 +76,7 @@ impl Sign for Numbered {
 }
 
 struct Bench {
-    log: FileLog,
+    log: Away,
     health: Health,
     _dir: tempfile::TempDir,
 }
@@ -88,6 +92,7 @@ impl Bench {
             retention_ms: None,
         };
         log.create_topics(&[Topic::Control, Topic::Events].map(spec)).expect("topics");
+        let log = Away { log, away: AtomicBool::new(false) };
         Bench { log, health: Health::new("live_events"), _dir: dir }
     }
 
@@ -350,4 +355,106 @@ fn without_signatures_there_are_no_events_and_with_them_there_are() {
         Some("GET /sign?user=ana HTTP/1.1")
     );
     assert_eq!(platform.paths(), ["/signed"]);
+}
+
+/// More events than may wait, while the log is away: the connection is read no further, and nothing is lost.
+#[test]
+fn events_wait_for_a_log_that_is_away() {
+    const EVENTS: usize = 25_000;
+    let sent = Arc::new(AtomicU64::new(0));
+    let counting = sent.clone();
+    let platform = Platform::new(move |_, socket| {
+        for number in 0..EVENTS {
+            let text = format!(
+                r#"{{"event_type":"like","event_id":"e-{number}","timestamp_utc":"2026-01-05T10:00:00Z","payload":{{"text":"{}"}}}}"#,
+                "x".repeat(1_000)
+            );
+            if socket.send(Message::Text(text.into())).is_err() {
+                return;
+            }
+            counting.fetch_add(1, Ordering::SeqCst);
+        }
+        while socket.read().is_ok() {}
+    });
+    let bench = Bench::new();
+    bench.begin(A, "ana");
+    bench.log.away.store(true, Ordering::SeqCst);
+    bench.run(Mode::Json, Fixed(format!("ws://{}/", platform.address)), || {
+        bench.wait("more events than may wait", || sent.load(Ordering::SeqCst) > 11_000);
+        bench.wait("a log that is missed", || bench.says("switched off"));
+        assert!(bench.events().is_empty());
+        bench.log.away.store(false, Ordering::SeqCst);
+        bench.wait("all events", || bench.count("events_appended") == EVENTS as u64);
+    });
+    let ids: Vec<_> = bench.events().into_iter().filter_map(|event| event.event_id).collect();
+    assert_eq!(ids, (0..EVENTS).map(|number| format!("e-{number}")).collect::<Vec<_>>());
+    assert_eq!(platform.paths().len(), 1, "one connection");
+}
+
+/// A crash between an event and its acknowledgement: the platform sends it again, and it is the same event.
+#[test]
+fn a_restarted_connector_connects_again_and_an_event_that_comes_again_is_the_same() {
+    let platform = Platform::new(|_, socket| {
+        socket.send(frame(vec![chat(1)])).expect("a connection");
+        rest(socket);
+    });
+    let bench = Bench::new();
+    bench.begin(A, "ana");
+    for run in 1..=2 {
+        bench.run(Mode::Webcast, Numbered(platform.address.clone(), AtomicU64::new(run)), || {
+            bench.wait("an event", || bench.events().len() == run as usize);
+        });
+    }
+    assert_eq!(platform.paths(), ["/ana?signature=1", "/ana?signature=2"]);
+    let events = bench.events();
+    assert_eq!(events[0], events[1], "the engine knows it by user, type, time and the platform's id");
+}
+
+/// Keeps what is written.
+#[derive(Default)]
+struct Written(Vec<u8>);
+
+impl std::io::Write for Written {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+impl std::io::Read for Written {
+    fn read(&mut self, _: &mut [u8]) -> std::io::Result<usize> {
+        Err(std::io::ErrorKind::WouldBlock.into())
+    }
+}
+
+#[test]
+fn however_the_network_cuts_what_is_sent_the_events_are_the_same() {
+    let mut socket = WebSocket::from_raw_socket(Written::default(), SocketRole::Server, None);
+    for msg_id in 1..=20 {
+        socket.send(frame(vec![chat(msg_id), chat(msg_id + 100)])).expect("memory");
+    }
+    let sent = socket.get_ref().0.clone();
+    for piece in [1, 7, 100, sent.len()] {
+        let sent = sent.clone();
+        let platform = Platform::new(move |_, socket| {
+            let stream = socket.get_mut();
+            stream.set_nodelay(true).expect("a socket");
+            for piece in sent.chunks(piece) {
+                stream.write_all(piece).expect("a connection");
+            }
+            rest(socket);
+        });
+        let bench = Bench::new();
+        bench.begin(A, "ana");
+        bench.run(Mode::Webcast, Fixed(format!("ws://{}/", platform.address)), || {
+            bench.wait("all events", || bench.events().len() == 40);
+        });
+        let ids: Vec<_> = bench.events().into_iter().filter_map(|event| event.event_id).collect();
+        let expected: Vec<_> =
+            (1..=20).flat_map(|id: u64| [id.to_string(), (id + 100).to_string()]).collect();
+        assert_eq!(ids, expected, "in pieces of {piece} bytes");
+    }
 }

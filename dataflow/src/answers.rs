@@ -6,6 +6,7 @@ use lsie_schemas::log::{Log, LogError, TopicPartition};
 use lsie_schemas::record::{EpochRecord, Record};
 use lsie_schemas::topic::partition_of;
 use lsie_schemas::{LogTime, Topic, codec};
+use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::epochs::read_to_end;
@@ -14,7 +15,7 @@ use crate::epochs::read_to_end;
 type Asked = (Uuid, String, String);
 
 /// The answers in topic `inference`.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Answers {
     /// The epochs at which they enter.
     epochs: BTreeMap<Asked, BTreeSet<LogTime>>,

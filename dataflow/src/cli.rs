@@ -6,6 +6,8 @@ mod config;
 mod dead_letters;
 mod demo;
 mod doctor;
+mod enrich;
+mod erase;
 mod explain;
 mod feed;
 mod hydrate;
@@ -17,17 +19,19 @@ mod recordings;
 mod replay;
 mod run;
 mod running;
+mod several;
 mod shell;
 mod summary;
 mod token;
 mod topics;
+mod traces;
 mod vault;
 mod verify;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{Parser, Subcommand, ValueEnum};
 
 use crate::config::Config;
 
@@ -48,11 +52,23 @@ pub struct Cli {
     /// Timely workers.
     #[arg(long, global = true)]
     workers: Option<usize>,
+    /// How messages are written to standard error; LSIE_LOG says which (a level, or levels by module).
+    #[arg(long, global = true, value_name = "FORM", env = "LSIE_MESSAGES", default_value = "human")]
+    messages: Messages,
     /// Have the process die at a named place, the N-th time it comes by (NAME[:N]); for the tests of recovery.
     #[arg(long, global = true, hide = true, value_name = "PLACE")]
     die_at: Option<String>,
     #[command(subcommand)]
     command: Command,
+}
+
+/// The form of a message, which is one line either way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Messages {
+    /// For people.
+    Human,
+    /// For programs.
+    Json,
 }
 
 #[derive(Debug, Subcommand)]
@@ -71,6 +87,10 @@ enum Command {
     Demo(demo::Demo),
     /// Check log, topics, models, disk and configuration: one line each, with the mend.
     Doctor(doctor::Doctor),
+    /// Visit web pages that requests name, and keep their metadata.
+    Enrich(enrich::Enrich),
+    /// Erase what a session says of persons.
+    Erase(erase::Erase),
     /// Say why a result is what it is: `lsie explain segment SESSION K`.
     Explain(explain::Explain),
     /// Publish recorded session directories to the topics.
@@ -102,6 +122,11 @@ enum Command {
 }
 
 impl Cli {
+    /// How messages are to be written.
+    pub fn messages(&self) -> Messages {
+        self.messages
+    }
+
     /// Runs the command.
     pub fn run(self) -> anyhow::Result<ExitCode> {
         if let Some(place) = &self.die_at {
@@ -121,6 +146,8 @@ impl Cli {
             Command::DeadLetters(command) => command.run(config),
             Command::Demo(command) => command.run(config),
             Command::Doctor(command) => command.run(config),
+            Command::Enrich(command) => command.run(config),
+            Command::Erase(command) => command.run(config),
             Command::Explain(command) => command.run(config),
             Command::Feed(command) => command.run(config),
             Command::Hydrate(command) => command.run(config),

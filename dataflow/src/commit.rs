@@ -11,6 +11,7 @@ use crossbeam_channel::{Receiver, Sender};
 use lsie_schemas::row::{self, OperatorRow};
 use lsie_schemas::{Change, LogTime, TableRow};
 use lsie_sinks::Sink;
+use lsie_sinks::erase::Erased;
 use serde::{Deserialize, Serialize};
 use timely::dataflow::StreamVec;
 use timely::dataflow::channels::pact::Exchange;
@@ -20,6 +21,7 @@ use crate::adapter::Time;
 use crate::checkpoint::Part;
 use crate::checkpoint::gate::Gate;
 use crate::checkpoint::writer::Writer;
+use crate::cluster::hub::Hub;
 use crate::crash_book::CrashBook;
 use crate::fault;
 use crate::ingest::{Inbox, Shared};
@@ -98,10 +100,14 @@ pub struct Committer {
     pub gate: Arc<Gate>,
     /// Writes them, if there are any.
     pub checkpoints: Option<Writer>,
+    /// The sessions of which no row goes on that says anything of a person.
+    pub erased: Erased,
     /// The checkpoint that the run resumed from: epochs up to it are seen again and known to every sink.
     pub resumed: LogTime,
     /// Once this epoch is committed, nothing that was there at the start is under suspicion any longer.
     pub calm: (LogTime, Arc<CrashBook>),
+    /// What the other processes of the run are told by.
+    pub(crate) speaking: Option<Arc<Hub>>,
 }
 
 impl Committer {
@@ -117,13 +123,15 @@ impl Committer {
             match message {
                 Message::Epoch(epoch) if epoch.log_time <= self.resumed => {}
                 Message::Epoch(epoch) => {
-                    let log_time = epoch.log_time;
+                    let (log_time, changes) = (epoch.log_time, self.erased.apply(epoch.changes));
+                    let epoch = Epoch { log_time, changes };
                     shared.metrics.count(&epoch.changes);
                     let timer = shared.metrics.committing();
                     self.commit(epoch, operators(log_time, &mut shown, shared))?;
                     timer.observe_duration();
                     shared.metrics.committed(log_time);
                     shared.committed.store(log_time.0, Ordering::SeqCst);
+                    self.speaking.iter().for_each(|hub| hub.committed(log_time));
                     if log_time >= self.calm.0 {
                         self.calm.1.calm();
                     }
@@ -174,9 +182,10 @@ impl Committer {
     fn checkpoint(&mut self, shared: &Shared) {
         let Some(checkpoints) = &mut self.checkpoints else { return };
         let held = self.sinks.iter().map(|sink| sink.resumable_after()).min().flatten();
-        while checkpoints.ready().is_some_and(|epoch| held >= Some(epoch)) {
+        while let Some(epoch) = checkpoints.ready().filter(|epoch| held >= Some(*epoch)) {
             let began = instant();
             let written = checkpoints.write();
+            self.speaking.iter().for_each(|hub| hub.written(epoch));
             shared.metrics.checkpoint(began, written.is_ok().then(|| checkpoints.bytes()));
             if let Err(why) = written {
                 tracing::warn!(%why, "a checkpoint could not be written; the next one will be tried");

@@ -58,8 +58,20 @@ pub struct Config {
     pub hydrate: HydrateConfig,
     /// Live events.
     pub live: LiveConfig,
+    /// Enrichment.
+    pub enrich: EnrichConfig,
     /// Debug media.
     pub vault: VaultConfig,
+    /// Traces of segments.
+    pub traces: TracesConfig,
+}
+
+/// Section `[traces]`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TracesConfig {
+    /// Where they are sent; empty: there are none.
+    pub endpoint: String,
 }
 
 /// Section `[log]`.
@@ -355,6 +367,22 @@ pub struct LiveConfig {
     pub url: String,
 }
 
+/// Section `[enrich]`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EnrichConfig {
+    /// Hosts whose pages may be visited; none: enrichment is disabled.
+    pub hosts: Vec<String>,
+    /// Hosts that may lead into private networks.
+    pub private_hosts: Vec<String>,
+    /// The program Chromium.
+    pub browser: String,
+    /// Whether its renderers are confined.
+    pub sandbox: bool,
+    /// Visits at a time.
+    pub browsers: usize,
+}
+
 /// Section `[vault]`.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -436,6 +464,7 @@ impl Config {
         );
         // Below it a single large record would never find room.
         ensure!(self.capture.buffer_mib >= 17, "capture.buffer_mib must be 17 or more");
+        positive("enrich.browsers", self.enrich.browsers as u64)?;
         positive("postgres.queue_mib", self.postgres.queue_mib as u64)?;
         ensure!(
             self.postgres.url.0.is_empty() || self.postgres.url_file.as_os_str().is_empty(),

@@ -12,7 +12,28 @@ use lsie_schemas::record::{EpochRange, EpochRecord};
 
 use crate::checkpoint::gate::Gate;
 use crate::epochs::Positions;
-use crate::ingest::{Inbox, Shared};
+use crate::ingest::Shared;
+
+/// Where records wait for their epoch, as the coordinator sees it: a worker's inbox, or what another process tells
+/// of its own.
+pub trait Intake: Send + Sync {
+    /// Whether every epoch handed over so far has entered the dataflow.
+    fn has_released_all(&self) -> bool;
+    /// How far in log time the partition furthest behind has come, if any is behind: 0 if nothing of it is here
+    /// yet.
+    fn behind(&self) -> Option<LogTime>;
+    /// How far each partition has been fetched; `until` a log time, up to the first record after it.
+    fn fetched(&self, until: Option<LogTime>) -> Positions;
+    /// Hands over the next epoch of the table.
+    fn release(&self, epoch: EpochRecord);
+    /// Says that no epoch follows.
+    fn finish(&self);
+    /// Whether elsewhere requests of committed epochs wait for an answer; those of this process are in
+    /// [`Shared::unanswered`].
+    fn waits(&self, _committed: LogTime) -> bool {
+        false
+    }
+}
 
 /// First and longest pause between attempts to write an epoch while the log is away.
 const RETRY: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
@@ -58,9 +79,12 @@ pub struct Drain {
 
 impl Drain {
     /// Whether an epoch of this log time may be the last.
-    fn is_done(self, shared: &Shared, log_time: LogTime) -> bool {
+    fn is_done(self, shared: &Shared, intakes: &[Arc<dyn Intake>], log_time: LogTime) -> bool {
         let committed = LogTime(shared.committed.load(Ordering::SeqCst));
-        committed.plus_ms(self.answer_delay_ms) >= log_time && shared.unanswered.load(Ordering::SeqCst) <= 0
+        let waits = shared.unanswered.load(Ordering::SeqCst) > 0;
+        committed.plus_ms(self.answer_delay_ms) >= log_time
+            && !waits
+            && !intakes.iter().any(|intake| intake.waits(committed))
     }
 }
 
@@ -93,18 +117,18 @@ impl Pace {
 /// seem to come from the future.
 pub fn run(
     table: &dyn AppendRecord,
-    inboxes: &[Arc<Inbox>],
+    intakes: &[Arc<dyn Intake>],
     mut at: Positions,
     last: LogTime,
     (epoch_ms, drain): (u64, Drain),
     gate: &Gate,
     (ending, shared): (&AtomicBool, &Shared),
 ) -> Result<(), LogError> {
-    while inboxes.iter().any(|inbox| !inbox.has_released_all()) && !shared.stopped() {
+    while intakes.iter().any(|intake| !intake.has_released_all()) && !shared.stopped() {
         if ending.load(Ordering::SeqCst) {
             // What is left of the table is for the next run.
             gate.close();
-            inboxes.iter().for_each(|inbox| inbox.finish());
+            intakes.iter().for_each(|intake| intake.finish());
             return Ok(());
         }
         std::thread::sleep(Duration::from_millis(10));
@@ -113,7 +137,7 @@ pub fn run(
     let mut pace = Pace::new(Duration::from_millis(epoch_ms));
     let mut patience = drain.limit_ms / epoch_ms.max(1);
     loop {
-        let limit = inboxes.iter().filter_map(|inbox| inbox.behind()).min();
+        let limit = intakes.iter().filter_map(|intake| intake.behind()).min();
         let ends = ending.load(Ordering::SeqCst);
         if limit == Some(LogTime(0)) && !ends && !shared.stopped() {
             // Of a partition with a backlog nothing is here yet: how far time may go is not known.
@@ -122,26 +146,22 @@ pub fn run(
         }
         let log_time = clock.next(limit);
         let until = limit.map(|_| log_time);
-        let fetched = inboxes.iter().flat_map(|inbox| inbox.fetched(until)).collect();
+        let fetched = intakes.iter().flat_map(|intake| intake.fetched(until)).collect();
         patience = patience.saturating_sub(u64::from(ends));
-        let end = ends && (patience == 0 || drain.is_done(shared, log_time));
+        let end = ends && (patience == 0 || drain.is_done(shared, intakes, log_time));
         let epoch = close(&mut at, fetched, log_time);
         append(table, &epoch, ending, shared)?;
         if end {
             gate.end_at(epoch.log_time.0);
         }
         shared.metrics.cut(epoch.log_time);
-        for inbox in inboxes {
-            inbox.release(epoch.clone());
-        }
+        intakes.iter().for_each(|intake| intake.release(epoch.clone()));
         if end || shared.stopped() {
             break;
         }
         pace.wait();
     }
-    for inbox in inboxes {
-        inbox.finish();
-    }
+    intakes.iter().for_each(|intake| intake.finish());
     Ok(())
 }
 

@@ -1,32 +1,36 @@
 //! A run: threads, workers and sinks around one graph, from the first epoch to the last.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
-use std::thread::JoinHandle;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
+use crossbeam_channel::{Sender, unbounded};
 use lsie_operators::align::Limits;
 use lsie_schemas::log::{AppendRecord, Fetch, Log, TopicPartition};
 use lsie_schemas::record::{EpochRecord, Healing, QuarantineRecord};
 use lsie_schemas::{LogTime, Topic};
 use lsie_sinks::Sink;
+use lsie_sinks::erase::Erased;
 
 use crate::answers::Answers;
 use crate::checkpoint::gate::{Gate, Rule};
 use crate::checkpoint::manifest::Manifest;
+use crate::checkpoint::state_file::StateFile;
 use crate::checkpoint::store::Store;
 use crate::checkpoint::writer::{Identity, Writer};
 use crate::checkpoint::{Keep, Restored};
+use crate::cluster::hub::{Ear, Hub};
+use crate::cluster::member::Member;
+use crate::cluster::wire::Wire;
+use crate::cluster::{Begin, Cluster, Packet, notice_lost_processes};
 use crate::commit::{Committer, Message};
-use crate::coordinator::{self, Drain};
+use crate::coordinator::{self, Drain, Intake};
 use crate::crash_book::{CrashBook, Place};
 use crate::epochs::{self, Cut, Positions, Table};
 use crate::fault;
-use crate::graph::{self, Parts};
 use crate::gray_band::{Asker, Asking, GrayBand};
 use crate::healing::{Heal, Selections};
 use crate::ingest::{Inbox, Shared, owns};
@@ -35,11 +39,10 @@ use crate::pool::{MeasurerFactory, Pool};
 use crate::recovery::{self, Facts, Plan};
 use crate::speech::{Scribe, SpeechPool, SpeechSettings, TranscriberFactory};
 use crate::transcribe::{Answering, Hearing};
+use crate::workers::{Among, Begun, Local, Threads, work};
 
 /// Name under which coordinators fence each other.
 pub(crate) const COORDINATOR: &str = "lsie-coordinator";
-/// How long a parked worker sleeps at most; activations wake it earlier.
-const PARK: Duration = Duration::from_millis(100);
 
 /// What a run is made of.
 pub struct Engine {
@@ -75,6 +78,8 @@ pub struct Engine {
     pub without: BTreeSet<Topic>,
     /// A run that heals: it ends with an epoch more than the table has, and selections stay as they were made.
     pub heal: Option<Heal>,
+    /// The processes of the run, if it has several.
+    pub cluster: Option<Cluster>,
 }
 
 /// How a run keeps its state.
@@ -115,25 +120,48 @@ impl Range {
     pub const ALL: Range = Range { from: LogTime(0), until: LogTime(u64::MAX) };
 }
 
+/// What keeps the state of this process's part of the graph.
+struct Kept {
+    gate: Arc<Gate>,
+    stations: Arc<AtomicUsize>,
+    restored: Option<Arc<Restored>>,
+}
+
+/// What writes answers to the log.
+#[derive(Default)]
+struct Writers {
+    scribe: Option<Scribe>,
+    asker: Option<Asker>,
+}
+
+impl Writers {
+    fn end(&self) {
+        self.scribe.iter().for_each(Scribe::end);
+        self.asker.iter().for_each(Asker::end);
+    }
+}
+
 /// The epochs that a run takes, and the checkpoint that it resumes from, if it does.
 type Beginning = (Vec<EpochRecord>, Option<(Manifest, Restored)>);
 
 /// What topic `epochs` says besides the epochs.
 struct Told {
     healings: Vec<Healing>,
+    erased: Erased,
     quarantined: BTreeSet<Place>,
 }
 
 impl Engine {
-    /// Runs to the end. The sinks hold every epoch when this returns without an error.
+    /// Runs to the end. The sinks hold every epoch when this returns without an error. In a cluster this is the
+    /// first process; the others [follow](Engine::follow).
     pub fn run(mut self, run: Run, sinks: Vec<Box<dyn Sink>>, shared: Arc<Shared>) -> anyhow::Result<()> {
         let mut from = epochs::input_partitions(&*self.log)?;
         // Earlier coordinators are fenced before the table is read: it cannot grow behind our back.
-        let coordinating = match &run {
-            Run::Live(_) => Some(self.log.fenced(COORDINATOR)?),
+        let coordinating: Option<Arc<dyn AppendRecord>> = match &run {
+            Run::Live(_) => Some(self.log.fenced(COORDINATOR)?.into()),
             Run::Bounded(_) => None,
         };
-        let (mut table, at, Told { healings, mut quarantined }) = self.table(&run, &from)?;
+        let (mut table, at, Told { healings, erased, mut quarantined }) = self.table(&run, &from)?;
         let healed = healings.last().map(|healing| healing.at);
         let selections = match &self.heal {
             Some(heal) => heal.selections.clone(),
@@ -143,10 +171,13 @@ impl Engine {
             (Some(checkpoints), Some(_)) => CrashBook::open(&checkpoints.crashes)?,
             _ => CrashBook::blank(),
         });
+        let mut quarantine = None;
         if let Some(coordinator) = &coordinating {
             let held = sinks.iter().filter_map(|sink| sink.committed()).max();
-            quarantine(&book, &table, held, &**coordinator, &mut quarantined)?;
+            let judge = Quarantine { table: table.clone(), held, coordinator: coordinator.clone() };
+            judge.put(book.guilty(), &mut quarantined)?;
             book.watch()?;
+            quarantine = self.cluster.is_some().then_some(judge);
         }
         let last = table.last().map_or(LogTime(0), |epoch| epoch.log_time);
         let answers = Answers::read(&*self.log, &table, coordinating.is_some())?;
@@ -174,73 +205,216 @@ impl Engine {
         if matches!(run, Run::Bounded(_)) {
             recovery::refuse_ends(&table, &*self.log)?;
         }
-        let partitions = self.partition_counts()?;
-        let gate =
-            Arc::new(Gate::new(self.checkpoints.as_ref().map(|c| c.rule), from.iter().copied().collect()));
-        let stations = Arc::new(AtomicUsize::new(0));
-        let identity = |checkpoints: &Checkpoints| Identity {
-            engine: format!("lsie {}", env!("CARGO_PKG_VERSION")),
-            config: checkpoints.config.clone(),
-            partitions: partitions.clone(),
-            workers: self.workers,
-        };
-        let mut writer = self.checkpoints.take().map(|checkpoints| {
-            let identity = identity(&checkpoints);
-            Writer::new(checkpoints.store, gate.clone(), stations.clone(), identity, checkpoints.keep)
-        });
-        let (mut resumed_at, mut restored) = (LogTime(0), None);
-        if let Some((manifest, state)) = resumed {
-            gate.resume(manifest.epoch.0, &manifest.positions);
-            shared.committed.store(manifest.epoch.0, Ordering::SeqCst);
-            writer = writer.map(|writer| writer.after(&manifest, &state));
-            resumed_at = manifest.epoch;
-            restored = Some(Arc::new(state));
-        }
-        if let (Run::Bounded(_), Some(last)) = (&run, table.last()) {
-            gate.end_at(last.log_time.0);
-        }
-        let budget = self.budget_bytes;
         // A live run that starts behind catches up before its log time follows the clock.
         let mut ends = Positions::new();
         for (partition, _) in from.iter().filter(|_| matches!(run, Run::Live(_))) {
             ends.insert(*partition, self.log.bounds(*partition)?.1);
         }
-        let inboxes: Vec<Arc<Inbox>> = (0..self.workers)
+        let resumed_at = resumed.as_ref().map_or(LogTime(0), |(manifest, _)| manifest.epoch);
+        let begin = Begin {
+            live: coordinating.is_some(),
+            last,
+            ends,
+            partitions: self.partition_counts()?,
+            left_out,
+            resumed: resumed_at,
+            checkpoints: self.checkpoints.is_some(),
+            quarantined,
+            selections: selections.made(),
+            answers,
+            from,
+        };
+
+        let rule = self.checkpoints.as_ref().map(|checkpoints| checkpoints.rule);
+        let mut gate = Gate::new(rule, begin.from.iter().copied().collect());
+        let hub = self.cluster.as_ref().map(|cluster| {
+            notice_lost_processes(&shared);
+            Hub::new(cluster, self.workers, &shared)
+        });
+        if let Some((hub, ..)) = &hub {
+            let hub = hub.clone();
+            gate = gate.telling(move |passing| hub.passed(passing));
+        }
+        let (gate, stations) = (Arc::new(gate), Arc::new(AtomicUsize::new(0)));
+        let mut writer = self.checkpoints.take().map(|checkpoints| {
+            let identity = Identity {
+                engine: format!("lsie {}", env!("CARGO_PKG_VERSION")),
+                config: checkpoints.config,
+                partitions: begin.partitions.clone(),
+                workers: self.workers,
+                processes: self.processes(),
+            };
+            Writer::new(checkpoints.store, gate.clone(), stations.clone(), identity, checkpoints.keep)
+        });
+        let mut kept = Kept { gate: gate.clone(), stations, restored: None };
+        if let Some((manifest, state)) = resumed {
+            gate.resume(manifest.epoch.0, &manifest.positions);
+            shared.committed.store(manifest.epoch.0, Ordering::SeqCst);
+            writer = writer.map(|writer| writer.after(&manifest, &state));
+            kept.restored = Some(Arc::new(state));
+        }
+        if let (Run::Bounded(_), Some(last)) = (&run, table.last()) {
+            gate.end_at(last.log_time.0);
+        }
+
+        let mut threads = Threads::of(&shared);
+        let (epochs, complete) = unbounded();
+        let (mut among, mut others) = (None, Vec::new());
+        let mut speaking = None;
+        if let (Some(cluster), Some((hub, plug, arrivals))) = (self.cluster.clone(), hub) {
+            let state = kept.restored.as_ref().map(|restored| restored.state.encode()).transpose()?;
+            let ear = Ear {
+                begin: begin.clone(),
+                state,
+                gate: gate.clone(),
+                epochs: epochs.clone(),
+                ending: match &run {
+                    Run::Live(ending) => Some(ending.clone()),
+                    Run::Bounded(_) => None,
+                },
+                quarantine: Box::new(move |guilty, known| {
+                    quarantine.as_ref().map_or(Ok(()), |judge| judge.put(guilty.into_iter(), known))
+                }),
+                config: cluster.config.clone(),
+                workers: self.workers,
+            };
+            others.extend(hub.intakes());
+            among = Some(Among { cluster, plug, closes: Some(hub.wire()) });
+            speaking = Some(hub.clone());
+            threads.spawn("cluster", move |shared| hub.listen(ear, &arrivals, shared))?;
+        }
+        let is_live = begin.live;
+        let (local, writers) = self.assemble(begin, selections, kept, &book, epochs, &mut threads)?;
+        let inboxes = local.inboxes.clone();
+        let committing = inboxes.clone();
+        let calm = (last, book.clone());
+        let committer = Committer {
+            sinks,
+            gate: gate.clone(),
+            checkpoints: writer,
+            erased,
+            resumed: resumed_at,
+            calm,
+            speaking,
+        };
+        threads.spawn("commit", move |shared| committer.run(&complete, &committing, shared))?;
+        shared.span.0.store(table.first().map_or(0, |epoch| epoch.log_time.0), Ordering::SeqCst);
+        shared.span.1.store(last.0, Ordering::SeqCst);
+        for epoch in table {
+            inboxes.iter().for_each(|inbox| inbox.release(epoch.clone()));
+        }
+        match (run, coordinating) {
+            (Run::Live(ending), Some(table)) => {
+                debug_assert!(is_live);
+                let mut intakes: Vec<Arc<dyn Intake>> = Vec::new();
+                intakes.extend(inboxes.into_iter().map(|inbox| inbox as Arc<dyn Intake>));
+                intakes.extend(others);
+                let SpeechSettings { answer_delay_ms, deadline_ms, .. } = self.speech;
+                let drain = Drain { answer_delay_ms, limit_ms: 2 * deadline_ms };
+                let pace = (self.cut.epoch_ms, drain);
+                threads.spawn("coordinator", move |shared| {
+                    Ok(coordinator::run(&*table, &intakes, at, last, pace, &gate, (&ending, shared))?)
+                })?;
+            }
+            _ => inboxes.iter().for_each(|inbox| inbox.finish()),
+        }
+
+        let begun = Arc::new(Begun::default());
+        begun.begin(local, self.workers);
+        work(self.workers, begun, among, &shared)?;
+        writers.end();
+        threads.join()?;
+        book.close();
+        Ok(())
+    }
+
+    /// Runs as a process other than the first, until that one ends the run. A signal is passed on to it.
+    pub fn follow(self, ending: Arc<AtomicBool>, shared: Arc<Shared>) -> anyhow::Result<()> {
+        let cluster = self.cluster.clone().context("a run of one process has none that follows")?;
+        notice_lost_processes(&shared);
+        let book = match &self.checkpoints {
+            Some(checkpoints) => CrashBook::open(&checkpoints.crashes.join(cluster.process.to_string()))?,
+            None => CrashBook::blank(),
+        };
+        let book = Arc::new(book);
+        book.watch()?;
+        let (wire, plug, arrivals) = Wire::new(cluster.process, self.workers, &shared);
+        let member = Arc::new(Member::new(wire, book.clone(), ending));
+        member.greet(cluster.config.clone());
+        let mut threads = Threads::of(&shared);
+        let begun = Arc::new(Begun::default());
+        let (workers, waiting, running) = (self.workers, begun.clone(), shared.clone());
+        threads.spawn("workers", move |_| {
+            work(workers, waiting, Some(Among { cluster, plug, closes: None }), &running)
+        })?;
+        let (over, is_over) = unbounded::<()>();
+        let telling = member.clone();
+        threads.spawn("tell", move |shared| {
+            telling.tell(&is_over, shared);
+            Ok(())
+        })?;
+        let mut writers = Writers::default();
+        for (_, packet) in arrivals {
+            let Packet::Begin(begin, state) = packet else {
+                member.obey(packet, &shared);
+                continue;
+            };
+            let (epochs, parts) = unbounded();
+            let handing = member.clone();
+            threads.spawn("parts", move |_| Ok(handing.hand_on(&parts)?))?;
+            shared.committed.store(begin.resumed.0, Ordering::SeqCst);
+            let (epoch, last) = (begin.resumed.0, begin.last);
+            let state = state.map(|bytes| StateFile::decode(&bytes)).transpose()?;
+            let restored = state.map(|state| Arc::new(Restored { epoch, state }));
+            let kept = Kept { gate: member.gate.clone(), stations: Arc::default(), restored };
+            let selections = Arc::new(Selections::new(begin.selections.iter().cloned()));
+            let (local, writing) = self.assemble(*begin, selections, kept, &book, epochs, &mut threads)?;
+            writers = writing;
+            member.begin(local.inboxes.clone(), last);
+            begun.begin(local, workers);
+        }
+        drop(over);
+        writers.end();
+        threads.join()?;
+        book.close();
+        Ok(())
+    }
+
+    fn processes(&self) -> usize {
+        self.cluster.as_ref().map_or(1, Cluster::processes)
+    }
+
+    /// Makes what the workers of this process are handed, and starts what fills it.
+    fn assemble(
+        &self,
+        begin: Begin,
+        selections: Arc<Selections>,
+        kept: Kept,
+        book: &Arc<CrashBook>,
+        epochs: Sender<Message>,
+        threads: &mut Threads,
+    ) -> anyhow::Result<(Local, Writers)> {
+        let shared = threads.shared.clone();
+        let all = self.workers * self.processes();
+        let first = self.workers * self.cluster.as_ref().map_or(0, |cluster| cluster.process);
+        let inboxes: Vec<Arc<Inbox>> = (first..first + self.workers)
             .map(|worker| {
-                let owned = from.iter().filter(|(at, _)| owns(worker, self.workers, *at)).copied().collect();
-                let inbox = Inbox::new(owned, budget, &ends).without(left_out.clone());
-                Arc::new(inbox.behind_gate(gate.clone()))
+                let owned = begin.from.iter().filter(|(at, _)| owns(worker, all, *at)).copied().collect();
+                let inbox = Inbox::new(owned, self.budget_bytes, &begin.ends).without(begin.left_out.clone());
+                Arc::new(inbox.behind_gate(kept.gate.clone()))
             })
             .collect();
         // The run's own, unless the same were shared by two runs.
         let _ = shared.inboxes.set(inboxes.clone());
-        let pool = Pool::start(self.pool_threads, self.measurer.clone(), &book, &shared)?;
+        let pool = Pool::start(self.pool_threads, self.measurer.clone(), book, &shared)?;
         let speech = SpeechPool::start(self.speech.threads, &self.transcriber, &shared)?;
         let bench = Bench::start(self.judge.clone(), self.shadow.clone(), &shared)?;
-
-        let mut threads = Threads { shared: shared.clone(), handles: Vec::new() };
-        let (epochs, complete) = crossbeam_channel::unbounded();
-        let keep = Keep {
-            worker: 0,
-            workers: self.workers,
-            gate: gate.clone(),
-            stations,
-            parts: writer.is_some().then(|| epochs.clone()),
-            resumed: resumed_at.0,
-            restored: Arc::new(Mutex::new(restored)),
-            shared: shared.clone(),
-        };
-        let committing = inboxes.clone();
-        let calm = (last, book.clone());
-        let committer =
-            Committer { sinks, gate: gate.clone(), checkpoints: writer, resumed: resumed_at, calm };
-        threads.spawn("commit", move |shared| committer.run(&complete, &committing, shared))?;
-        for (worker, inbox) in inboxes.iter().enumerate() {
+        for (worker, inbox) in (first..).zip(&inboxes) {
             let (inbox, log, fetch) = (inbox.clone(), self.log.clone(), self.fetch);
             threads
                 .spawn(&format!("fetch-{worker}"), move |shared| Ok(inbox.fetch(&*log, fetch, shared)?))?;
         }
-        let (answering, scribe) = match coordinating.is_some() {
+        let (answering, scribe) = match begin.live {
             true => {
                 let deadline = Duration::from_millis(self.speech.deadline_ms);
                 let (scribe, write) = Scribe::new(speech, deadline);
@@ -250,8 +424,8 @@ impl Engine {
             }
             false => (Answering::InRun(speech, self.speech.answer_delay_ms), None),
         };
-        let answers = Arc::new(answers);
-        let asker = match self.gray_band.clone().filter(|_| coordinating.is_some()) {
+        let answers = Arc::new(begin.answers);
+        let asker = match self.gray_band.clone().filter(|_| begin.live) {
             Some(fallback) => {
                 let (asker, work) = fallback.start();
                 let log = self.log.clone();
@@ -262,32 +436,25 @@ impl Engine {
         };
         let gray_band = Asking::new(self.gray_band.is_some(), answers.clone(), asker.clone());
         let hearing = Hearing { answering, answers };
-        shared.span.0.store(table.first().map_or(0, |epoch| epoch.log_time.0), Ordering::SeqCst);
-        shared.span.1.store(last.0, Ordering::SeqCst);
-        for epoch in table {
-            inboxes.iter().for_each(|inbox| inbox.release(epoch.clone()));
-        }
-        match (run, coordinating) {
-            (Run::Live(ending), Some(table)) => {
-                let (inboxes, SpeechSettings { answer_delay_ms, deadline_ms, .. }) =
-                    (inboxes.clone(), self.speech);
-                let drain = Drain { answer_delay_ms, limit_ms: 2 * deadline_ms };
-                let pace = (self.cut.epoch_ms, drain);
-                threads.spawn("coordinator", move |shared| {
-                    Ok(coordinator::run(&*table, &inboxes, at, last, pace, &gate, (&ending, shared))?)
-                })?;
-            }
-            _ => inboxes.iter().for_each(|inbox| inbox.finish()),
-        }
-
-        let models = (pool, hearing, bench, gray_band);
-        let told = (book.clone(), Arc::new(quarantined), selections);
-        work(inboxes, models, (self.limits, partitions), told, epochs, keep)?;
-        scribe.iter().for_each(Scribe::end);
-        asker.iter().for_each(Asker::end);
-        threads.join()?;
-        book.close();
-        Ok(())
+        let keep = Keep {
+            worker: first,
+            workers: all,
+            gate: kept.gate,
+            stations: kept.stations,
+            parts: begin.checkpoints.then(|| epochs.clone()),
+            resumed: begin.resumed.0,
+            restored: Arc::new(Mutex::new(kept.restored)),
+            shared,
+        };
+        let local = Local {
+            inboxes,
+            models: (pool, hearing, bench, gray_band),
+            limits: (self.limits, begin.partitions),
+            told: (book.clone(), Arc::new(begin.quarantined), selections),
+            epochs,
+            keep,
+        };
+        Ok((local, Writers { scribe, asker }))
     }
 
     /// Decides how the run begins, and prepares that: the epochs to take and the positions to read from.
@@ -352,7 +519,7 @@ impl Engine {
         run: &Run,
         from: &[(TopicPartition, i64)],
     ) -> anyhow::Result<(Vec<EpochRecord>, Positions, Told)> {
-        let Table { mut entries, quarantined, mut healings } = epochs::read_table(&*self.log)?
+        let Table { mut entries, quarantined, mut healings, erasures } = epochs::read_table(&*self.log)?
             .context("topic epochs does not exist; `lsie topics create` makes the set")?;
         if entries.is_empty() && matches!(run, Run::Bounded(_)) {
             entries = epochs::by_rule(&*self.log, from, self.cut)?;
@@ -374,120 +541,40 @@ impl Engine {
                 .filter(|at| last < Some(*at))
                 .map(|log_time| EpochRecord { log_time, ranges: Vec::new() }),
         );
-        Ok((table, at, Told { healings, quarantined }))
+        let mut erased = Erased::default();
+        erasures.into_iter().for_each(|erasure| erased.add(erasure.session_id, erasure.events));
+        Ok((table, at, Told { healings, erased, quarantined }))
     }
 }
 
-/// Puts the records into quarantine over which the process has died too often. One that has had its effect
-/// already stays as it is: a replay would give other results.
-fn quarantine(
-    book: &CrashBook,
-    table: &[EpochRecord],
+/// Puts the records into quarantine over which a process has died too often.
+struct Quarantine {
+    table: Vec<EpochRecord>,
+    /// The newest epoch that a sink holds.
     held: Option<LogTime>,
-    coordinator: &dyn AppendRecord,
-    quarantined: &mut BTreeSet<Place>,
-) -> anyhow::Result<()> {
-    let created = table.last().map_or(LogTime(0), |epoch| epoch.log_time);
-    for ((at, offset), crashes) in book.guilty() {
-        let epoch = epochs::epoch_of(table, at, offset);
-        if epoch.is_none_or(|epoch| Some(epoch) <= held) {
-            tracing::error!(%at, offset, crashes, "the process dies over this record, whose results are in the tables already");
-            continue;
-        }
-        tracing::error!(%at, offset, crashes, "the process has died over this record too often; it is filed from now on");
-        coordinator.append(vec![QuarantineRecord { at, offset, crashes }.encode(created)])?;
-        quarantined.insert((at, offset));
-    }
-    Ok(())
+    coordinator: Arc<dyn AppendRecord>,
 }
 
-/// Runs the workers until their inputs end.
-fn work(
-    inboxes: Vec<Arc<Inbox>>,
-    (pool, hearing, bench, gray_band): (Pool, Hearing, Bench, Asking),
-    (limits, partitions): (Limits, BTreeMap<Topic, i32>),
-    (book, quarantined, selections): (Arc<CrashBook>, Arc<BTreeSet<Place>>, Arc<Selections>),
-    epochs: crossbeam_channel::Sender<Message>,
-    keep: Keep,
-) -> anyhow::Result<()> {
-    let built = AtomicUsize::new(0);
-    let guards = timely::execute(timely::Config::process(keep.workers), move |worker| {
-        let shared = keep.shared.clone();
-        let parts = Parts {
-            inbox: inboxes[worker.index()].clone(),
-            shared: shared.clone(),
-            pool: pool.clone(),
-            hearing: hearing.clone(),
-            bench: bench.clone(),
-            gray_band: gray_band.clone(),
-            limits,
-            partitions: partitions.clone(),
-            selections: selections.clone(),
-            book: book.clone(),
-            quarantined: quarantined.clone(),
-            epochs: epochs.clone(),
-            keep: Keep { worker: worker.index(), ..keep.clone() },
-        };
-        let stepped = catch_unwind(AssertUnwindSafe(|| {
-            let (board, index) = (shared.board.clone(), worker.index());
-            board.building(index, || worker.dataflow(|scope| graph::build(scope, parts)));
-            if built.fetch_add(1, Ordering::SeqCst) + 1 == keep.workers {
-                fault::point("recovery.restored");
-                keep.forget_restored();
-            }
-            while worker.has_dataflows() && !shared.stopped() {
-                worker.step_or_park(Some(PARK));
-            }
-        }));
-        if stepped.is_err() {
-            shared.fail(format!("worker {} panicked", worker.index()));
-        }
-        // After a failure epochs stay open for ever: nothing of them may be waited for.
-        for dataflow in worker.installed_dataflows() {
-            worker.drop_dataflow(dataflow);
-        }
-    });
-    let guards = guards.map_err(|why| anyhow::anyhow!("the workers did not start: {why}"))?;
-    for result in guards.join() {
-        result.map_err(|why| anyhow::anyhow!("a worker died: {why}"))?;
-    }
-    Ok(())
-}
-
-/// The threads of a run beside the workers; the first that fails ends the run.
-struct Threads {
-    shared: Arc<Shared>,
-    handles: Vec<JoinHandle<()>>,
-}
-
-impl Threads {
-    fn spawn(
-        &mut self,
-        name: &str,
-        body: impl FnOnce(&Shared) -> anyhow::Result<()> + Send + 'static,
+impl Quarantine {
+    /// One that has had its effect already stays as it is: a replay would give other results.
+    fn put(
+        &self,
+        guilty: impl Iterator<Item = (Place, u32)>,
+        quarantined: &mut BTreeSet<Place>,
     ) -> anyhow::Result<()> {
-        let shared = self.shared.clone();
-        let label = name.to_string();
-        let handle = std::thread::Builder::new().name(name.to_string()).spawn(move || {
-            let ended = catch_unwind(AssertUnwindSafe(|| body(&shared)));
-            match ended.unwrap_or_else(|_| Err(anyhow::anyhow!("it panicked"))) {
-                Ok(()) => {}
-                Err(error) => shared.fail(format!("{label}: {error:#}")),
+        let created = self.table.last().map_or(LogTime(0), |epoch| epoch.log_time);
+        for ((at, offset), crashes) in
+            guilty.filter(|(place, _)| !quarantined.contains(place)).collect::<Vec<_>>()
+        {
+            let epoch = epochs::epoch_of(&self.table, at, offset);
+            if epoch.is_none_or(|epoch| Some(epoch) <= self.held) {
+                tracing::error!(%at, offset, crashes, "the process dies over this record, whose results are in the tables already");
+                continue;
             }
-        })?;
-        self.handles.push(handle);
+            tracing::error!(%at, offset, crashes, "the process has died over this record too often; it is filed from now on");
+            self.coordinator.append(vec![QuarantineRecord { at, offset, crashes }.encode(created)])?;
+            quarantined.insert((at, offset));
+        }
         Ok(())
-    }
-
-    fn join(self) -> anyhow::Result<()> {
-        for handle in self.handles {
-            if handle.join().is_err() {
-                bail!("a thread of the run panicked");
-            }
-        }
-        match self.shared.failure() {
-            Some(why) => bail!(why),
-            None => Ok(()),
-        }
     }
 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use lsie_schemas::log::{Fetch, Log, LogError, LogRecord, TopicPartition};
-use lsie_schemas::record::{Control, EpochRange, EpochRecord, Healing, QuarantineRecord, Record};
+use lsie_schemas::record::{Control, EpochRange, EpochRecord, Erasure, Healing, QuarantineRecord, Record};
 use lsie_schemas::topic::DAY_MS;
 use lsie_schemas::{LogTime, Topic, codec};
 use uuid::Uuid;
@@ -38,6 +38,8 @@ pub struct Table {
     pub quarantined: BTreeSet<(TopicPartition, i64)>,
     /// When dead letters were healed.
     pub healings: Vec<Healing>,
+    /// The sessions that were erased.
+    pub erasures: Vec<Erasure>,
 }
 
 /// Reads the table of a log to its end; `None` when the topic does not exist.
@@ -55,6 +57,7 @@ pub fn read_table(log: &dyn Log) -> Result<Option<Table>, LogError> {
                 let quarantined = QuarantineRecord::decode(&record.value);
                 table.quarantined.extend(quarantined.map(|record| (record.at, record.offset)));
                 table.healings.extend(Healing::decode(&record.value));
+                table.erasures.extend(Erasure::decode(&record.value));
             }
         }
     })?;

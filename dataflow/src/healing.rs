@@ -46,6 +46,11 @@ impl Selections {
         selections
     }
 
+    /// What they are made of.
+    pub fn made(&self) -> Vec<DecisionRow> {
+        self.made.values().cloned().collect()
+    }
+
     /// The selection that counts where this one would be made now.
     pub fn stand(&self, drawn: DecisionRow) -> DecisionRow {
         match self.made.get(&drawn.session_id) {

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use lsie_schemas::log::{Fetch, Log, LogError, LogReader, LogRecord, TopicPartition};
 use lsie_schemas::record::EpochRecord;
 use lsie_schemas::{LogTime, Topic, codec};
+use serde::{Deserialize, Serialize};
 use timely::dataflow::operators::Capability;
 use timely::dataflow::operators::generic::operator::source;
 use timely::dataflow::{Scope, StreamVec};
@@ -21,6 +22,8 @@ use crate::adapter::Time;
 use crate::board::Board;
 use crate::checkpoint::gate::Gate;
 use crate::checkpoint::manifest::Witness;
+use crate::coordinator::Intake;
+use crate::epochs::Positions;
 use crate::metrics::Metrics;
 
 /// The topics the engine has operators for.
@@ -200,46 +203,22 @@ impl Inbox {
         Standing { partitions, bytes: state.bytes, budget: self.budget, pauses: state.pauses }
     }
 
-    /// Whether every epoch handed over so far has entered the dataflow.
-    pub fn has_released_all(&self) -> bool {
-        lock(&self.state).epochs.is_empty()
-    }
-
-    /// How far in log time the partition furthest behind has come, if any is behind: 0 if nothing of it is here yet.
-    pub fn behind(&self) -> Option<LogTime> {
-        lock(&self.state).behind()
-    }
-
-    /// Hands over the next epoch of the table.
-    pub fn release(&self, epoch: EpochRecord) {
-        let mut state = lock(&self.state);
-        state.epochs.push_back(epoch);
-        self.moved.notify_all();
-        wake(&state);
-    }
-
-    /// Says that no epoch follows.
-    pub fn finish(&self) {
-        let mut state = lock(&self.state);
-        state.finished = true;
-        wake(&state);
-    }
-
     /// Wakes the worker, for it may have something to do.
     pub fn wake(&self) {
         wake(&lock(&self.state));
     }
 
-    /// How far each owned partition has been fetched; `until` a log time, up to the first record after it.
-    pub fn fetched(&self, until: Option<LogTime>) -> BTreeMap<TopicPartition, i64> {
+    /// What was fetched since it was last asked, `told` being how far that was; for another process.
+    pub fn news(&self, told: &mut Positions) -> News {
         let state = lock(&self.state);
-        let mut fetched = state.fetched.clone();
-        for (at, queue) in state.queues.iter().filter(|_| until.is_some()) {
-            if let Some(later) = queue.iter().find(|record| Some(record.log_time) > until) {
-                fetched.insert(*at, later.offset);
-            }
+        let mut records = Vec::new();
+        for (at, queue) in &state.queues {
+            let told = told.get(at).copied().unwrap_or(0);
+            let new = queue.partition_point(|record| record.offset < told);
+            records.extend(queue.range(new..).map(|record| (*at, record.offset, record.log_time)));
         }
-        fetched
+        told.extend(state.fetched.iter().map(|(at, to)| (*at, *to)));
+        News { fetched: state.fetched.clone(), records, behind: state.behind() }
     }
 
     /// Fetches until the run stops. Runs on a thread of its own.
@@ -377,6 +356,9 @@ impl Inbox {
     fn take(&self) -> Taken {
         let mut state = lock(&self.state);
         let Some(next) = state.epochs.front() else {
+            if state.finished {
+                self.gate.ended();
+            }
             return if state.finished { Taken::End } else { Taken::Nothing };
         };
         if !self.holds(&state, next) {
@@ -385,6 +367,7 @@ impl Inbox {
         if !self.gate.enter(next) {
             state.epochs.clear();
             state.finished = true;
+            self.gate.ended();
             return Taken::End;
         }
         let Some(epoch) = state.epochs.pop_front() else { return Taken::Nothing };
@@ -404,6 +387,51 @@ impl Inbox {
         self.moved.notify_all();
         Taken::Epoch { log_time: epoch.log_time.0, records, bytes: bytes as u64 }
     }
+}
+
+impl Intake for Inbox {
+    fn has_released_all(&self) -> bool {
+        lock(&self.state).epochs.is_empty()
+    }
+
+    fn behind(&self) -> Option<LogTime> {
+        lock(&self.state).behind()
+    }
+
+    fn fetched(&self, until: Option<LogTime>) -> Positions {
+        let state = lock(&self.state);
+        let mut fetched = state.fetched.clone();
+        for (at, queue) in state.queues.iter().filter(|_| until.is_some()) {
+            if let Some(later) = queue.iter().find(|record| Some(record.log_time) > until) {
+                fetched.insert(*at, later.offset);
+            }
+        }
+        fetched
+    }
+
+    fn release(&self, epoch: EpochRecord) {
+        let mut state = lock(&self.state);
+        state.epochs.push_back(epoch);
+        self.moved.notify_all();
+        wake(&state);
+    }
+
+    fn finish(&self) {
+        let mut state = lock(&self.state);
+        state.finished = true;
+        wake(&state);
+    }
+}
+
+/// What an inbox has fetched, for the coordinator of another process.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct News {
+    /// One past the last offset fetched of each partition.
+    pub fetched: Positions,
+    /// The records that are new: place, offset and log time.
+    pub records: Vec<(TopicPartition, i64, LogTime)>,
+    /// How far in log time the partition furthest behind has come, if any is behind.
+    pub behind: Option<LogTime>,
 }
 
 #[allow(clippy::disallowed_methods, reason = "when the log is asked is no result")]

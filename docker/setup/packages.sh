@@ -3,9 +3,10 @@
 #
 #   packages.sh build   what compiling and setting up the models needs (the default)
 #   packages.sh demo    the same: the demo runs without a broker and a database
-#   packages.sh test    build, and what the tests need: PostgreSQL 15, Java 17 or newer, Maven, ffmpeg, Node 18 or
+#   packages.sh test    build, and what the tests need: PostgreSQL 15, Java 17 or newer, Maven, ffmpeg, kcat, Node 18 or
 #                       newer with npm, Chromium
 #   packages.sh bench  test, and what the benchmarks need: wrk
+#   packages.sh image  build, and what trying the image on a bare root needs: debootstrap
 #   packages.sh sessions  build, and what making the recorded sessions anew needs: ffmpeg, espeak-ng
 #
 # Rust comes from rustup (Cargo.toml names the oldest version that will do), not from here.
@@ -25,8 +26,9 @@ build=(
   zlib1g-dev libssl-dev
   python3 python3-venv # the models' set-up
 )
-test=(libfaketime maven ffmpeg chromium) # and Java, PostgreSQL and Node, below
+test=(libfaketime maven ffmpeg chromium kcat) # and Java, PostgreSQL and Node, below
 bench=(wrk util-linux)
+image=(debootstrap)
 sessions=(ffmpeg espeak-ng)
 
 installed() { [[ $(dpkg-query -W -f '${db:Status-Abbrev}' "$1" 2>/dev/null) == ii* ]]; }
@@ -67,8 +69,9 @@ case $kind in
   build | demo) wanted=("${build[@]}") ;;
   test) wanted=("${build[@]}" "${test[@]}") ;;
   bench) wanted=("${build[@]}" "${test[@]}" "${bench[@]}") ;;
+  image) wanted=("${build[@]}" "${image[@]}") ;;
   sessions) wanted=("${build[@]}" "${sessions[@]}") ;;
-  *) die "unknown set of packages: $kind" "use build, demo, test, bench or sessions" ;;
+  *) die "unknown set of packages: $kind" "use build, demo, test, bench, image or sessions" ;;
 esac
 
 command -v dpkg-query >/dev/null || die "this is no Debian" \

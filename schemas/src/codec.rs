@@ -180,6 +180,27 @@ pub(crate) mod session_field {
     }
 }
 
+/// A session id that may be left out, as a serde field.
+pub(crate) mod optional_session_field {
+    use serde::{Deserialize, Deserializer, Serializer, de::Error};
+    use uuid::Uuid;
+
+    pub(crate) fn serialize<S: Serializer>(id: &Option<Uuid>, serializer: S) -> Result<S::Ok, S::Error> {
+        match id {
+            Some(id) => super::session_field::serialize(id, serializer),
+            None => serializer.serialize_none(),
+        }
+    }
+
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Uuid>, D::Error> {
+        let text = Option::<String>::deserialize(deserializer)?;
+        let id = |text: String| {
+            super::session_id(&text).ok_or_else(|| D::Error::custom("session id is no UUID v4"))
+        };
+        text.map(id).transpose()
+    }
+}
+
 /// A UUID of any version as a serde field: refuses any other spelling than its own.
 pub(crate) mod uuid_field {
     use serde::{Deserialize, Deserializer, Serializer, de::Error};

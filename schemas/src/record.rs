@@ -5,6 +5,7 @@ mod audio;
 mod control;
 mod dead_letter;
 mod epoch;
+mod erasure;
 mod event;
 mod experiment;
 mod healing;
@@ -18,13 +19,14 @@ mod video;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-pub use answer::{Answered, HydrateAnswer, Hydrated};
+pub use answer::{Answered, EnrichAnswer, HydrateAnswer, Hydrated, MetaTag, PageData};
 pub use audio::AudioChunk;
 pub use control::{
     ClockPoll, Control, EndSession, Gap, StartSession, Stimulus, Stream, Subjects, session_id_from_action,
 };
 pub use dead_letter::DeadLetter;
 pub use epoch::{EpochRange, EpochRecord, QuarantineRecord};
+pub use erasure::Erasure;
 pub use event::{ACTION_COMBO, LiveEvent, is_follow};
 pub use experiment::{ArmText, ExperimentRecord};
 pub use healing::{HealedRecord, Healing};
@@ -35,7 +37,7 @@ pub use physio::{
     ChunkPayload, DerivationMethod, HEART_RATE_BPM, PhysioRecord, PhysiologicalChunk, Provider, SourceKind,
     SubjectRole,
 };
-pub use request::{HydrateRequest, Request};
+pub use request::{EnrichRequest, HydrateRequest, Request};
 pub use video::VideoUnit;
 
 /// Header: schema version of a media record.

@@ -191,6 +191,28 @@ mod tests {
         }
     }
 
+    #[test]
+    fn the_page_lists_every_topic_with_its_retention() {
+        let page = include_str!("../../docs/TOPICS.md");
+        let mut listed = Vec::new();
+        for line in page.lines().skip_while(|line| !line.starts_with("| topic | key |")).skip(2) {
+            let Some(row) = line.strip_prefix('|') else { break };
+            let cells: Vec<&str> = row.split('|').map(str::trim).collect();
+            for name in cells[0].split(", ") {
+                let topic = Topic::by_name(name.trim_matches('`')).unwrap_or_else(|| panic!("{name}"));
+                let kept = match topic.retention() {
+                    Retention::Unbounded => "without limit",
+                    Retention::AtMost(DAY_MS) => "at most 24 h",
+                    Retention::AtMost(_) => "7 days",
+                };
+                assert_eq!(cells[3], kept, "docs/TOPICS.md, {name}");
+                listed.push(topic);
+            }
+        }
+        listed.sort();
+        assert_eq!(listed, Topic::ALL, "docs/TOPICS.md lists every topic once");
+    }
+
     /// Vectors of Apache Kafka's own test of `Utils.murmur2`.
     #[test]
     fn murmur2_equals_the_java_client() {

@@ -7,9 +7,9 @@ use common::logged;
 use lsie_schemas::codec::{self, VERSION};
 use lsie_schemas::log::{LogRecord, TopicPartition};
 use lsie_schemas::record::{
-    ArmText, AudioChunk, CREATOR_FOLLOW, ClockPoll, Control, EndSession, EpochRange, EpochRecord,
-    ExperimentRecord, Gap, HydrateRequest, LiveEvent, Outcome, Record, Request, StartSession, Stimulus,
-    Stream, Subjects, VideoUnit,
+    Answered, ArmText, AudioChunk, CREATOR_FOLLOW, ClockPoll, Control, EndSession, EnrichAnswer,
+    EnrichRequest, EpochRange, EpochRecord, ExperimentRecord, Gap, HydrateRequest, LiveEvent, MetaTag,
+    Outcome, PageData, Record, Request, StartSession, Stimulus, Stream, Subjects, VideoUnit,
 };
 use lsie_schemas::table::Json;
 use lsie_schemas::{EventTime, LogTime, Real, Topic};
@@ -77,6 +77,33 @@ proptest! {
             unique_id, subject_role, event_type, data_type, start_datetime, end_datetime, attempt,
         });
         prop_assert_eq!(Request::decode(&logged(request.encode(None))), Ok(request));
+    }
+
+    #[test]
+    fn what_is_asked_of_pages_and_answered_round_trips(
+        unique_id: u128,
+        session_id in proptest::option::of(session()),
+        texts: [String; 5],
+        timeout_seconds: u32,
+        at_us in 0..4_000_000_000_000_000i64,
+        status_code: u16,
+        tag: (Option<String>, Option<String>, Option<String>),
+    ) {
+        let [target_url, scrape_type, title, text_content, reason] = texts;
+        let unique_id = Uuid::from_u128(unique_id);
+        let (source_url, kind) = (target_url.clone(), scrape_type.clone());
+        let request =
+            Request::Enrich(EnrichRequest { unique_id, session_id, target_url, scrape_type, timeout_seconds });
+        prop_assert_eq!(Request::decode(&logged(request.encode(None))), Ok(request));
+        let meta_tags = vec![MetaTag { name: tag.0, property: tag.1, content: tag.2 }];
+        let page = PageData { title, text_content, meta_tags, status_code };
+        for data in [Some(page), None] {
+            let answer = Answered::Enriched(EnrichAnswer {
+                unique_id, session_id, source_url: source_url.clone(), scraped_at_utc: EventTime(at_us),
+                scrape_type: kind.clone(), success: data.is_some(), reason: Some(reason.clone()), data,
+            });
+            prop_assert_eq!(Answered::decode(&logged(answer.encode(None))), Ok(answer));
+        }
     }
 
     #[test]

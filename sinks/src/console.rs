@@ -91,15 +91,18 @@ pub fn is_embedded() -> bool {
 
 /// `GET /`: the console, or what there is instead.
 pub(crate) async fn index(app: State<App>, headers: HeaderMap) -> Response {
-    match Files::get("index.html") {
-        Some(_) => serve("index.html", &headers),
-        None => page::index(app).await.into_response(),
+    match app.has_console {
+        true => serve("index.html", &headers),
+        false => page::index(app).await.into_response(),
     }
 }
 
 /// `GET /{file}`: a file of the console.
-pub(crate) async fn file(Path(name): Path<String>, headers: HeaderMap) -> Response {
-    serve(&name, &headers)
+pub(crate) async fn file(State(app): State<App>, Path(name): Path<String>, headers: HeaderMap) -> Response {
+    match app.has_console {
+        true => serve(&name, &headers),
+        false => Fault::NotFound("no such route".into()).into_response(),
+    }
 }
 
 fn serve(name: &str, headers: &HeaderMap) -> Response {

@@ -11,6 +11,7 @@ pub mod catalog;
 pub mod console;
 pub mod dead_letters;
 pub mod difference;
+pub mod erase;
 pub mod error;
 pub mod follower;
 pub mod memory;
@@ -20,6 +21,7 @@ pub mod postgres;
 pub mod selected;
 mod size;
 pub mod testing;
+pub mod traces;
 pub mod verify;
 pub mod views;
 
@@ -31,6 +33,7 @@ pub use memory::MemoryStore;
 pub use parquet::ParquetSink;
 pub use postgres::PostgresSink;
 pub use selected::Selected;
+pub use traces::Traces;
 pub use views::Views;
 
 use lsie_schemas::{Change, LogTime};

@@ -10,6 +10,7 @@
 
 mod codec;
 mod epochs;
+mod erase;
 mod file;
 mod manifest;
 mod merge;
@@ -103,6 +104,11 @@ impl ParquetSink {
             manifest,
             _lock: lock,
         })
+    }
+
+    /// Its directory.
+    pub fn dir(&self) -> &Path {
+        &self.dir
     }
 
     /// Whether the rows and epochs that are only in memory should go to disk.

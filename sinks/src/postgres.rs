@@ -7,6 +7,7 @@
 
 mod codec;
 mod connection;
+mod erase;
 mod merge;
 mod migrate;
 pub(crate) mod net;

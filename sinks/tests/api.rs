@@ -5,7 +5,8 @@ mod common;
 use axum::body::{Body, to_bytes};
 use axum::http::{Method, Request, StatusCode};
 use common::{arm, arm_summary, change, drive, encounter, metrics, segment, session, session_id};
-use lsie_schemas::{Change, LogTime, shape};
+use lsie_schemas::row::{InferenceRow, PosteriorUpdateRow, RecordClassRow};
+use lsie_schemas::{Change, EventTime, LogTime, Real, TableRow, shape};
 use lsie_sinks::views::{Api, Shutdown, contents};
 use lsie_sinks::{Catalog, Views};
 use serde_json::{Value, json};
@@ -215,6 +216,87 @@ async fn experiments_and_their_arms() {
         json!({"experiment_id": "greeting_line_v1", "arms": [line("a", 3.5, 2), line("b", 4.0, 1)]});
     assert_eq!(get(&views, "/api/v1/experiments/greeting_line_v1").await, expected);
     check_fault("/api/v1/experiments/none", 404, json!("no experiment none")).await;
+}
+
+/// However long it is: the newest steps, the oldest of them first; at equal times in one order.
+#[tokio::test]
+async fn the_history_of_posteriors_is_bounded() {
+    let views = Views::new(Catalog::served());
+    let step = |arm: &str, epoch: u64| {
+        let row = PosteriorUpdateRow {
+            experiment_id: "e".into(),
+            arm: arm.into(),
+            at: LogTime(epoch).as_event(),
+            alpha_param: Real(1.0 + epoch as f64 / 1e3),
+            beta_param: Real(1.0),
+            moved_by: lsie_schemas::table::Json::new(&json!([])),
+        };
+        Change {
+            table: PosteriorUpdateRow::TABLE.name.into(),
+            row: row.cells(),
+            epoch: LogTime(epoch),
+            diff: 1,
+        }
+    };
+    let epochs: Vec<_> = (1..=1_500).map(|n| (n * 10, vec![step("b", n * 10), step("a", n * 10)])).collect();
+    drive(&mut views.sink(), &epochs);
+    let path = "/api/v1/experiments/e/history";
+    let newest = get(&views, path).await;
+    assert_eq!(newest.as_array().map(Vec::len), Some(1_000));
+    assert_eq!(
+        (&newest[0]["at"], &newest[999]["at"]),
+        (&json!("1970-01-01T00:00:10.010000Z"), &json!("1970-01-01T00:00:15Z"))
+    );
+    let three = get(&views, &format!("{path}?limit=3")).await;
+    assert_eq!(field(&three, "arm"), ["a", "b", "a"]);
+    assert_eq!(get(&views, &format!("{path}?limit=10000")).await.as_array().map(Vec::len), Some(3_000));
+    check_query("/api/v1/experiments/e/history?limit=10001", "limit", "not from 1 to 10000", "range").await;
+    assert_eq!(get(&views, "/api/v1/experiments/unknown/history").await, json!([]));
+}
+
+/// Of the requests, whose identities are hashes, those about the newest sound; and one session's records alone.
+#[tokio::test]
+async fn what_was_heard_and_what_became_of_records_is_read_by_session() {
+    let views = Views::new(Catalog::served());
+    let answer = |session: u128, request: &str, second: i64| {
+        let row = InferenceRow {
+            session_id: session_id(session),
+            request_id: request.into(),
+            what: "speech".into(),
+            segment_id: "s".into(),
+            from_utc: EventTime(0),
+            to_utc: EventTime(second * 1_000_000),
+            input_sha256: "00".into(),
+            model: "m".into(),
+            answer: None,
+            reason: None,
+        };
+        Change { table: InferenceRow::TABLE.name.into(), row: row.cells(), epoch: LogTime(10), diff: 1 }
+    };
+    let class = |session: String, class: &str, records: i64| {
+        let topic = "av.audio".into();
+        let row = RecordClassRow { session, topic, class: class.into(), reason: "".into(), records };
+        Change { table: RecordClassRow::TABLE.name.into(), row: row.cells(), epoch: LogTime(10), diff: 1 }
+    };
+    let changes = vec![
+        answer(1, "ff", 10),
+        answer(1, "0a", 30),
+        answer(1, "7c", 20),
+        answer(2, "00", 99),
+        class(session_id(1).to_string(), "used", 7),
+        class(session_id(1).to_string(), "late", 1),
+        class(session_id(2).to_string(), "used", 3),
+        class("unattributed".into(), "filed", 2),
+    ];
+    drive(&mut views.sink(), &[(10, changes)]);
+    let of = |session: u128, rest: &str| format!("/api/v1/operator/sessions/{}/{rest}", session_id(session));
+    assert_eq!(field(&get(&views, &of(1, "inferences")).await, "request_id"), ["0a", "7c", "ff"]);
+    let newest = get(&views, &of(1, "inferences?limit=1")).await;
+    assert_eq!(newest[0]["to_utc"], "1970-01-01T00:00:30Z");
+    assert_eq!(newest.as_array().map(Vec::len), Some(1));
+    check_query(&of(1, "inferences?limit=1001"), "limit", "not from 1 to 1000", "range").await;
+    assert_eq!(field(&get(&views, &of(1, "records")).await, "records"), [1, 7]);
+    assert_eq!(get(&views, &of(3, "records")).await, json!([]));
 }
 
 #[tokio::test]

@@ -36,6 +36,13 @@ fn frame(seq: i64, epoch: u64) -> Change {
 #[tokio::test]
 async fn the_console_is_served_or_the_page_says_how_to_get_it() {
     let views = Views::new(catalog());
+    let bare = async |path: &str| {
+        let request = Request::get(path).body(Body::empty()).expect("a request");
+        let router = Api::new(&views).without_console().router(Shutdown::never());
+        router.oneshot(request).await.expect("infallible")
+    };
+    assert!(text(bare("/").await).await.contains("The operator console is not in this build"));
+    assert_eq!(bare("/console.js").await.status(), StatusCode::NOT_FOUND);
     let page = get(&views, "/", &[]).await;
     assert_eq!(page.status(), StatusCode::OK);
     if !console::is_embedded() {

@@ -290,7 +290,9 @@ fn the_lag_is_seen_in_health() {
         Follower::start("target", catalog(), &directory.dir, ROOMY, connect).expect("a follower");
     let views = Views::new(Catalog::served());
     views.serve();
-    assert_eq!(sink_in_health(&views), None, "there is no database");
+    let none = sink_in_health(&views).expect("a subsystem");
+    assert_eq!((&none["state"], &none["recovery_mode"]), (&"unknown".into(), &serde_json::Value::Null));
+    assert!(none["detail"].as_str().expect("text").ends_with("no database is configured"));
     views.watch(follower.watch());
     for epoch in 1..=30u64 {
         let changes = vec![total(epoch * 1000, &format!("{epoch}"), 1, 1)];
@@ -309,6 +311,58 @@ fn the_lag_is_seen_in_health() {
     assert_eq!((&back["state"], &back["recovery_mode"]), (&"ok".into(), &serde_json::Value::Null));
     assert_eq!(back["last_success_utc"], "1970-01-01T00:00:30Z");
     assert!(back["detail"].as_str().is_some_and(|text| text.ends_with("0.0 s, 0 epochs and 0 rows behind")));
+}
+
+/// A database that goes away is an alert, told at the epoch at which it is noticed, and once.
+#[test]
+fn what_the_database_passes_into_is_an_alert() {
+    let mut directory = Directory::new(eager());
+    let mut changelog = directory.open().expect("a directory");
+    let (store, is_away) = (MemoryStore::new(catalog()), Arc::new(AtomicBool::new(false)));
+    let connect = memory(&store, u32::MAX, &is_away);
+    let mut follower =
+        Follower::start("target", catalog(), &directory.dir, ROOMY, connect).expect("a follower");
+    let views = Views::new(Catalog::served());
+    views.watch(follower.watch());
+    let mut served = views.sink();
+    let mut epoch = |seconds: u64| {
+        let changes = vec![total(seconds * 1000, &format!("{seconds}"), 1, 1)];
+        for sink in [&mut *changelog, &mut follower as &mut dyn Sink] {
+            sink.write(LogTime(seconds * 1000), &changes).expect("a correct epoch");
+            sink.commit(LogTime(seconds * 1000)).expect("a complete epoch");
+        }
+        if !is_away.load(Ordering::Relaxed) {
+            assert!(follower.caught_up(LONG), "{follower:?}");
+        } else {
+            while follower.watch().status().away.is_none() {
+                std::thread::sleep(Duration::from_millis(5));
+            }
+        }
+        served.commit(LogTime(seconds * 1000)).expect("a complete epoch");
+        ids(&views)
+    };
+    assert_eq!(epoch(1), [""; 0]);
+    is_away.store(true, Ordering::Relaxed);
+    assert_eq!(epoch(2), ["subsystem_recovering:sink:2000"]);
+    assert_eq!(epoch(3), ["subsystem_recovering:sink:2000"]);
+    is_away.store(false, Ordering::Relaxed);
+    assert_eq!(epoch(4), ["subsystem_recovering:sink:2000"]);
+    is_away.store(true, Ordering::Relaxed);
+    assert_eq!(epoch(5), ["subsystem_recovering:sink:5000", "subsystem_recovering:sink:2000"]);
+    is_away.store(false, Ordering::Relaxed);
+    assert_eq!(epoch(3_604), ["subsystem_recovering:sink:5000"], "an hour later it is not shown any more");
+}
+
+/// The alerts that are shown, by their ids.
+fn ids(views: &Views) -> Vec<String> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let request = Request::get("/api/v1/operator/alerts").body(Body::empty()).expect("a request");
+    let alerts: Vec<serde_json::Value> = runtime.block_on(async {
+        let response = Api::new(views).router(Shutdown::never()).oneshot(request).await.expect("infallible");
+        let bytes = to_bytes(response.into_body(), 1 << 20).await.expect("a body");
+        serde_json::from_slice(&bytes).expect("JSON")
+    });
+    alerts.iter().filter_map(|alert| alert["alert_id"].as_str().map(str::to_owned)).collect()
 }
 
 /// Subsystem `sink` as health shows it.

@@ -13,7 +13,7 @@ set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 cache=${LSIE_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/lsie}/kafka
-ready_timeout_s=60
+ready_timeout_s=120
 stop_timeout_s=20
 
 say() { printf 'kafka: %s\n' "$*" >&2; }

@@ -1,8 +1,10 @@
 //! Topic sets on the real Kafka, runs of the engine over them, and what must hold after every run.
 
 use std::collections::BTreeMap;
+use std::fmt::Display;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -318,6 +320,7 @@ impl Settings {
             checkpoints: None,
             without: Default::default(),
             heal: None,
+            cluster: None,
         }
     }
 }
@@ -417,4 +420,11 @@ pub fn binary() -> PathBuf {
     let binary = test.parent().and_then(Path::parent).expect("target/<profile>/deps").join("lsie");
     assert!(binary.exists(), "{} is missing: `cargo build --release --workspace`", binary.display());
     binary
+}
+
+/// Sends a signal; a process that is gone already has had it.
+pub fn signal(pid: impl Display, name: &str) {
+    let (name, pid) = (format!("-{name}"), pid.to_string());
+    let sent = Command::new("kill").args([&name, &pid]).stderr(Stdio::null()).status();
+    sent.expect("kill starts");
 }

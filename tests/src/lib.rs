@@ -9,3 +9,4 @@ pub mod oracle;
 pub mod sessions;
 pub mod tables;
 pub mod telemetry;
+pub mod webhook;

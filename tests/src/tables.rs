@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 
 use lsie_schemas::{Cell, Change, LogTime, TableRow};
+use lsie_sinks::Catalog;
+use lsie_sinks::parquet::Reader;
 
 /// The rows of one table with their number of copies.
 pub type State = BTreeMap<Vec<Cell>, i64>;
@@ -17,6 +19,13 @@ impl Tables {
     /// The tables that these changes make.
     pub fn new(changes: Vec<Change>) -> Tables {
         Tables { changes }
+    }
+
+    /// The tables that lie in a directory.
+    pub fn of(reader: &Reader) -> Tables {
+        let catalog = Catalog::all();
+        let changes = catalog.tables().iter().flat_map(|table| reader.changes(table));
+        Tables::new(changes.map(|change| change.expect("a readable file")).collect())
     }
 
     /// The final rows of every table that ever had one.

@@ -11,7 +11,7 @@ use lsie_schemas::row::{DeadLetterRow, SegmentRow};
 use lsie_schemas::{Cell, LogTime, TableRow, Topic};
 use lsie_sinks::parquet::Reader;
 use lsie_tests::embedded;
-use lsie_tests::harness::{assert_same, binary};
+use lsie_tests::harness::{assert_same, binary, signal};
 use tempfile::TempDir;
 
 /// Every place at which the binary can be made to die, with how often it has come by then.
@@ -128,7 +128,7 @@ impl Site {
             std::thread::sleep(Duration::from_millis(50));
         }
         assert!(self.has_all(), "the tables do not hold every record: {}", self.said());
-        signal(&running, "TERM");
+        signal(running.id(), "TERM");
         let ended = running.wait().expect("a process");
         assert_eq!(ended.code(), Some(0), "an orderly stop: {}", self.said());
         // A stop while it still catches up leaves the rest of the table to the next run.
@@ -201,9 +201,4 @@ fn a_record_over_which_it_dies_again_and_again_is_filed_and_the_run_goes_on() {
     let letters = reader.changes(&DeadLetterRow::TABLE).map(|change| change.expect("a row"));
     let poisoned = letters.filter(|change| change.row.contains(&Cell::Text("poisoned".into())));
     assert_eq!(poisoned.count(), 2, "both are filed, with their reason");
-}
-
-fn signal(process: &Child, name: &str) {
-    let sent = Command::new("kill").args([format!("-{name}"), process.id().to_string()]).status();
-    assert!(sent.expect("kill").success());
 }

@@ -23,8 +23,11 @@ fn an_action_goes_round_once_and_no_log_line_tells_a_secret() {
     let set = TopicSet::live("actions", 2);
     let dir = tempfile::tempdir().expect("a temporary folder");
     let (token, kept) = Token::fresh("olga", Role::Operator).expect("randomness");
-    let config =
-        format!("[[api.tokens]]\nname = \"olga\"\nrole = \"operator\"\nsha256 = \"{}\"\n", kept.sha256);
+    let (pusher, of_pusher) = Token::fresh("watch", Role::Ingest).expect("randomness");
+    let line = |name: &str, role: &str, kept: &Token| {
+        format!("[[api.tokens]]\nname = \"{name}\"\nrole = \"{role}\"\nsha256 = \"{}\"\n", kept.sha256)
+    };
+    let config = line("olga", "operator", &kept) + &line("watch", "ingest", &of_pusher);
     std::fs::write(dir.path().join("lsie.toml"), config).expect("a configuration");
     let engine = Engine::start(dir.path(), set.prefix(), &token);
 
@@ -51,6 +54,8 @@ fn an_action_goes_round_once_and_no_log_line_tells_a_secret() {
     engine.until("/api/v1/experiments/greeting_line_v1", |found| {
         found["arms"].as_array().is_some_and(|arms| arms.iter().all(|arm| arm["arm"] != "evening"))
     });
+    pushed(&engine, session, &pusher);
+    assert_eq!(read_all(set.log(), &[Topic::Events]).len(), 1);
     let end = json!({"client_action_id": Uuid::from_u128(action.as_u128() + 2)});
     assert_eq!(engine.call("POST", &format!("/api/v1/sessions/{session}/end"), Some(&end)).0, 200);
     engine.until(&format!("/api/v1/sessions/{session}"), |found| found["ended_at"].is_string());
@@ -67,9 +72,26 @@ fn an_action_goes_round_once_and_no_log_line_tells_a_secret() {
 
     let logs = engine.stop();
     assert!(logs.lines().count() > 20, "at level trace there is something to search:\n{logs}");
-    for secret in [token.as_str(), kept.sha256.as_str(), "lsie_wrong", SAID, NOTE, "good evening"] {
+    for secret in
+        [token.as_str(), kept.sha256.as_str(), pusher.as_str(), "lsie_wrong", SAID, NOTE, "good evening"]
+    {
         assert!(!logs.contains(secret), "a log line has {secret:?}");
     }
+}
+
+/// Who holds a token for it pushes records through the API's server, and does nothing else there.
+fn pushed(engine: &Engine, session: Uuid, pusher: &str) {
+    let event = json!({"v": 1, "type": "live_event", "session_id": session, "uniqueId": "ana", "event_type": "like",
+        "timestamp_utc": "2026-01-05T10:00:06Z", "payload": {"event_id": "e-1"}});
+    let (path, pusher) = ("/api/v1/ingest/events", format!("Bearer {pusher}"));
+    let answer = engine.raw("POST", path, Some(&event), &pusher);
+    assert_eq!((answer.0, &answer.1["accepted"]), (200, &json!(1)), "{}", answer.1);
+    assert_eq!(engine.raw("POST", path, Some(&json!({"typo": 1})), &pusher).0, 422);
+    assert_eq!(engine.raw("GET", "/api/v1/ingest/events/schema", None, &pusher).0, 200);
+    assert_eq!(engine.call("POST", path, Some(&event)).0, 403, "an operator hands in no records");
+    assert_eq!(engine.raw("GET", "/api/v1/sessions", None, &pusher).0, 403);
+    assert_eq!(engine.raw("POST", path, Some(&event), "Bearer lsie_wrong").0, 401);
+    assert_eq!(engine.raw("POST", "/api/v1/ingest/oura/webhook", Some(&json!({})), "").0, 401, "not signed");
 }
 
 /// An answer of a speech model that nobody asked for: it is filed, and its words are nobody's business either.

@@ -3,63 +3,26 @@
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::Command;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use lsie_connectors::capture::{CaptureError, Device, Producer, Settings, Timing, capture};
 use lsie_connectors::file_log::{FileLog, FileLogOptions};
 use lsie_connectors::{Health, Stop};
-use lsie_schemas::log::{
-    AppendRecord, Appended, Fetch, Log, LogError, LogReader, LogRecord, NewRecord, TimestampType,
-    TopicPartition, TopicSpec, TopicState,
-};
+use lsie_schemas::log::{AppendRecord, Fetch, Log, LogRecord, TimestampType, TopicPartition, TopicSpec};
 use lsie_schemas::record::{AudioChunk, Control, Gap, Record, StartSession, Stream, Subjects, VideoUnit};
-use lsie_schemas::{LogTime, Topic, codec};
+use lsie_schemas::{Topic, codec};
 use tempfile::TempDir;
 use uuid::Uuid;
+
+use crate::away::Away;
 
 pub(crate) const SOURCE: &str = "capture:bench";
 pub(crate) const SESSION: Uuid = Uuid::from_u128(0x0b1f_8f5e_6f0e_4c55_9d3c_6d1d_5bb0_a001);
 
-/// The file log, that can be away.
-pub(crate) struct BenchLog {
-    log: FileLog,
-    pub(crate) away: AtomicBool,
-}
-
-impl AppendRecord for BenchLog {
-    fn append(&self, records: Vec<NewRecord>) -> Result<Vec<Appended>, LogError> {
-        match self.away.load(Ordering::SeqCst) {
-            true => Err(LogError::Unavailable("switched off".into())),
-            false => self.log.append(records),
-        }
-    }
-}
-
-impl Log for BenchLog {
-    fn create_topics(&self, specs: &[TopicSpec]) -> Result<(), LogError> {
-        self.log.create_topics(specs)
-    }
-    fn topic(&self, topic: Topic) -> Result<Option<TopicState>, LogError> {
-        self.log.topic(topic)
-    }
-    fn bounds(&self, at: TopicPartition) -> Result<(i64, i64), LogError> {
-        self.log.bounds(at)
-    }
-    fn offset_at(&self, at: TopicPartition, time: LogTime) -> Result<Option<i64>, LogError> {
-        self.log.offset_at(at, time)
-    }
-    fn reader(&self, from: &[(TopicPartition, i64)], fetch: Fetch) -> Result<Box<dyn LogReader>, LogError> {
-        self.log.reader(from, fetch)
-    }
-    fn fenced(&self, id: &str) -> Result<Box<dyn AppendRecord>, LogError> {
-        self.log.fenced(id)
-    }
-}
-
 pub(crate) struct Bench {
     pub(crate) dir: TempDir,
-    pub(crate) log: BenchLog,
+    pub(crate) log: Away,
     pub(crate) settings: Settings,
     pub(crate) health: Health,
 }
@@ -94,7 +57,7 @@ impl Bench {
                 silence: None,
             },
         };
-        let log = BenchLog { log, away: AtomicBool::new(false) };
+        let log = Away { log, away: AtomicBool::new(false) };
         Bench { dir, log, settings, health: Health::new("capture") }
     }
 

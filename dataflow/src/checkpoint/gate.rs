@@ -23,12 +23,27 @@ pub struct Rule {
     pub bytes: u64,
 }
 
-/// One for all workers of a run.
-#[derive(Debug, Default)]
+/// What happens at a gate, for the processes that are not where it decides.
+#[derive(Clone, Debug)]
+pub enum Passing {
+    /// An epoch enters, and may be a checkpoint.
+    Entered(EpochRecord, bool),
+    /// No further epoch enters.
+    Ended,
+    /// A worker of this process took its records of an epoch: how many bytes, and the last of each partition.
+    Took(Time, u64, Vec<(TopicPartition, Witness)>),
+}
+
+/// One for all workers of a process. That of the first process decides, the others [follow](Gate::following).
+#[derive(Default)]
 pub struct Gate {
     state: Mutex<State>,
     /// The newest chosen epoch, so that operators need not lock to see that there is none.
     newest: AtomicU64,
+    /// Is told what happens.
+    told: Option<Box<dyn Fn(Passing) + Send + Sync>>,
+    /// Another process decides: what comes here has entered there.
+    follows: bool,
 }
 
 #[derive(Debug, Default)]
@@ -57,11 +72,50 @@ struct State {
     witnesses: BTreeMap<Time, BTreeMap<TopicPartition, Witness>>,
 }
 
+impl std::fmt::Debug for Gate {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Gate")
+            .field("state", &self.state)
+            .field("follows", &self.follows)
+            .finish_non_exhaustive()
+    }
+}
+
 impl Gate {
     /// A gate for a run that begins at these positions. With a rule there are checkpoints.
     pub fn new(rule: Option<Rule>, from: Positions) -> Gate {
         let state = State { rule, before: from, ..State::default() };
-        Gate { state: Mutex::new(state), newest: AtomicU64::new(0) }
+        Gate { state: Mutex::new(state), ..Gate::default() }
+    }
+
+    /// A gate of a process that is told by another which epochs enter.
+    pub fn following() -> Gate {
+        Gate { follows: true, ..Gate::default() }
+    }
+
+    /// The same, telling what happens.
+    pub fn telling(mut self, told: impl Fn(Passing) + Send + Sync + 'static) -> Gate {
+        self.told = Some(Box::new(told));
+        self
+    }
+
+    /// An epoch has entered where that is decided, and may be a checkpoint.
+    pub fn follow(&self, epoch: Time, chosen: bool) {
+        if chosen {
+            self.lock().chosen.insert(epoch);
+            self.newest.store(epoch, Ordering::SeqCst);
+        }
+    }
+
+    /// The workers of this process have taken their last epoch.
+    pub fn ended(&self) {
+        self.tell(|| Passing::Ended);
+    }
+
+    fn tell(&self, passing: impl FnOnce() -> Passing) {
+        if let Some(told) = &self.told {
+            told(passing());
+        }
     }
 
     /// The run resumes from a checkpoint: epochs up to it are seen again, beginning at its rewind offsets.
@@ -74,6 +128,9 @@ impl Gate {
 
     /// Whether the next epoch of a worker may enter; not if it is past the last one.
     pub fn enter(&self, epoch: &EpochRecord) -> bool {
+        if self.follows {
+            return true;
+        }
         let time = epoch.log_time.0;
         let mut state = self.lock();
         if state.last.is_some_and(|last| last < time) {
@@ -89,10 +146,13 @@ impl Gate {
         if state.rule.is_some() {
             state.history.push_back(epoch.clone());
         }
-        if time > state.resumed && state.is_due(time) {
+        let chosen = time > state.resumed && state.is_due(time);
+        if chosen {
             state.choose(time);
             self.newest.store(time, Ordering::SeqCst);
         }
+        // Under the lock, so that epochs are told in their order.
+        self.tell(|| Passing::Entered(epoch.clone(), chosen));
         true
     }
 
@@ -104,6 +164,10 @@ impl Gate {
         owned: impl Iterator<Item = TopicPartition>,
         witnesses: impl Iterator<Item = (TopicPartition, Witness)>,
     ) {
+        if self.follows {
+            self.tell(|| Passing::Took(epoch, bytes, witnesses.collect()));
+            return;
+        }
         let mut state = self.lock();
         if state.rule.is_none() {
             return;

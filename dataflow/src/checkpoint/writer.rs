@@ -48,8 +48,10 @@ pub struct Identity {
     pub config: String,
     /// Partitions of each input topic.
     pub partitions: BTreeMap<Topic, i32>,
-    /// Workers of the run.
+    /// Workers of each process.
     pub workers: usize,
+    /// Processes of the run; each has the same stations.
+    pub processes: usize,
 }
 
 /// Writes the checkpoints of a run.
@@ -151,7 +153,8 @@ impl Writer {
     /// The next checkpoint to write, if all of its parts are there.
     pub fn ready(&self) -> Option<LogTime> {
         let (epoch, gathered) = self.open.first_key_value()?;
-        let all = gathered.announced == self.stations.load(Ordering::SeqCst) && gathered.further == 0;
+        let stations = self.stations.load(Ordering::SeqCst) * self.identity.processes;
+        let all = gathered.announced == stations && gathered.further == 0;
         all.then_some(LogTime(*epoch))
     }
 
@@ -199,7 +202,7 @@ impl Writer {
         let manifest = Manifest {
             epoch: LogTime(epoch),
             engine: self.identity.engine.clone(),
-            workers: self.identity.workers,
+            workers: self.identity.workers * self.identity.processes,
             config: self.identity.config.clone(),
             rewind: rewind.map(LogTime),
             partitions: self.identity.partitions.clone(),

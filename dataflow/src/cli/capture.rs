@@ -102,6 +102,7 @@ impl Capture {
     }
 }
 
-fn session_id(text: &str) -> Result<Uuid, String> {
+/// A session id of the command line.
+pub(super) fn session_id(text: &str) -> Result<Uuid, String> {
     codec::session_id(text).ok_or_else(|| "a session id is a UUID v4 in lowercase".to_owned())
 }

@@ -56,9 +56,9 @@ pub(super) struct Demo {
     /// Where log and tables go; an earlier demo there is replaced.
     #[arg(long, value_name = "DIR", default_value = "lsie-demo")]
     out: PathBuf,
-    /// Port of the views; 0: any free one.
-    #[arg(long, default_value_t = 8000)]
-    port: u16,
+    /// Port of the views; 0: any free one. Without it, where `api.listen` says.
+    #[arg(long)]
+    port: Option<u16>,
 }
 
 impl Demo {
@@ -79,7 +79,7 @@ impl Demo {
             Speed::Max => Api::new(&views),
             Speed::One => live_api(&views, &log, watch.clone(), &shared),
         };
-        let server = serve(api.with_console(config.operator.clone()), &config.api, Some(self.port))?;
+        let server = serve(api.with_console(config.operator.clone()), &config.api, self.port)?;
         views.serve();
         let ending = Arc::new(AtomicBool::new(false));
         match self.speed {

@@ -9,8 +9,10 @@ use clap::Args;
 use lsie_schemas::LogTime;
 
 use super::running::{
-    add_postgres, engine, open_archive, open_log, parquet, report_postgres, run_with_progress,
+    add_postgres, engine, follow, open_archive, open_log, parquet, report_postgres, run_with_progress,
 };
+use super::several::Several;
+use crate::cluster::Cluster;
 use crate::config::Config;
 use crate::engine::{Engine, Range, Run};
 
@@ -33,11 +35,15 @@ pub(super) struct Replay {
     /// Log time of the last epoch to take, ms since the Unix epoch; default: the last of the table.
     #[arg(long, value_name = "MS")]
     until: Option<u64>,
+    #[command(flatten)]
+    several: Several,
 }
 
 impl Replay {
     pub(super) fn run(self, config: Config) -> anyhow::Result<ExitCode> {
-        let empty = !self.out.exists() || std::fs::read_dir(&self.out)?.next().is_none();
+        let cluster = self.several.cluster(&config)?;
+        let is_member = cluster.as_ref().is_some_and(Cluster::is_member);
+        let empty = is_member || !self.out.exists() || std::fs::read_dir(&self.out)?.next().is_none();
         ensure!(empty, "{} is not empty; a replay goes into a fresh directory", self.out.display());
         let (log, without) = match &self.archive {
             Some(dir) => open_archive(&config, dir)?,
@@ -45,6 +51,9 @@ impl Replay {
         };
         for topic in &without {
             println!("the archive is without {topic}: so is this replay");
+        }
+        if is_member {
+            return follow(Engine { cluster, ..engine(&config, log, 0)? }, &config, false);
         }
         let mut sinks = vec![parquet(&config, &self.out)?];
         let watch = add_postgres(&mut sinks, &config, &self.out, false)?;
@@ -54,7 +63,7 @@ impl Replay {
             until: self.until.map_or(Range::ALL.until, LogTime),
         };
         ensure!(range.from <= range.until, "--from is later than --until: the range holds nothing");
-        let engine = Engine { without, ..engine(&config, log, tail_ms)? };
+        let engine = Engine { without, cluster, ..engine(&config, log, tail_ms)? };
         let replayed = run_with_progress(engine, Run::Bounded(range), sinks, Arc::default())?;
         println!("{replayed}");
         println!("tables in {}; `lsie verify` gives their hashes", self.out.display());

@@ -11,10 +11,12 @@ use lsie_sinks::parquet::Reader;
 use lsie_sinks::{DeadLetters, Sink};
 
 use super::running::{
-    add_postgres, checkpoints, end_on_signal, engine, live_api, open_log, parquet, report_postgres,
-    run_with_progress, serve, served, views_sink,
+    add_postgres, checkpoints, end_on_signal, engine, follow, live_api, open_log, parquet, report_postgres,
+    run_with_progress, serve, served, views_sink, with_ingest,
 };
-use super::topics;
+use super::several::Several;
+use super::{topics, traces};
+use crate::cluster::Cluster;
 use crate::config::Config;
 use crate::engine::{Engine, Run};
 use crate::ingest::Shared;
@@ -29,6 +31,8 @@ pub(super) struct RunLive {
     /// Port of the views; 0: any free one.
     #[arg(long)]
     port: Option<u16>,
+    #[command(flatten)]
+    several: Several,
 }
 
 impl RunLive {
@@ -38,25 +42,29 @@ impl RunLive {
         if !problems.is_empty() {
             bail!("the topics are not as they should be:\n  {}", problems.join("\n  "));
         }
-        let views = served();
         let dir = self.out.unwrap_or_else(|| config.parquet.dir.clone());
+        let cluster = self.several.cluster(&config)?;
+        if cluster.as_ref().is_some_and(Cluster::is_member) {
+            let checkpoints = checkpoints(&config, &dir)?;
+            return follow(Engine { checkpoints, cluster, ..engine(&config, log, 0)? }, &config, true);
+        }
+        let views = served();
         let letters = Box::new(DeadLetters::open(&*log)?);
         let mut sinks = vec![parquet(&config, &dir)?];
         // The tables are open, and so not another's: what they hold is served at once.
-        views.restore(&Reader::open(&dir)?).context("the served views")?;
+        let held = Reader::open(&dir)?;
+        views.restore(&held).context("the served views")?;
         let watch = add_postgres(&mut sinks, &config, &dir, true)?;
         sinks.extend([letters as Box<dyn Sink>, views_sink(&views)]);
+        sinks.extend(traces::sink(&config.traces, held.committed())?);
         let shared = Arc::new(Shared::default());
-        let server = serve(
-            live_api(&views, &log, watch.clone(), &shared).with_console(config.operator.clone()),
-            &config.api,
-            self.port,
-        )?;
+        let api = live_api(&views, &log, watch.clone(), &shared).with_console(config.operator.clone());
+        let server = serve(with_ingest(api, &config, &log)?, &config.api, self.port)?;
         views.serve();
         println!("tables in {}", dir.display());
         let ending = Arc::new(AtomicBool::new(false));
         end_on_signal(ending.clone(), config.checkpoint.stop_timeout_ms)?;
-        let engine = Engine { checkpoints: checkpoints(&config, &dir)?, ..engine(&config, log, 0)? };
+        let engine = Engine { checkpoints: checkpoints(&config, &dir)?, cluster, ..engine(&config, log, 0)? };
         run_with_progress(engine, Run::Live(ending), sinks, shared)?;
         report_postgres(watch.as_ref());
         server.stop()?;

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -11,6 +12,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, ensure};
 use indicatif::{ProgressBar, ProgressStyle};
 use lsie_connectors::file_log::FileLogOptions;
+use lsie_connectors::ingest::{self, Credentials};
 use lsie_connectors::llm;
 use lsie_connectors::seal::{Key, key_of_hex};
 use lsie_connectors::{FileLog, Health, SealedLog, Stop, archive};
@@ -83,6 +85,7 @@ pub(super) fn engine(config: &Config, log: Arc<dyn Log>, tail_ms: u64) -> anyhow
         checkpoints: None,
         without: BTreeSet::new(),
         heal: None,
+        cluster: None,
     })
 }
 
@@ -126,6 +129,11 @@ pub(super) fn checkpoints(config: &Config, tables: &Path) -> anyhow::Result<Opti
 
 /// The Parquet tables in a directory.
 pub(super) fn parquet(config: &Config, dir: &Path) -> anyhow::Result<Box<dyn Sink>> {
+    Ok(Box::new(parquet_sink(config, dir)?))
+}
+
+/// The same as what they are.
+pub(super) fn parquet_sink(config: &Config, dir: &Path) -> anyhow::Result<ParquetSink> {
     let run = Writer { engine: format!("lsie {}", env!("CARGO_PKG_VERSION")), config: String::new() };
     let options = Options {
         flush_epochs_ms: config.parquet.flush_ms,
@@ -133,8 +141,7 @@ pub(super) fn parquet(config: &Config, dir: &Path) -> anyhow::Result<Box<dyn Sin
         run,
         ..Options::default()
     };
-    let sink = ParquetSink::open(dir, Catalog::all(), options).context("the result tables")?;
-    Ok(Box::new(sink))
+    ParquetSink::open(dir, Catalog::all(), options).context("the result tables")
 }
 
 /// How long a bounded run waits for its database at the end.
@@ -238,6 +245,13 @@ pub(super) fn live_api(
     ])
 }
 
+/// The API with the routes by which others push records, behind its own guard.
+pub(super) fn with_ingest(api: Api, config: &Config, log: &Arc<dyn Log>) -> anyhow::Result<Api> {
+    let secret = secret(&config.ingest.oura_secret_file).context("ingest.oura_secret_file")?;
+    let credentials = Credentials { token: None, oura_secret: secret.unwrap_or_default().into_bytes() };
+    Ok(api.with_routes(ingest::router(log.clone(), &credentials, Health::new("ingest"))?))
+}
+
 /// Whether the database takes what it is sent.
 fn postgres_probe(watch: Watch) -> Probe {
     Probe::new("postgres", "PostgreSQL", move || {
@@ -276,6 +290,19 @@ impl fmt::Display for Pace {
         let (log_s, took_s) = (self.log_ms as f64 / 1e3, self.took.as_secs_f64());
         write!(f, "{log_s:.1} s of log time in {took_s:.1} s: {:.1} x real time", log_s / took_s.max(1e-3))
     }
+}
+
+/// Runs the engine as a process other than the first, until that one ends the run.
+pub(super) fn follow(engine: Engine, config: &Config, live: bool) -> anyhow::Result<ExitCode> {
+    let ending = Arc::new(AtomicBool::new(false));
+    // The first process of a replay ends at its last epoch; here a signal ends the process, and so the run.
+    if live {
+        end_on_signal(ending.clone(), config.checkpoint.stop_timeout_ms)?;
+    }
+    println!("waiting for the first process; tables, views and database are there");
+    engine.follow(ending, Arc::default())?;
+    println!("the run is over");
+    Ok(ExitCode::SUCCESS)
 }
 
 /// Runs the engine and shows how far it is, on a terminal only.

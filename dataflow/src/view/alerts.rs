@@ -44,7 +44,13 @@ pub(super) fn stimulus_failed(
     offset: i64,
 ) -> AlertRow {
     let session = session_id.map_or_else(|| "unattributed".to_owned(), |id| id.to_string());
-    let message = format!("A stimulus was not accepted: {reason}");
+    let why = match reason {
+        "measurement_open" => "the reaction to an earlier one is still being measured",
+        "before_anchor" => "the session has no picture and sound yet",
+        "after_end" => "the session has ended",
+        other => other,
+    };
+    let message = format!("A stimulus was not accepted: {why}");
     let row = alert(epoch, "warning", "stimulus_failed", &format!("{session}:{offset}"), message);
     AlertRow { session_id, ..row }
 }

@@ -260,10 +260,10 @@ impl Known {
                 }
             }
             Note::Filed { session, topic, reason, offset, is_late } => {
+                // A refused action is an operator's to know of, and no fault of the ingest.
                 if topic == Topic::Control && alerts::STIMULUS_REASONS.contains(&reason.as_str()) {
                     out.push(Watched::Alert(alerts::stimulus_failed(epoch, session, &reason, offset)));
-                }
-                if !is_late {
+                } else if !is_late {
                     self.filed = Some((epoch, format!("{}: {reason}", topic.name())));
                 }
             }

@@ -11,3 +11,4 @@ mod measure;
 mod physiology;
 mod telemetry;
 mod utterance;
+mod worked_example;

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::codec::{self, Rejection, uuid_field};
+use crate::codec::{self, Rejection, optional_session_field, uuid_field};
 use crate::log::{LogRecord, NewRecord};
 use crate::time::LogTime;
 use crate::topic::Topic;
@@ -30,11 +30,36 @@ pub struct HydrateRequest {
     pub attempt: u32,
 }
 
+/// A page whose metadata is wanted: to be visited by a browser (module F).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EnrichRequest {
+    /// Identity of the request.
+    #[serde(with = "uuid_field")]
+    pub unique_id: Uuid,
+    /// The session it is for, if any.
+    #[serde(default, with = "optional_session_field", skip_serializing_if = "Option::is_none")]
+    pub session_id: Option<Uuid>,
+    /// The page: an address of http or https.
+    pub target_url: String,
+    /// What the page is about, in the requester's words.
+    pub scrape_type: String,
+    /// What a visit may take, s.
+    #[serde(default = "thirty")]
+    pub timeout_seconds: u32,
+}
+
+fn thirty() -> u32 {
+    30
+}
+
 /// A record of topic `requests`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Request {
     /// Type `hydrate`.
     Hydrate(HydrateRequest),
+    /// Type `enrich`.
+    Enrich(EnrichRequest),
 }
 
 impl Request {
@@ -43,6 +68,7 @@ impl Request {
         let (kind, body) = codec::envelope(&record.value)?;
         match kind.as_str() {
             "hydrate" => codec::fields(body).map(Request::Hydrate),
+            "enrich" => codec::fields(body).map(Request::Enrich),
             _ => Err(Rejection::new("unknown_type", "not a request")),
         }
     }
@@ -51,6 +77,7 @@ impl Request {
     pub fn encode(&self, timestamp: Option<LogTime>) -> NewRecord {
         let (id, value) = match self {
             Request::Hydrate(request) => (request.unique_id, codec::write("hydrate", request)),
+            Request::Enrich(request) => (request.unique_id, codec::write("enrich", request)),
         };
         let key = id.hyphenated().to_string().into();
         NewRecord { topic: Topic::Requests, key, value, headers: Vec::new(), timestamp }

@@ -1,11 +1,11 @@
 // The frame: pages on the left, status on top, the action rail below every page.
 import { useEffect } from "preact/hooks";
-import { newestEpoch } from "./api/clock";
+import { newestEpoch, stillFor } from "./api/clock";
 import { apiBase, loginNeeded } from "./api/client";
 import { liveness } from "./api/pulse";
 import { disconnected, useSurfaces } from "./api/surface";
-import { alerts, sessions, unwell } from "./api/surfaces";
-import { clock, shortId } from "./format";
+import { alerts, sessions, subsystems, unwell } from "./api/surfaces";
+import { clock, duration, shortId } from "./format";
 import { Icon } from "./parts/icon";
 import { Pill } from "./parts/basics";
 import { Experiments } from "./pages/experiments";
@@ -36,8 +36,7 @@ export function App() {
 }
 
 function Shell() {
-  useSurfaces(alerts as never);
-  useFirstSession();
+  useSurfaces(...([alerts, subsystems] as never[]));
   const Current = shown[page.value];
   useEffect(() => {
     document.title = `${texts.pages[page.value]} · ${texts.title}`;
@@ -51,18 +50,20 @@ function Shell() {
         <Current />
       </main>
       <Rail />
+      {selected.value === null && <FirstSession />}
     </div>
   );
 }
 
 /** Nothing selected yet: the newest session is, running ones first. */
-function useFirstSession() {
+function FirstSession() {
   useSurfaces(sessions as never);
   const known = sessions.data;
   useEffect(() => {
     if (selected.value !== null || known === null) return;
     selected.value = (known.find((s) => s.status === "active") ?? known[0])?.session_id ?? null;
   }, [known]);
+  return null;
 }
 
 function Navigation() {
@@ -91,8 +92,17 @@ function Navigation() {
   );
 }
 
+/** Whether what is shown is what there is: lost, standing still, pushed or polled. */
+function Liveness() {
+  const t = texts.shell;
+  const still = stillFor.value;
+  if (disconnected() && (liveness.value !== "live" || still !== null)) return <Pill status="error" title={t.lostTitle}>{t.lost}</Pill>;
+  if (still !== null) return <Pill status="warn" title={t.stillTitle}>{t.still(duration(still))}</Pill>;
+  if (liveness.value === "live") return <Pill status="ok" title={t.liveTitle}>{t.live}</Pill>;
+  return <Pill status="info" title={t.pollingTitle}>{liveness.value === "connecting" ? t.connecting : t.polling}</Pill>;
+}
+
 function StatusLine() {
-  const lost = liveness.value !== "live" && disconnected();
   return (
     <div class="statusline" role="region" aria-label={texts.status.info}>
       <span><b>{settings.value.environment_label}</b></span>
@@ -102,13 +112,7 @@ function StatusLine() {
         {role.value !== null && <span>{texts.shell.signedIn(role.value)}</span>}
         {role.value !== null && <button type="button" class="button small" onClick={() => void signOut()}>{texts.shell.signOut}</button>}
         <time>{newestEpoch.value !== null && texts.shell.asOf(clock(newestEpoch.value))}</time>
-        <span role="status">
-          {lost
-            ? <Pill status="error" title={texts.shell.lostTitle}>{texts.shell.lost}</Pill>
-            : liveness.value === "live"
-              ? <Pill status="ok" title={texts.shell.liveTitle}>{texts.shell.live}</Pill>
-              : <Pill status="info" title={texts.shell.pollingTitle}>{liveness.value === "connecting" ? texts.shell.connecting : texts.shell.polling}</Pill>}
-        </span>
+        <span role="status"><Liveness /></span>
       </span>
     </div>
   );

@@ -29,7 +29,7 @@ describe("an explanation", () => {
   });
   it("of a closed gate says what was not admitted, and how sure the judgement was", () => {
     const [first] = explanation({ ...base, state: "rejected_gate_closed", semantic_gate: 0, gated_reward: 0 });
-    expect(first).toContain("p_match 83 %");
+    expect(first).toContain("p_match 83\u00a0%");
     expect(first).toContain("P90 0.911 was not admitted");
     expect(first).toContain("0.000");
   });
@@ -46,6 +46,7 @@ describe("an explanation", () => {
   });
   it("of an open encounter says what is awaited", () => {
     expect(explanation({ ...base, state: "stimulus_issued" })[0]).toContain("was sent");
+    expect(explanation({ ...base, state: "stimulus_issued" })[1]).toContain("ends at 10:00:30Z");
     expect(explanation({ ...base, state: "measuring" })[0]).toContain("judged now");
   });
 });

@@ -1,6 +1,6 @@
 // Why a reward is what it is, in words. Confidence never scales a reward, and no sentence may sound as if it did.
 import type { Encounter } from "./api/records";
-import { percent, reward } from "./format";
+import { clock, percent, reward } from "./format";
 import { unheard } from "./status";
 import { texts } from "./texts";
 
@@ -15,9 +15,9 @@ export function explanation(e: Encounter, heardUpTo = -Infinity): string[] {
     case "awaiting_stimulus":
       return [explain.awaiting];
     case "stimulus_issued":
-      return [explain.issued];
+      return [explain.issued, explain.follows(clock(e.segment_timestamp_utc))];
     case "measuring":
-      return unheard(e, heardUpTo) ? [explain.unheard, ...circumstances(e)] : [explain.measuring];
+      return unheard(e, heardUpTo) ? [explain.unheard, ...circumstances(e)] : [explain.measuring, explain.follows(clock(e.segment_timestamp_utc))];
     default:
   }
   if (e.n_frames_in_window === 0) return [explain.noFrames];

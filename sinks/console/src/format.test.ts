@@ -11,24 +11,24 @@ describe("numbers", () => {
   it("never writes a negative zero", () => {
     expect(f.reward(-0.0001)).toBe("0.000");
     expect(f.correlation(-0.0001)).toBe("0.000");
-    expect(f.semitones(-0)).toBe("0.00 st");
+    expect(f.semitones(-0)).toBe("0.00\u00a0st");
   });
   it("signs correlations and semitones", () => {
     expect(f.correlation(0.5)).toBe("+0.500");
     expect(f.correlation(-0.25)).toBe("−0.250");
-    expect(f.semitones(1.234)).toBe("+1.23 st");
+    expect(f.semitones(1.234)).toBe("+1.23\u00a0st");
   });
   it("writes units with their decimals", () => {
-    expect(f.rmssd(42.4)).toBe("42 ms");
-    expect(f.hertz(211.26)).toBe("211.3 Hz");
+    expect(f.rmssd(42.4)).toBe("42\u00a0ms");
+    expect(f.hertz(211.26)).toBe("211.3\u00a0Hz");
     expect(f.ratio(0.01234)).toBe("0.0123");
     expect(f.ratioDelta(0.01234)).toBe("+0.0123");
-    expect(f.heartRate(64)).toBe("64 bpm");
+    expect(f.heartRate(64)).toBe("64\u00a0bpm");
   });
   it("writes percent with no decimal or one", () => {
-    expect(f.percent(0.5)).toBe("50 %");
-    expect(f.percent(0.123)).toBe("12.3 %");
-    expect(f.percent(1)).toBe("100 %");
+    expect(f.percent(0.5)).toBe("50\u00a0%");
+    expect(f.percent(0.123)).toBe("12.3\u00a0%");
+    expect(f.percent(1)).toBe("100\u00a0%");
   });
   it("groups thousands", () => {
     expect(f.whole(54000)).toBe("54\u202f000");

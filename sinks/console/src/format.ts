@@ -27,7 +27,8 @@ export const ratio = (value: Maybe) => decimals(value, 4);
 export const ratioDelta = (value: Maybe) => signed(value, 4);
 export const variance = (value: Maybe) => decimals(value, 4);
 
-const unit = (text: string, suffix: string) => (text === MISSING ? text : `${text} ${suffix}`);
+/** A value and its unit stay on one line. */
+const unit = (text: string, suffix: string) => (text === MISSING ? text : `${text}\u00a0${suffix}`);
 /** RMSSD: whole milliseconds. */
 export const rmssd = (value: Maybe) => unit(decimals(value, 0), "ms");
 export const milliseconds = (value: Maybe) => unit(decimals(value, 0), "ms");

@@ -6,6 +6,7 @@ import "./style/parts.css";
 import "./style/pages.css";
 import "uplot/dist/uPlot.min.css";
 import { App } from "./app";
+import { followEpochs } from "./api/clock";
 import { followPulse } from "./api/pulse";
 import { followVisibility } from "./api/surface";
 import { loadRole } from "./store/role";
@@ -21,6 +22,7 @@ const root = document.getElementById("console")!;
 try {
   await Promise.all([loadSettings(), loadRole()]);
   followPulse();
+  followEpochs();
   render(<App />, root);
 } catch (error) {
   // Settings that make no sense: better no console than one that misleads.

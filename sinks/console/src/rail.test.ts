@@ -13,7 +13,7 @@ function encounter(id: string, at: string, state: EncounterState): Encounter {
 }
 const old = encounter("old", "2026-01-05T10:00:10Z", "completed");
 const own = (state: EncounterState) => encounter("own", "2026-01-05T10:00:20Z", state);
-const submit = (rail: Rail, newId: string, encounters: Encounter[] = [old]) => step(rail, { type: "submit", newId, encounters });
+const submit = (rail: Rail, newId: string, encounters: Encounter[] = [old]) => step(rail, { type: "submit", newId, encounters, alerts: [] });
 
 describe("the rail", () => {
   it("goes from idle through all states to completed", () => {
@@ -42,10 +42,19 @@ describe("the rail", () => {
     expect(rail).toMatchObject({ phase: "completed", encounter: { state: "measuring" } });
   });
   it("keeps the id when a retry follows a transport error, and takes a new one after a refusal", () => {
-    const lost = step(submit(idle, "1"), { type: "failed", actionId: "1", message: "gone", transport: true });
+    const lost = step(submit(idle, "1"), { type: "failed", actionId: "1", message: "gone", unsure: true });
     expect(submit(lost, "2")).toMatchObject({ phase: "submitting", actionId: "1" });
-    const refused = step(submit(idle, "1"), { type: "failed", actionId: "1", message: "no", transport: false });
+    const refused = step(submit(idle, "1"), { type: "failed", actionId: "1", message: "no", unsure: false });
     expect(submit(refused, "2")).toMatchObject({ phase: "submitting", actionId: "2" });
+  });
+  it("fails when an alert tells that the graph refused what the API had taken", () => {
+    const alert = (id: string, kind: string, session: string) => ({ alert_id: id, severity: "warning" as const, kind, message: "why", session_id: session, subsystem_key: null, emitted_at_utc: "2026-01-05T10:00:21Z", acknowledged: false });
+    const before = alert("1", "stimulus_failed", "s");
+    const submitted = step(idle, { type: "submit", newId: "1", encounters: [], alerts: [before] });
+    const accepted = step(submitted, { type: "answered", actionId: "1", accepted: true, message: null });
+    const told = (...alerts: (typeof before)[]) => step(accepted, { type: "alerts", sessionId: "s", alerts, message: (a) => a.message });
+    expect(told(before, alert("2", "stimulus_failed", "other"), alert("3", "data_gap", "s"))).toBe(accepted);
+    expect(told(alert("4", "stimulus_failed", "s"))).toMatchObject({ phase: "failed", message: "why", unsure: false });
   });
   it("takes one submission at a time and no stranger's answer", () => {
     const rail = submit(idle, "1");

@@ -1,5 +1,5 @@
 // The action rail as a pure machine: six states, one submission at a time, each with its own id.
-import type { Encounter } from "./api/records";
+import type { Alert, Encounter } from "./api/records";
 import { toMs } from "./format";
 import { MEASURE_MS, finished, unheard } from "./status";
 
@@ -9,14 +9,14 @@ export interface Rail {
   phase: Phase;
   /** The submission's id; a retry after a transport error keeps it. */
   actionId: string | null;
-  /** Encounters that were there when it was submitted: none of them can complete it. */
+  /** Encounters and alerts that were there when it was submitted: none of them can end it. */
   known: ReadonlySet<string>;
   /** The newest stimulus of that moment, ms. */
   after: number;
   /** The encounter that it became. */
   encounter: Encounter | null;
   message: string | null;
-  /** Whether it is unknown if the failed submission arrived. */
+  /** Whether it is unknown if the failed submission arrived: then a retry is the same action. */
   unsure: boolean;
 }
 
@@ -24,9 +24,10 @@ export const idle: Rail = { phase: "idle", actionId: null, known: new Set(), aft
 
 export type RailEvent =
   | { type: "session" }
-  | { type: "submit"; newId: string; encounters: readonly Encounter[] }
+  | { type: "submit"; newId: string; encounters: readonly Encounter[]; alerts: readonly Alert[] }
   | { type: "answered"; actionId: string; accepted: boolean; message: string | null }
-  | { type: "failed"; actionId: string; message: string; transport: boolean }
+  | { type: "failed"; actionId: string; message: string; unsure: boolean }
+  | { type: "alerts"; sessionId: string; alerts: readonly Alert[]; message: (alert: Alert) => string }
   | { type: "encounters"; encounters: readonly Encounter[]; heardUpTo: number };
 
 /** Whether a submission may be made in this phase. */
@@ -37,7 +38,7 @@ export function step(rail: Rail, event: RailEvent): Rail {
     case "session":
       return idle;
     case "submit":
-      return maySubmit(rail.phase) ? submitted(rail, event.newId, event.encounters) : rail;
+      return maySubmit(rail.phase) ? submitted(rail, event.newId, event.encounters, event.alerts) : rail;
     case "answered":
       if (rail.phase !== "submitting" || event.actionId !== rail.actionId) return rail;
       return event.accepted
@@ -45,13 +46,15 @@ export function step(rail: Rail, event: RailEvent): Rail {
         : { ...rail, phase: "failed", message: event.message, unsure: false };
     case "failed":
       if (rail.phase !== "submitting" || event.actionId !== rail.actionId) return rail;
-      return { ...rail, phase: "failed", message: event.message, unsure: event.transport };
+      return { ...rail, phase: "failed", message: event.message, unsure: event.unsure };
     case "encounters":
       return followed(rail, event.encounters, event.heardUpTo);
+    case "alerts":
+      return refused(rail, event);
   }
 }
 
-function submitted(rail: Rail, newId: string, encounters: readonly Encounter[]): Rail {
+function submitted(rail: Rail, newId: string, encounters: readonly Encounter[], alerts: readonly Alert[]): Rail {
   // A retry of what may have arrived is the same action, and looks for the same encounter.
   if (rail.phase === "failed" && rail.unsure) return { ...rail, phase: "submitting", message: null };
   const times = encounters.map((e) => toMs(e.stimulus_time_utc) ?? -Infinity);
@@ -59,7 +62,7 @@ function submitted(rail: Rail, newId: string, encounters: readonly Encounter[]):
     ...idle,
     phase: "submitting",
     actionId: newId,
-    known: new Set(encounters.map((e) => e.encounter_id)),
+    known: new Set([...encounters.map((e) => e.encounter_id), ...alerts.map((a) => a.alert_id)]),
     after: Math.max(-Infinity, ...times),
   };
 }
@@ -72,6 +75,13 @@ function followed(rail: Rail, encounters: readonly Encounter[], heardUpTo: numbe
   if (own === undefined) return rail;
   const phase = finished(own.state) || unheard(own, heardUpTo) ? "completed" : "measuring";
   return { ...rail, phase, encounter: own };
+}
+
+/** Accepted by the API is not yet accepted by the graph: what that refuses, an alert tells. */
+function refused(rail: Rail, { sessionId, alerts, message }: RailEvent & { type: "alerts" }): Rail {
+  if (rail.phase !== "accepted") return rail;
+  const why = alerts.find((a) => a.kind === "stimulus_failed" && a.session_id === sessionId && !rail.known.has(a.alert_id));
+  return why === undefined ? rail : { ...rail, phase: "failed", message: message(why), unsure: false };
 }
 
 /** A segment closes when its streams have passed its end by so much, ms. */

@@ -1,5 +1,5 @@
 // How states look: each is one of six statuses, which have a colour, a sign and always a text.
-import type { Encounter, EncounterState, HealthState, Inference, LatestEncounter, Physiology, ProbeState, SessionSummary, Severity } from "./api/records";
+import type { EncounterState, HealthState, Inference, LatestEncounter, Physiology, ProbeState, SessionSummary, Severity } from "./api/records";
 import { toMs } from "./format";
 import { texts } from "./texts";
 
@@ -50,7 +50,7 @@ export function listenedUntil(inferences: readonly Inference[], epoch: number): 
 }
 
 /** Nothing was heard after this greeting, so it is not judged: the engine keeps it as measured, without a reward. */
-export function unheard(e: Encounter, heardUpTo: number): boolean {
+export function unheard(e: LatestEncounter, heardUpTo: number): boolean {
   const at = toMs(e.stimulus_time_utc);
   return e.state === "measuring" && e.semantic_evaluation === null && at !== null && heardUpTo >= at + MEASURE_MS;
 }
@@ -73,6 +73,13 @@ export function physiologyState(snapshot: Physiology | null): PhysiologyState {
   if (snapshot === null) return "absent";
   if (snapshot.rmssd_ms === null) return "no-rmssd";
   return isStale(snapshot) ? "stale" : "fresh";
+}
+
+/** Both people at a glance: stale as soon as one of them is, absent while nobody has an RMSSD. */
+export function physiologyOverall(people: readonly (Physiology | null)[]): "fresh" | "stale" | "absent" {
+  const known = people.filter((p) => p !== null);
+  if (known.every((p) => p.rmssd_ms === null)) return "absent";
+  return known.some(isStale) ? "stale" : "fresh";
 }
 
 export const physiologyStatus: Record<PhysiologyState, Status> = {

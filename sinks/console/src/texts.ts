@@ -26,6 +26,8 @@ export const texts = {
     polling: "polling",
     pollingTitle: "Changes are asked for at fixed intervals",
     connecting: "connecting",
+    still: (since: string) => `no news for ${since}`,
+    stillTitle: "The engine answers, but has completed nothing new since then: what you see is as old as that",
     lost: "connection lost",
     lostTitle: "What you see is the last that came; it is tried again by itself",
     theme: { label: "Colours", system: "System", dark: "Dark", light: "Light" },
@@ -38,6 +40,7 @@ export const texts = {
     token: "Token",
     go: "Sign in",
     wrong: "This token is not known.",
+    ended: "Your sign-in has ended: it lasts 12 hours, and no longer than the engine runs. Sign in again to go on where you were.",
   },
   roles: {
     viewer: "viewer",
@@ -97,6 +100,7 @@ export const texts = {
     noExperiment: "No experiment is in use.",
     noEncounter: "No greeting was measured yet. Send one, and its reward appears here.",
     noPhysiology: "No wearable has reported for this session.",
+    comodulation: "Co-modulation",
     arms: (n: number) => `${n} ${n === 1 ? "arm" : "arms"}`,
     activeArm: "Active arm",
     allOk: "all ok",
@@ -133,7 +137,8 @@ export const texts = {
   },
   live: {
     empty: "Select a session, or start one: its smile, its greetings and their rewards appear here as they happen.",
-    noEncounters: "No greeting was sent in this session yet. Send one below; its reward appears here within seconds.",
+    noEncounters: "No greeting was sent in this session yet. Send one below: the smile is measured for 5 s, and the reward appears here once the segment it falls into has closed, at most 40 s later.",
+    noneSent: "No greeting was sent in this session.",
     start: "Start session",
     end: "End session",
     starting: (id: string) => `Session ${id} was asked for; waiting for it to appear.`,
@@ -184,6 +189,7 @@ export const texts = {
     awaiting: "No greeting was sent yet.",
     issued: "The greeting was sent. The smile is measured from 0.5 to 5.0 s after it.",
     measuring: "The smile was measured. It is judged now whether the greeting was said; the reward follows.",
+    follows: (clock: string) => `The segment it falls into ends at ${clock} and closes a moment later: then its reward is there.`,
     unheard: "No word was heard from 1.0 s before to 5.0 s after the greeting, so it cannot be judged: it gets no reward, and no arm learns from it.",
     noFrames: "No frame with a face lies between 0.5 and 5.0 s after the greeting, so no reward could be computed.",
     gateClosed: (p90: string, confidence: string | null) =>
@@ -235,6 +241,7 @@ export const texts = {
   },
   semantic: {
     title: "Judgement and attribution",
+    empty: "Not judged yet.",
     note: "Observational: none of this changes the reward. Only P90 and the gate do.",
     method: "Method",
     match: "Match",
@@ -468,6 +475,7 @@ export const texts = {
     rejectedGate: "Not said: reward 0.000",
     unheard: "Nothing heard: no reward",
     rejectedFrames: "No frames: no reward",
+    refused: (why: string) => `The engine refused it: ${why}.`,
     unsure: "It is not known whether it arrived. Trying again sends it at most once.",
   },
   dialogs: {

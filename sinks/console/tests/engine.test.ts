@@ -4,8 +4,8 @@ import { appendFileSync } from "node:fs";
 import { join } from "node:path";
 import type { Browser, Page } from "playwright-core";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { artefacts, launch } from "./browser";
-import { type Engine, checkMetrics, folder, lsie, start } from "./engine";
+import { artefacts, launch, violations } from "./browser";
+import { type Engine, bare, checkMetrics, folder, lsie, serve, start } from "./engine";
 
 /** For what the engine has to do first, on a machine that may be busy. */
 const within = { timeout: 100_000 };
@@ -79,6 +79,14 @@ describe("the console on a live session", () => {
     await rail().getByText(/(measuring|judging) \d+ s/).waitFor(within);
     await main().locator(".trace canvas").first().waitFor(within);
     await tab.screenshot({ path: join(artefacts, "engine-measuring.png") });
+  });
+
+  it("takes a greeting that is refused for an alert, and for no fault of the ingest", within, async () => {
+    const read = async <T>(path: string) => (await (await fetch(new URL(`api/v1/operator/${path}`, engine.url))).json()) as T;
+    const kinds = async () => (await read<{ kind: string }[]>("alerts")).map((alert) => alert.kind);
+    await expect.poll(kinds, within).toContain("stimulus_failed");
+    const { subsystems } = await read<{ subsystems: { subsystem_key: string; state: string }[] }>("health");
+    expect(["ok", "unknown"]).toContain(subsystems.find((s) => s.subsystem_key === "ingest")?.state);
   });
 
   it("keeps what it shows while the connection is away, and goes on when it is back", within, async () => {
@@ -205,7 +213,7 @@ describe("the console of an engine that knows its people", () => {
     await tab.screenshot({ path: join(artefacts, "engine-lost.png") });
     engine = await run(new URL(engine.url).port);
     // Log-ins are not kept over a restart: nobody is let in who cannot show the token again.
-    await tab.getByLabel("Token").waitFor(within);
+    await tab.getByText(/Your sign-in has ended/).waitFor(within);
     await logIn("operator");
     await live().waitFor(within);
     await tab.getByRole("link", { name: "Sessions" }).click();
@@ -218,6 +226,35 @@ describe("the console of an engine that knows its people", () => {
     await tab.getByRole("dialog").getByRole("button", { name: "End session" }).click();
     await main().locator("header .pill").getByText("ended", { exact: true }).waitFor(within);
     await rail().getByText("The selected session has ended.").waitFor();
+    expect(faults).toEqual([]);
+  });
+});
+
+describe("a build without Node", () => {
+  const dir = folder();
+  let engine: Engine;
+  beforeAll(async () => void (engine = await serve(bare, dir.path)));
+  afterAll(async () => {
+    await tab?.close();
+    await engine?.kill();
+    dir.remove();
+  });
+
+  it("says in the console's place how to get it, and serves the API", within, async () => {
+    await look(engine.url);
+    await tab.getByText("The operator console is not in this build.").waitFor();
+    await tab.getByText("make console build").waitFor();
+    for (const colorScheme of ["dark", "light"] as const) {
+      await tab.emulateMedia({ colorScheme });
+      await tab.screenshot({ path: join(artefacts, `without-node-${colorScheme}.png`) });
+      expect(await violations(tab)).toEqual([]);
+    }
+    await tab.setViewportSize({ width: 834, height: 900 });
+    expect(await tab.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth)).toBeLessThanOrEqual(0);
+    const opened = tab.waitForResponse((answer) => answer.url().endsWith("/api/v1/sessions"));
+    await tab.getByRole("link", { name: "/api/v1/sessions" }).click();
+    const answer = await opened;
+    expect([answer.status(), answer.headers()["x-lsie-epoch"], await answer.json()]).toEqual([200, "1000", []]);
     expect(faults).toEqual([]);
   });
 });

@@ -2,12 +2,15 @@
 import { type ChildProcess, execFileSync, spawn, spawnSync } from "node:child_process";
 import { existsSync, mkdtempSync, rmSync } from "node:fs";
 import { homedir, tmpdir } from "node:os";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 
 const here = fileURLToPath(new URL(".", import.meta.url));
 /** LSIE_BIN, or the workspace's release build. */
 export const binary = process.env.LSIE_BIN ?? join(here, "../../../target/release/lsie");
+
+/** A server as a binary without the console is, for the page that stands for it. */
+export const bare = join(dirname(binary), "examples/without_console");
 
 /** A running engine. */
 export interface Engine {
@@ -30,8 +33,13 @@ export function lsie(dir: string, ...args: string[]): string {
 
 /** Starts a command of lsie that serves the console; resolves when it does. */
 export function start(dir: string, ...args: string[]): Promise<Engine> {
-  if (!existsSync(binary)) throw new Error(`${binary} is missing: cargo build --release --workspace`);
-  const child = spawn(binary, args, { cwd: dir, stdio: ["ignore", "pipe", "pipe"] });
+  return serve(binary, dir, ...args);
+}
+
+/** Starts a program that prints where it serves. */
+export function serve(program: string, dir: string, ...args: string[]): Promise<Engine> {
+  if (!existsSync(program)) throw new Error(`${program} is missing: cargo build --release --workspace --bins --examples`);
+  const child = spawn(program, args, { cwd: dir, stdio: ["ignore", "pipe", "pipe"] });
   const ended = new Promise<void>((resolve) => child.on("exit", () => resolve()));
   const kill = () => {
     running.delete(child);
@@ -48,7 +56,7 @@ export function start(dir: string, ...args: string[]): Promise<Engine> {
     };
     child.stdout.on("data", read);
     child.stderr.on("data", read);
-    child.on("exit", (code) => reject(new Error(`lsie ${args.join(" ")} ended with ${code}: ${said}`)));
+    child.on("exit", (code) => reject(new Error(`${program} ${args.join(" ")} ended with ${code}: ${said}`)));
   });
 }
 

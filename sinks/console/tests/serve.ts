@@ -31,6 +31,8 @@ export function serve(world: () => World, port = 0): Promise<{ server: Server; u
         return void response.writeHead(isRight ? 303 : 401, isRight ? { location: "/" } : {}).end();
       }
       if (url === "/api/v1/pulse" && world().pulse !== null) return void beat(response, world);
+      const { settings, lateMs } = world();
+      if (url === "/console.json" && settings !== null) return void response.writeHead(200, { "content-type": "application/json" }).end(JSON.stringify(settings));
       if (!url.startsWith("/api/") && url !== "/whoami") {
         try {
           const name = url === "/" ? "index.html" : url.slice(1).replace(/[?#].*/, "");
@@ -44,7 +46,9 @@ export function serve(world: () => World, port = 0): Promise<{ server: Server; u
       const text = Buffer.concat(chunks).toString();
       const reply = answer(world(), request.method ?? "GET", url, text === "" ? null : JSON.parse(text));
       if (reply === null) return void request.socket.destroy();
-      response.writeHead(reply.status, { "content-type": "application/json", "x-lsie-epoch": String(world().epoch) }).end(JSON.stringify(reply.body));
+      const tell = () => response.writeHead(reply.status, { "content-type": "application/json", "x-lsie-epoch": String(world().epoch) }).end(JSON.stringify(reply.body));
+      if (lateMs === 0 || url === "/whoami") tell();
+      else setTimeout(tell, lateMs);
     });
   });
   return new Promise((resolve) =>

@@ -1,15 +1,12 @@
 // Every page and every state of the console in a real browser, on a made-up engine that shows the rare ones, too.
 import { join } from "node:path";
 import type { Server } from "node:http";
-import { readFileSync } from "node:fs";
-import { createRequire } from "node:module";
 import type { Browser, Page } from "playwright-core";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
-import { artefacts, launch } from "./browser";
+import { artefacts, launch, violations } from "./browser";
 import { serve } from "./serve";
 import { ENDED, SESSION, type World, makeWorld } from "./world";
 
-const axe = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
 const pages = ["overview", "live", "experiments", "physiology", "health", "sessions"] as const;
 
 let browser: Browser;
@@ -47,16 +44,6 @@ const rail = () => tab.locator("section.rail");
 const pill = () => rail().locator(".state .pill");
 const shows = (text: string | RegExp, scope = main()) => scope.getByText(text).first().waitFor({ timeout: 8000 });
 
-/** Violations that axe calls serious or worse. */
-async function violations(): Promise<string[]> {
-  await tab.evaluate(axe);
-  const found = await tab.evaluate(async () => {
-    const run = (window as unknown as { axe: { run: (o: object) => Promise<{ violations: { id: string; impact: string; nodes: { html: string }[] }[] }> } }).axe.run;
-    return (await run({ runOnly: ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"] })).violations;
-  });
-  return found.filter((v) => v.impact === "serious" || v.impact === "critical").map((v) => `${v.id}: ${v.nodes.map((n) => n.html.slice(0, 160)).join(" | ")}`);
-}
-
 describe("every page", () => {
   for (const theme of ["dark", "light"] as const) {
     for (const page of pages) {
@@ -65,7 +52,7 @@ describe("every page", () => {
         await open(page);
         await tab.waitForTimeout(700);
         await tab.screenshot({ path: join(artefacts, `${page}-${theme}.png`) });
-        expect(await violations()).toEqual([]);
+        expect(await violations(tab)).toEqual([]);
         expect(await main().locator(".banner").count()).toBe(0);
         await tab.setViewportSize({ width: 834, height: 1112 });
         await tab.waitForTimeout(200);
@@ -103,6 +90,85 @@ describe("every page", () => {
   });
 });
 
+/** Texts as long as nobody would write them, wherever the world has a free one. */
+function lengthen(world: World): void {
+  const long = "Supercalifragilistic".repeat(12);
+  const sentence = "so it goes on and on ".repeat(40);
+  for (const session of world.sessions) Object.assign(session, { expected_greeting: long + sentence, active_arm: long, experiment_id: long });
+  for (const e of world.encounters) Object.assign(e, { active_arm: long, expected_greeting: sentence, notes: [sentence, long] });
+  for (const arm of world.experiment.arms) Object.assign(arm, { arm_id: `${arm.arm_id}${long}`, greeting_text: sentence });
+  Object.assign(world.experiment, { label: long, last_update_summary: sentence + long, active_arm_id: world.experiment.arms[0]!.arm_id });
+  for (const alert of world.alerts) Object.assign(alert, { message: long + sentence });
+  for (const part of world.health.subsystems) Object.assign(part, { label: long, detail: long + sentence, operator_action_hint: sentence });
+  for (const probe of Object.values(world.health.subsystem_probes)) Object.assign(probe as object, { label: long });
+  for (const person of [world.physiology.streamer, world.physiology.operator]) Object.assign(person as object, { provider: long });
+}
+
+describe("every page, in every state of its surfaces,", () => {
+  /** What stands where there is nothing yet. */
+  const empty = {
+    overview: /Nothing runs\. A session appears here when it starts/,
+    live: /Select a session, or start one/,
+    experiments: /No experiment yet\. Create one/,
+    physiology: /Select a session: heart rate/,
+    health: /No alert in the last hour/,
+    sessions: /No session yet/,
+  };
+  /** A part of what stands there otherwise. */
+  const content = { overview: "Greeting line", live: "0.911", experiments: "warm_welcome", physiology: "42 ms", health: "Co-modulation", sessions: "0.293" };
+
+  async function sound(name: string): Promise<void> {
+    await tab.screenshot({ path: join(artefacts, `${name}.png`) });
+    expect(await violations(tab)).toEqual([]);
+    for (const width of [1280, 834]) {
+      await tab.setViewportSize({ width, height: 900 });
+      const wide = await tab.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
+      expect(wide, `nothing is wider than ${width}`).toBeLessThanOrEqual(0);
+    }
+  }
+
+  for (const page of pages) {
+    it(`${page} says what will appear and what makes it appear`, async () => {
+      world.nothing = true;
+      await tab.goto(`${url}#/${page}`);
+      await shows(empty[page]);
+      expect(await main().locator(".banner").count()).toBe(0);
+      await sound(`${page}-empty`);
+    });
+    it(`${page} says that it loads`, async () => {
+      world.lateMs = 4000;
+      await open(page);
+      await shows("Loading…");
+      for (const text of Object.values(empty)) expect(await main().getByText(text).count()).toBe(0);
+      await sound(`${page}-loading`);
+      await shows(content[page]);
+    });
+    it(`${page} says what fails, and shows no empty state in its place`, async () => {
+      world.failing.set("", 503);
+      await open(page);
+      await shows(/made to fail \(503\) It is tried again by itself\./);
+      expect(await main().getByText("Loading…").count()).toBe(0);
+      expect(await main().getByText(empty[page]).count()).toBe(0);
+      await sound(`${page}-error`);
+    });
+    it(`${page} keeps what it had`, async () => {
+      await open(page);
+      await shows(content[page]);
+      world.failing.set("", 503);
+      await tab.getByText(/Shown is the last that came, at/).first().waitFor({ timeout: 12_000 });
+      await shows(content[page]);
+      await sound(`${page}-stale`);
+    });
+    it(`${page} has room for very long texts`, async () => {
+      lengthen(world);
+      await open(page);
+      await shows(/Supercalifragilistic/);
+      await tab.waitForTimeout(500);
+      await sound(`${page}-long`);
+    });
+  }
+});
+
 describe("the overview", () => {
   it("opens the active session by its card", async () => {
     await open("overview", ENDED);
@@ -110,12 +176,21 @@ describe("the overview", () => {
     await tab.getByRole("heading", { level: 1, name: "Live Session" }).waitFor();
     expect(tab.url()).toContain(SESSION);
   });
-  it("says what will appear when there is nothing", async () => {
-    world.session.status = "ended";
-    world.alerts = [];
+  it("calls the newest greeting silent when nothing was heard, and physiology stale as soon as one of two is", async () => {
+    world.encounters[1] = { ...world.encounters[0]! };
+    world.heardTo = 96;
+    Object.assign(world.physiology.operator!, { rmssd_ms: null });
     await open("overview");
-    await shows("Nothing runs. A session appears here when it starts.");
-    await shows(/No alert in the last hour/);
+    const card = (name: string) => main().locator(".card").filter({ has: tab.getByRole("heading", { name, exact: true }) }).locator(".pill");
+    await card("Latest encounter").getByText("nothing heard").waitFor({ timeout: 8000 });
+    expect(await card("Physiology").textContent()).toBe("stale");
+  });
+  it("lists the newest eight alerts", async () => {
+    world.alerts = Array.from({ length: 12 }, (_, i) => ({ ...world.alerts[0]!, alert_id: `n${i}`, message: `message ${i}`, emitted_at_utc: new Date(Date.parse("2026-01-05T10:00:00Z") + i * 1000).toISOString() }));
+    await open("overview");
+    await shows("message 11");
+    expect(await main().locator("tbody tr").count()).toBe(8);
+    expect(await main().getByText("message 3", { exact: true }).count()).toBe(0);
   });
 });
 
@@ -178,15 +253,17 @@ describe("a live session", () => {
     world.session.status = "ended";
     await main().getByText(/The end of session/).waitFor({ state: "detached", timeout: 8000 });
   });
-  it("shows all it can of texts that are very long", async () => {
-    const long = "Supercalifragilistic".repeat(30);
-    world.session.expected_greeting = long;
-    world.session.active_arm = long;
+  it("waits for a session that was asked for, without calling it a failure", async () => {
+    world.started = "11111111-2222-4333-8444-555555555555";
     await open("live");
-    await shows(/…/);
-    const wide = await tab.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
-    expect(wide).toBeLessThanOrEqual(0);
-    await tab.screenshot({ path: join(artefacts, "long-text.png") });
+    await main().getByRole("button", { name: "Start session" }).click();
+    await tab.getByLabel("Stream URL").fill("rtmp://host/app/key");
+    await tab.keyboard.press("Enter");
+    await shows(/was asked for; waiting for it to appear/);
+    await tab.waitForTimeout(500);
+    expect(await main().getByText(/^Session: /).count()).toBe(0);
+    world.sessions.unshift({ ...world.session, session_id: world.started });
+    await main().getByText(/waiting for it to appear/).waitFor({ state: "detached", timeout: 8000 });
   });
 });
 
@@ -217,6 +294,9 @@ describe("the action rail", () => {
     await button().click();
     await pill().getByText("failed").waitFor();
     await rail().getByText(/It is not known whether it arrived/).waitFor();
+    world.stimulus = 503;
+    await button().click();
+    await expect.poll(() => rail().textContent()).toContain("a measurement window is open It is not known");
     world.stimulus = 409;
     await button().click();
     await rail().getByText("a measurement window is open").waitFor();
@@ -228,6 +308,23 @@ describe("the action rail", () => {
     expect(ids.length).toBeGreaterThanOrEqual(3);
     expect(new Set(ids.slice(0, -1)).size).toBe(1);
     expect(ids[0]).not.toBe(ids.at(-1));
+  });
+  it("is sent by Enter in the note, once, and with the note", async () => {
+    await open("live");
+    await pill().getByText("idle").waitFor();
+    await rail().getByLabel("Note").fill("before the raid");
+    await rail().getByLabel("Note").press("Enter");
+    await pill().getByText("accepted").waitFor();
+    await tab.keyboard.press("Control+Enter");
+    expect(world.sent.map((s) => s.body)).toMatchObject([{ operator_note: "before the raid" }]);
+  });
+  it("fails when the engine refuses what was accepted first, and says why", async () => {
+    await open("live");
+    await button().click();
+    await pill().getByText("accepted").waitFor();
+    world.alerts = [{ alert_id: "a9", severity: "warning", kind: "stimulus_failed", message: "A stimulus was not accepted: the reaction to an earlier one is still being measured", session_id: SESSION, subsystem_key: null, emitted_at_utc: "2026-01-05T10:01:36Z", acknowledged: false }, ...world.alerts];
+    await pill().getByText("failed").waitFor({ timeout: 8000 });
+    await rail().getByText("The engine refused it: the reaction to an earlier one is still being measured.").waitFor();
   });
   it("is reset by another session, and offers nothing where one has ended", async () => {
     await open("live");
@@ -261,6 +358,11 @@ describe("physiology", () => {
     await shows(/Too few minutes in which both people have a fresh value/);
     expect(await main().locator(".comodulation .pill.info").count()).toBe(1);
     await shows("Co-modulation, 10-minute window");
+    for (const [reason, text] of [["no_window_yet", "No window has been computed yet."], ["zero_variance", /did not vary/], ["undefined", /not defined for these values/]] as const) {
+      Object.assign(world.physiology.comodulation!, { null_reason: reason });
+      await shows(text);
+      expect(await main().locator(".comodulation .pill.warn, .comodulation .pill.error").count()).toBe(0);
+    }
   });
 });
 
@@ -272,6 +374,7 @@ describe("health", () => {
     await open("health");
     for (const state of ["ok", "degraded", "recovering", "error", "unknown"]) await main().locator("td .pill").getByText(state, { exact: true }).first().waitFor();
     await shows("Capture: Look at the capture device.");
+    expect(await main().locator(".probes li > span:first-child").allTextContents()).toEqual(["PostgreSQL", "Kafka", "Language model", "Speech", "Engine"]);
     for (const state of ["not configured", "timed out", "unknown"]) await main().locator(".probes .pill").getByText(state).first().waitFor();
     await shows("holds the frontier");
     const looks = await Promise.all(["degraded", "recovering", "error"].map((s) => main().locator("td .pill").getByText(s, { exact: true }).first().evaluate((e) => getComputedStyle(e.closest(".pill")!).color + getComputedStyle(e.closest(".pill")!).borderStyle)));
@@ -294,6 +397,11 @@ describe("experiments", () => {
     const box = main().getByLabel("Greeting", { exact: true });
     await box.fill("  ");
     expect(await main().getByRole("button", { name: "Save" }).isDisabled()).toBe(true);
+    await box.fill(" What are you working on today? ");
+    await box.press("Enter");
+    await box.waitFor({ state: "detached" });
+    expect(world.sent.length, "unchanged is not sent").toBe(1);
+    await main().getByRole("button", { name: /^Edit greeting: What are you/ }).click();
     await box.fill("How is it going?");
     await box.press("Enter");
     await expect.poll(() => world.sent.at(-1)).toEqual({ method: "PATCH", path: "experiments/greeting_line_v1/arms/direct_question", body: { greeting_text: "How is it going?" } });
@@ -305,6 +413,23 @@ describe("experiments", () => {
     await tab.getByRole("dialog").getByRole("button", { name: "Delete" }).click();
     await shows("Arm warm_welcome was disabled; its posterior is preserved.");
     expect(await main().locator("td input:not([type=checkbox])").count()).toBe(0);
+  });
+  it("take another arm by keyboard alone", async () => {
+    await open("experiments");
+    await shows("warm_welcome");
+    await main().getByRole("button", { name: "Add arm" }).focus();
+    await tab.keyboard.press("Enter");
+    await tab.getByRole("dialog").getByLabel("Arm").waitFor();
+    for (const text of ["fifth", "Tab", "Good evening"]) await (text === "Tab" ? tab.keyboard.press("Tab") : tab.keyboard.type(text));
+    await tab.keyboard.press("Enter");
+    await expect.poll(() => world.sent.at(-1)).toEqual({ method: "POST", path: "experiments/greeting_line_v1/arms", body: { arm: "fifth", greeting_text: "Good evening" } });
+    await shows("Arm fifth was added.");
+  });
+  it("warn of an active arm that is not among theirs", async () => {
+    world.experiment.active_arm_id = "gone";
+    await open("experiments");
+    await shows("The active arm is not in this list.");
+    expect(await main().locator(".card.warn").count()).toBe(1);
   });
   it("go back through the history of their posteriors", async () => {
     await open("experiments");
@@ -322,6 +447,10 @@ describe("sessions", () => {
     await expect.poll(() => tab.url()).toContain(SESSION);
     await main().getByRole("row", { name: /b8267505/ }).press("Enter");
     await tab.getByRole("heading", { level: 1, name: "Live Session" }).waitFor();
+    await tab.getByRole("link", { name: "Sessions" }).click();
+    await main().getByRole("row", { name: /0c9d2f6e/ }).dblclick();
+    await tab.getByRole("heading", { level: 1, name: "Live Session" }).waitFor();
+    expect(tab.url()).toContain(ENDED);
   });
 });
 
@@ -348,6 +477,31 @@ describe("failures", () => {
     world.failing.clear();
     await tab.locator(".statusline").getByText("connection lost").waitFor({ state: "detached", timeout: 12000 });
   });
+  it("of an engine that answers and stands still are told apart from a live one", async () => {
+    world.pulse = [];
+    const line = tab.locator(".statusline");
+    await open("live");
+    await line.getByText("live", { exact: true }).waitFor();
+    await line.getByText("no news for 10 s").waitFor({ timeout: 15_000 });
+    expect(await line.getByText("live", { exact: true }).count()).toBe(0);
+    await tab.screenshot({ path: join(artefacts, "standing-still.png") });
+    world.epoch += 1000;
+    await line.getByText("live", { exact: true }).waitFor();
+  });
+  it("of the settings keep the console from starting", async () => {
+    world.settings = { health_poll_ms: 0 };
+    await tab.goto(url);
+    await tab.getByRole("alert").getByText(/The console does not start/).waitFor();
+  });
+  it("of a subsystem are counted beside Health, on every page", async () => {
+    const badge = tab.getByRole("link", { name: /^Health/ }).locator(".badge");
+    for (const page of ["sessions", "live"] as const) {
+      await open(page);
+      await badge.getByText("2", { exact: true }).waitFor();
+    }
+    for (const part of world.health.subsystems) part.state = "ok";
+    await badge.waitFor({ state: "detached", timeout: 8000 });
+  });
   it("of the schema are errors and never shown", async () => {
     world.health.overall_state = "splendid";
     await open("health");
@@ -371,12 +525,14 @@ describe("roles", () => {
     await tab.getByLabel("Token").fill("wrong");
     await tab.getByRole("button", { name: "Sign in" }).click();
     await tab.getByText("This token is not known.").waitFor();
-    expect(await violations()).toEqual([]);
+    expect(await violations(tab)).toEqual([]);
     await tab.screenshot({ path: join(artefacts, "login.png") });
     world.role = "operator";
     await tab.getByLabel("Token").fill("right");
     await tab.getByRole("button", { name: "Sign in" }).click();
     await tab.getByText("signed in as operator").waitFor();
     await tab.getByRole("heading", { level: 1, name: "Overview" }).waitFor();
+    world.failing.set("", 401);
+    await tab.getByText(/Your sign-in has ended: it lasts 12 hours/).waitFor({ timeout: 8000 });
   });
 });

@@ -86,8 +86,9 @@ export function makeWorld() {
       subsystem("capture", "Capture", "ok"),
       subsystem("vault", "Vault", "unknown", { last_success_utc: null, detail: "no signal yet" }),
     ],
+    // In the order of their keys, as the engine sends them.
     subsystem_probes: Object.fromEntries(
-      ([["postgres", "PostgreSQL", "ok", 3.2], ["redis", "Kafka", "ok", 1.4], ["azure_openai", "Language model", "not_configured", null], ["whisper_worker", "Speech", "timeout", 1000], ["orchestrator", "Engine", "unknown", null]] as const).map(
+      ([["azure_openai", "Language model", "not_configured", null], ["orchestrator", "Engine", "unknown", null], ["postgres", "PostgreSQL", "ok", 3.2], ["redis", "Kafka", "ok", 1.4], ["whisper_worker", "Speech", "timeout", 1000]] as const).map(
         ([key, label, state, latency]) => [key, { subsystem_key: key, label, state, latency_ms: latency, detail: null, checked_at_utc: iso(95) }],
       ),
     ) as Record<string, unknown>,
@@ -121,6 +122,12 @@ export function makeWorld() {
     traceS: 91,
     /** Until when the sound has been listened to, s. */
     heardTo: 88,
+    /** Whether there is nothing yet: no session, no experiment, no row. */
+    nothing: false,
+    /** Answers come so much later, ms. */
+    lateMs: 0,
+    /** What the console is told; null: the engine has no word on it. */
+    settings: null as object | null,
     /** Paths that answer with this status instead. */
     failing: new Map<string, number>(),
     role: null as string | null,
@@ -128,6 +135,8 @@ export function makeWorld() {
     token: "right",
     /** What was sent to it. */
     sent: [] as { method: string; path: string; body: unknown }[],
+    /** The session that a start asks for. */
+    started: SESSION,
     /** The answer to a stimulus: a status, or none at all. */
     stimulus: 200 as number | "lost",
     epoch: T0 + 96_000,
@@ -151,6 +160,8 @@ export function answer(world: World, method: string, url: string, body: unknown)
   const path = pathname.replace(/^\/api\/v1\//, "");
   for (const [prefix, status] of world.failing) if (path.startsWith(prefix)) return status === 0 ? null : { status, body: { detail: `made to fail (${status})` } };
   if (method !== "GET") return act(world, method, path, body);
+  if (path === "/whoami") return ok({ name: "test", role: world.role });
+  if (world.nothing) return nothing(path);
   const seen = searchParams.get("session_id") ?? path.split("/").find((part) => part.length === 36);
   const mine = seen === undefined || seen === null || seen === SESSION;
   const session = world.sessions.find((s) => s.session_id === seen);
@@ -167,8 +178,8 @@ export function answer(world: World, method: string, url: string, body: unknown)
   if (path.endsWith("/encounters")) return ok(mine ? world.encounters : []);
   if (path.endsWith("/au12")) return ok(traceOf(seen ?? "", mine ? world.traceS : 0, Number(searchParams.get("after") ?? T0)));
   if (path === "segments") return ok(mine ? segments() : []);
-  if (path === "views/record_classes") return ok(recordClasses());
-  if (path === "views/inferences") return ok(mine ? [{ what: "speech", to_utc: iso(world.heardTo), created_at: iso(0) }] : []);
+  if (/^operator\/sessions\/[^/]+\/records$/.test(path)) return ok(mine ? recordClasses() : []);
+  if (/^operator\/sessions\/[^/]+\/inferences$/.test(path)) return ok(mine ? [{ what: "speech", to_utc: iso(world.heardTo), created_at: iso(0) }] : []);
   if (path === "views/dead_letters") return ok([]);
   if (path === "views/pitch") return ok(mine ? pitch() : []);
   if (/^experiments\/[^/]+\/history$/.test(path)) return ok(posteriorHistory());
@@ -183,9 +194,17 @@ export function answer(world: World, method: string, url: string, body: unknown)
   if (path === "views/operators") return ok(operators());
   if (path === "views/attribution_event") return ok(mine ? [10, 56.5, 75].map((at) => ({ event_id: `v${at}`, session_id: SESSION, event_time_utc: iso(at), selected_arm_id: "warm_welcome", finality: "online_provisional" })) : []);
   if (path === "views/outcome_event") return ok(mine ? [32.4, 88].map((at) => ({ outcome_id: `o${at}`, session_id: SESSION, outcome_type: "creator_follow", outcome_value: 1, outcome_time_utc: iso(at), confidence: 1, finality: "online_provisional" })) : []);
-  if (path === "views/event_outcome_link") return ok([["v10", "o32.4", 22.4, "offline_final"], ["v10", "o88", 78, "online_provisional"], ["v75", "o88", 13, "online_provisional"]].map(([event_id, outcome_id, lag_s, finality], i) => ({ link_id: `l${i}`, event_id, outcome_id, lag_s, finality })));
-  if (path === "/whoami") return ok({ name: "test", role: world.role });
+  if (path.startsWith("attribution/")) return ok(!mine ? [] : [["v10", "o32.4", 22.4, "offline_final"], ["v10", "o88", 78, "online_provisional"], ["v75", "o88", 13, "online_provisional"]].map(([event_id, outcome_id, lag_s, finality], i) => ({ links: [{ link_id: `l${i}`, event_id, outcome_id, lag_s, finality }] })));
+  if (path === "views/health") return ok(world.health.subsystems);
   return missing;
+}
+
+/** What an engine answers that was just started for the first time. */
+function nothing(path: string): Reply {
+  const health = { generated_at_utc: iso(96), overall_state: "unknown", subsystems: [], degraded_count: 0, recovering_count: 0, error_count: 0, subsystem_probes: {} };
+  if (path === "operator/overview") return ok({ generated_at_utc: iso(96), active_session: null, latest_encounter: null, experiment_summary: null, physiology: null, health: null, alerts: [] });
+  if (path === "operator/health") return ok(health);
+  return ok([]);
 }
 
 function act(world: World, method: string, path: string, body: unknown): Reply | null {
@@ -193,7 +212,7 @@ function act(world: World, method: string, path: string, body: unknown): Reply |
   const sent = (body ?? {}) as Record<string, string>;
   const receipt = { session_id: SESSION, client_action_id: sent.client_action_id, accepted: true, received_at_utc: iso(96), message: null };
   if (path.endsWith("/stimulus")) return world.stimulus === "lost" ? null : world.stimulus === 200 ? ok(receipt) : { status: world.stimulus, body: { detail: "a measurement window is open" } };
-  if (path === "sessions") return ok({ ...receipt, action: "start" });
+  if (path === "sessions") return ok({ ...receipt, session_id: world.started, action: "start" });
   if (path.endsWith("/end")) return ok({ ...receipt, action: "end" });
   if (method === "DELETE" && path.includes("/arms/")) return ok({ experiment_id: "greeting_line_v1", arm: path.split("/").at(-1), deleted: false, posterior_preserved: true, reason: "encounters exist", arm_state: null });
   return { status: method === "POST" ? 201 : 200, body: {} };

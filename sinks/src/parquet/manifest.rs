@@ -169,6 +169,13 @@ impl Manifest {
         }
     }
 
+    /// Puts these files in the place of all files of a table.
+    pub(crate) fn put(&mut self, table: &Table, files: Vec<FileEntry>) {
+        if let Some(entry) = self.tables.get_mut(table.name) {
+            entry.files = files;
+        }
+    }
+
     /// What must hold before writing and after reading.
     fn check(&self, path: &Path) -> Result<(), Error> {
         for (table, entry) in &self.tables {

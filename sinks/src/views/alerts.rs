@@ -1,4 +1,5 @@
-//! `GET /operator/alerts`: what an operator should know of, raised within the last hour of log time.
+//! `GET /operator/alerts`: what an operator should know of, raised within the last hour of log time: what the log
+//! tells of, and what the database has passed into.
 
 use lsie_schemas::row::AlertRow;
 use lsie_schemas::{EventTime, TableRow};
@@ -53,7 +54,10 @@ pub(crate) fn newest(
 ) -> Result<Vec<AlertEvent>, Fault> {
     let earliest = at.epoch().as_event().plus_us(-LOOKBACK_US).max(since.unwrap_or(EventTime(i64::MIN)));
     let rows = at.newest(&NEWEST, &[])?.filter_map(|row| AlertRow::from_cells(&row.entry.row));
-    let rows = rows.take_while(|row| row.emitted_at_utc >= earliest);
+    let rows = rows.take_while(|row| row.emitted_at_utc >= earliest).take(limit);
+    let database = at.database_alerts().filter(|row| row.emitted_at_utc >= earliest).cloned();
+    let mut rows: Vec<AlertRow> = rows.chain(database).collect();
+    rows.sort_by(|a, b| (b.emitted_at_utc, &a.alert_id).cmp(&(a.emitted_at_utc, &b.alert_id)));
     let event = |row: AlertRow| AlertEvent {
         alert_id: row.alert_id,
         severity: row.severity,
@@ -64,5 +68,5 @@ pub(crate) fn newest(
         emitted_at_utc: row.emitted_at_utc.canonical(),
         acknowledged: false,
     };
-    Ok(rows.take(limit).map(event).collect())
+    Ok(rows.into_iter().take(limit).map(event).collect())
 }

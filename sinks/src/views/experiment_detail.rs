@@ -11,7 +11,7 @@ use crate::views::ranked::{By, Order};
 use crate::views::reading::Reading;
 use crate::views::record::schema;
 use crate::views::reply::{Fault, Reply};
-use crate::views::route::{EXPERIMENT, Returns, Route};
+use crate::views::route::{EXPERIMENT, Returns, Route, limit};
 use crate::views::row::Row;
 
 pub(crate) const ROUTES: &[Route] = &[
@@ -23,11 +23,13 @@ pub(crate) const ROUTES: &[Route] = &[
         &[NEWEST],
         one,
     ),
-    Route::get(
+    Route::ranked(
         "/experiments/{experiment_id}/history",
-        "Every step of the posteriors of an experiment's arms, oldest first, each with the encounters that moved it.",
-        &[EXPERIMENT],
+        "The newest steps of the posteriors of an experiment's arms, oldest of them first, each with the encounters \
+         that moved it.",
+        &[EXPERIMENT, limit(1_000, 10_000)],
         Returns::Rows("posterior_history", HISTORY),
+        &[NEWEST],
         history,
     ),
 ];
@@ -90,9 +92,9 @@ fn one(at: &Reading<'_>, inputs: &Inputs) -> Result<Reply, Fault> {
 }
 
 fn history(at: &Reading<'_>, inputs: &Inputs) -> Result<Reply, Fault> {
-    let experiment = Cell::Text(inputs.word("experiment_id").to_owned());
-    let mut rows: Vec<Row<'_>> = at.table("posterior_history")?.starting_with(experiment).collect();
-    rows.sort_by_key(|row| row.cell("at"));
+    let experiment = ("experiment_id", Cell::Text(inputs.word("experiment_id").to_owned()));
+    let mut rows: Vec<Row<'_>> = at.newest(&NEWEST, &[experiment])?.take(inputs.limit()).collect();
+    rows.reverse();
     Ok(Reply::rows(HISTORY, rows.into_iter()))
 }
 

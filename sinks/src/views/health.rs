@@ -6,7 +6,7 @@ use lsie_schemas::{EventTime, TableRow};
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::follower::Status;
+use crate::views::database;
 use crate::views::inputs::Inputs;
 use crate::views::probe::Found;
 use crate::views::reading::Reading;
@@ -23,9 +23,6 @@ pub(crate) const ROUTES: &[Route] = &[Route {
     returns: Returns::One(schema::<HealthSnapshot>),
     orders: &[],
 }];
-
-/// Log time by which the database may be behind without being called so, ms.
-const LATE_MS: u64 = 10_000;
 
 /// How a subsystem does.
 #[derive(Serialize, JsonSchema)]
@@ -62,7 +59,7 @@ pub(crate) fn snapshot(at: &Reading<'_>, subsystem_probes: Found) -> Result<Heal
     let now = at.epoch().as_event();
     let rows = at.table("health")?.rows(None);
     let mut rows: Vec<HealthRow> = rows.filter_map(|row| HealthRow::from_cells(&row.entry.row)).collect();
-    rows.extend(at.follower().map(|status| sink(&status)));
+    rows.extend([database::row(at.follower().as_ref()), vault()]);
     let count = |state: &str| rows.iter().filter(|row| row.state == state).count();
     let (degraded_count, recovering_count, error_count) =
         (count("degraded"), count("recovering"), count("error"));
@@ -84,42 +81,18 @@ pub(crate) fn snapshot(at: &Reading<'_>, subsystem_probes: Found) -> Result<Heal
     })
 }
 
-/// How the database does. It catches up by itself (`behaviour.md` §1), so only a refusal is an error.
-fn sink(status: &Status) -> HealthRow {
-    let lag_ms = status.lag_ms();
-    let state = match (&status.away, status.has_failed) {
-        (_, true) => "error",
-        (Some(_), _) => "recovering",
-        (None, _) if lag_ms > LATE_MS => "degraded",
-        (None, _) => "ok",
-    };
-    let is_well = state == "ok";
-    let hint = match state {
-        "ok" => None,
-        "error" => {
-            Some("read why the database refuses in the engine's log, mend it, and start the engine again")
-        }
-        "recovering" => {
-            Some("check that the database is reachable; nothing is lost, and it catches up by itself")
-        }
-        _ => Some("the database takes rows more slowly than they come; look at its load and its disk"),
-    };
-    let behind = status.behind;
+/// Subsystem `vault`: the process that captures has it, and reports how it does.
+fn vault() -> HealthRow {
     HealthRow {
-        subsystem_key: "sink".into(),
-        label: "PostgreSQL".into(),
-        state: state.into(),
+        subsystem_key: "vault".into(),
+        label: "Vault".into(),
+        state: "unknown".into(),
         // Not shown.
-        since_utc: status.newest.unwrap_or_default().as_event(),
-        last_success_utc: status.reached.map(|at| at.as_event()),
-        detail: Some(format!(
-            "{:.1} s, {} epochs and {} rows behind",
-            lag_ms as f64 / 1e3,
-            behind.epochs,
-            behind.rows
-        )),
-        recovery_mode: (!is_well && !status.has_failed).then(|| "store_retry".into()),
-        operator_action_hint: hint.map(str::to_owned),
+        since_utc: EventTime::default(),
+        last_success_utc: None,
+        detail: Some("it is with the capture, whose own health tells of it".into()),
+        recovery_mode: None,
+        operator_action_hint: None,
     }
 }
 

@@ -5,6 +5,7 @@ use lsie_schemas::shape;
 use serde_json::{Map, Value, json};
 
 use crate::Catalog;
+use crate::views::record_stream;
 use crate::views::reply::Reply;
 use crate::views::route::{Answer, Input, Kind, MAX_ARMS, MAX_ID, MAX_TEXT, Place, Returns, Route};
 use crate::views::router;
@@ -130,7 +131,7 @@ fn input_schema(kind: Kind) -> Value {
 fn responses(route: &Route) -> Value {
     let json = |schema: Value| json!({"application/json": {"schema": schema}});
     let list = |schema: Value| json!({"type": "array", "items": schema});
-    let (status, content) = match &route.returns {
+    let (status, mut content) = match &route.returns {
         Returns::Rows(table, columns) => ("200", table_content(list(row_schema(table, columns)))),
         Returns::AnyRows => ("200", table_content(list(any()))),
         Returns::Many(schema) => ("200", json(list(schema()))),
@@ -138,6 +139,9 @@ fn responses(route: &Route) -> Value {
         Returns::Created(schema) => ("201", json(schema())),
         Returns::Events => ("200", json!({"text/event-stream": {"schema": {"type": "string"}}})),
     };
+    if record_stream::is_offered(route) {
+        content["text/event-stream"] = json!({"schema": {"type": "string"}});
+    }
     let epoch = json!({"schema": {"type": "integer", "minimum": 0}, "description": "Log time, ms."});
     let headers = json!({"X-Lsie-Epoch": epoch});
     let mut responses =

@@ -15,12 +15,15 @@ const HEAD: &str = r#"<!doctype html>
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>LSIE</title>
 <style>
-  body { font: 16px/1.5 system-ui, sans-serif; color: #222 }
-  body { max-width: 60rem; margin: 2rem auto; padding: 0 1rem }
-  code { background: #f3f3f3; padding: 0 .2rem }
+  :root { color-scheme: light dark }
+  body { font: 16px/1.5 system-ui, sans-serif; color: light-dark(#222, #ddd); background: light-dark(#fff, #15181d) }
+  body { max-width: 60rem; margin: 2rem auto; padding: 0 1rem; overflow-wrap: anywhere }
+  a { color: light-dark(#0a58ca, #7db4ff) }
+  code { background: light-dark(#f3f3f3, #2a2f37); padding: 0 .2rem }
   table { border-collapse: collapse; width: 100% }
-  td, th { text-align: left; padding: .3rem .6rem; border-bottom: 1px solid #ddd; vertical-align: top }
+  td, th { text-align: left; padding: .3rem .6rem; border-bottom: 1px solid #8884; vertical-align: top }
 </style>
+<main>
 <h1>LSIE</h1>
 <p><strong>The operator console is not in this build.</strong> To have it here: install Node 18 or newer with npm, run
 <code>make console build</code> in the source folder, and start <code>lsie</code> again. The API does not need it.</p>
@@ -66,7 +69,7 @@ pub fn contents(views: &Views) -> String {
             rows.len()
         );
     }
-    html.push_str("</table>\n");
+    html.push_str("</table>\n</main>\n");
     html
 }
 

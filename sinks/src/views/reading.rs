@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use lsie_schemas::row::ActionRow;
+use lsie_schemas::row::{ActionRow, AlertRow};
 use lsie_schemas::{Cell, LogTime, Table, TableRow, Uuid};
 
 use crate::follower::Status;
@@ -62,6 +62,11 @@ impl<'a> Reading<'a> {
     /// How far the database is, now, if there is one.
     pub(crate) fn follower(&self) -> Option<Status> {
         self.views.follower()
+    }
+
+    /// The alerts of how the database did, newest first.
+    pub(crate) fn database_alerts(&self) -> impl Iterator<Item = &'a AlertRow> + use<'a> {
+        self.state.database.alerts(self.epoch())
     }
 
     /// The tables that there are.

@@ -88,6 +88,14 @@ impl IntoResponse for Fault {
 }
 
 impl Reply {
+    /// As JSON.
+    pub(crate) fn json(&self) -> Vec<u8> {
+        match self {
+            Reply::Document(value) => value.to_string().into_bytes(),
+            Reply::Rows(rows) => rows.json(),
+        }
+    }
+
     /// JSON, or CSV if it is rows and the request accepts that first.
     pub(crate) fn into_response(self, wants_csv: bool) -> Response {
         match self {

@@ -27,8 +27,9 @@ use crate::views::reply::{EPOCH_HEADER, Fault, Reply, wants_csv, with_epoch};
 use crate::views::route::{Answer, Route};
 use crate::views::{
     Shutdown, Views, alerts, attribution, changes, comodulation, encounters, experiment_actions,
-    experiment_detail, experiments, generic, health, live_encounters, live_sessions, metrics, openapi,
-    overview, physiology, pulse, segments, session_actions, sessions, stimulus, trace,
+    experiment_detail, experiments, generic, health, inferences, live_encounters, live_sessions, metrics,
+    openapi, overview, physiology, pulse, record_stream, records, segments, session_actions, sessions,
+    stimulus, trace,
 };
 
 /// At most this many streams of changes at a time; one more is answered with 503.
@@ -48,6 +49,7 @@ pub(crate) const ROUTES: &[&[Route]] = &[
     experiments::ROUTES,
     generic::ROUTES,
     health::ROUTES,
+    inferences::ROUTES,
     live_encounters::ROUTES,
     live_sessions::ROUTES,
     metrics::ROUTES,
@@ -55,6 +57,7 @@ pub(crate) const ROUTES: &[&[Route]] = &[
     overview::ROUTES,
     physiology::ROUTES,
     pulse::ROUTES,
+    records::ROUTES,
     segments::ROUTES,
     session_actions::ROUTES,
     sessions::ROUTES,
@@ -75,7 +78,9 @@ pub struct Api {
     probes: Vec<Probe>,
     guard: Guard,
     console: console::Settings,
+    has_console: bool,
     numbers: Option<Numbers>,
+    more: Router,
 }
 
 impl Api {
@@ -83,7 +88,17 @@ impl Api {
     pub fn new(views: &Views) -> Api {
         let guard = Guard { access: Access::default(), limiter: Limiter::new(0), is_secure: false };
         let console = console::Settings::default();
-        Api { views: views.clone(), log: None, probes: Vec::new(), guard, console, numbers: None }
+        let has_console = console::is_embedded();
+        Api {
+            views: views.clone(),
+            log: None,
+            probes: Vec::new(),
+            guard,
+            console,
+            has_console,
+            numbers: None,
+            more: Router::new(),
+        }
     }
 
     /// Actions become records in this log.
@@ -96,6 +111,11 @@ impl Api {
         Api { console, ..self }
     }
 
+    /// Serves what a binary serves that was built without Node, whether this one was or not.
+    pub fn without_console(self) -> Api {
+        Api { has_console: false, ..self }
+    }
+
     /// Health looks at these, too.
     pub fn with_probes(self, probes: Vec<Probe>) -> Api {
         Api { probes, ..self }
@@ -104,6 +124,11 @@ impl Api {
     /// `/metrics` serves these.
     pub fn with_numbers(self, numbers: Numbers) -> Api {
         Api { numbers: Some(numbers), ..self }
+    }
+
+    /// Serves these routes, too, behind the same guard; their paths are none of the API's own.
+    pub fn with_routes(self, more: Router) -> Api {
+        Api { more, ..self }
     }
 
     /// Only who holds a token is let in, an address may ask so often a second (0: any number), and browsers are told
@@ -115,7 +140,7 @@ impl Api {
 
     /// The router. Its streams of changes end when `shutdown` does.
     pub fn router(self, shutdown: Shutdown) -> Router {
-        let Api { views, log, probes, guard, console, numbers } = self;
+        let Api { views, log, probes, guard, console, has_console, numbers, more } = self;
         let streams = Arc::new(Semaphore::new(MAX_STREAMS));
         let (actions, probes) = (Actions::new(log), Probes::new(probes));
         let app = App {
@@ -124,6 +149,7 @@ impl Api {
             probes,
             guard: guard.clone(),
             console,
+            has_console,
             numbers,
             shutdown,
             streams,
@@ -149,6 +175,7 @@ impl Api {
             .fallback(async || Fault::NotFound("no such route".into()))
             .method_not_allowed_fallback(method_not_allowed)
             .with_state(app)
+            .merge(more)
             .layer(from_fn_with_state(guard, guard::pass))
             .layer(from_fn_with_state(views, name_epoch))
     }
@@ -162,6 +189,7 @@ pub(crate) struct App {
     pub(crate) probes: Probes,
     pub(crate) guard: Guard,
     pub(crate) console: console::Settings,
+    pub(crate) has_console: bool,
     pub(crate) numbers: Option<Numbers>,
     /// Ends the streams, which would otherwise keep a server from stopping.
     pub(crate) shutdown: Shutdown,
@@ -178,11 +206,15 @@ impl FromRef<App> for Guard {
 async fn answer(app: App, route: &'static Route, request: Request) -> Response {
     let epoch = app.views.read().epoch();
     let wants_csv = wants_csv(request.headers());
+    let wants_events = record_stream::is_wanted(route, request.headers());
     let caller = request.extensions().get::<Caller>().map(|caller| caller.name.clone()).unwrap_or_default();
     let inputs = match raw(request).await.and_then(|raw| Inputs::read(route, &raw)) {
         Ok(inputs) => inputs,
         Err(fault) => return with_epoch(fault.into_response(), epoch),
     };
+    if wants_events {
+        return record_stream::open(app, route, inputs).await;
+    }
     match route.answer {
         Answer::Read(read) => read_from(&app, &inputs, wants_csv, |reading| read(reading, &inputs)),
         Answer::Probed(read) => {

@@ -8,6 +8,7 @@ use tokio::sync::watch;
 
 use crate::Catalog;
 use crate::follower::{Status, Watch};
+use crate::views::database::Transitions;
 use crate::views::ranked::{Index, Order, by_session};
 use crate::views::ring::{EpochChanges, Ring};
 use crate::views::router;
@@ -41,6 +42,7 @@ pub struct State {
     pub(crate) serving: bool,
     pub(crate) tables: Vec<TableState>,
     pub(crate) ring: Ring,
+    pub(crate) database: Transitions,
 }
 
 /// The served state, shared by one writer and any number of readers. Cheap to clone.
@@ -67,7 +69,8 @@ impl Views {
     /// [`serve`](Self::serve).
     pub fn new(catalog: Catalog) -> Views {
         let tables = catalog.tables().iter().map(TableState::of).collect();
-        let state = State { epoch: None, serving: false, tables, ring: Ring::default() };
+        let (ring, database) = (Ring::default(), Transitions::default());
+        let state = State { epoch: None, serving: false, tables, ring, database };
         let (state, signal) = (Arc::new(RwLock::new(state)), watch::Sender::new(None));
         Views { catalog, state, follower: Arc::default(), signal }
     }
@@ -116,6 +119,7 @@ impl Views {
     /// Applies an epoch: the edits of each table, by its position in the catalog.
     pub(crate) fn apply(&self, epoch: LogTime, edits: Vec<Vec<Edit>>) {
         let changes = EpochChanges::of(epoch, &edits);
+        let database = self.follower();
         let mut state = self.write();
         for (table, edits) in state.tables.iter_mut().zip(edits) {
             for edit in edits {
@@ -126,6 +130,9 @@ impl Views {
         state.serving = true;
         if let Some(changes) = changes {
             state.ring.push(Arc::new(changes));
+        }
+        if let Some(status) = database {
+            state.database.look(epoch, &status);
         }
         drop(state);
         self.signal.send_replace(Some(epoch));

@@ -12,9 +12,9 @@ use lsie_dataflow::crash_book::Place;
 use lsie_schemas::LogTime;
 use lsie_sinks::parquet::Reader;
 
-use crate::harness::binary;
+use crate::harness::{binary, signal};
 
-use super::servers::{Servers, signal, text};
+use super::servers::{Servers, text};
 
 /// How long the supervisor waits before it starts an engine again.
 const PAUSE: Duration = Duration::from_millis(200);
@@ -156,7 +156,7 @@ impl Lsie {
     pub fn signal(&self, name: &str) {
         let pid = self.pid.load(Ordering::SeqCst);
         if pid != 0 {
-            signal(&pid.to_string(), name);
+            signal(pid, name);
         }
     }
 

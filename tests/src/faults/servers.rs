@@ -83,12 +83,6 @@ impl Drop for Servers {
     }
 }
 
-/// Sends a signal; a process that is gone already has had it.
-pub fn signal(pid: &str, name: &str) {
-    let sent = Command::new("kill").args([&format!("-{name}"), pid]).stderr(Stdio::null()).status();
-    sent.expect("kill starts");
-}
-
 /// Runs a command with the rights of root.
 ///
 /// # Panics

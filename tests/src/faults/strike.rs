@@ -10,11 +10,13 @@ use lsie_schemas::log::Log;
 use lsie_schemas::{LogTime, Topic};
 use lsie_sinks::postgres::{Database, Reader};
 use tokio_postgres::NoTls;
+use tokio_postgres::error::SqlState;
 
 use super::engine::Lsie;
 use super::feeder::now;
-use super::servers::{Servers, as_root, signal, text, try_as_root};
+use super::servers::{Servers, as_root, text, try_as_root};
 use super::{Chance, Fault};
+use crate::harness::signal;
 
 /// How long a recovery may take before the round fails.
 const PATIENCE: Duration = Duration::from_secs(180);
@@ -220,7 +222,14 @@ impl Target<'_> {
             let (client, connection) =
                 tokio_postgres::connect(&self.url(), NoTls).await.expect("the database");
             let driver = tokio::spawn(connection);
-            client.batch_execute(statements).await.expect("correct statements");
+            // On a busy machine the engine may not have made its tables yet.
+            let began = now();
+            while let Err(why) = client.batch_execute(statements).await {
+                let is_early = why.code() == Some(&SqlState::UNDEFINED_TABLE) && began.elapsed() < PATIENCE;
+                assert!(is_early, "{statements}: {why:?}");
+                client.batch_execute("ROLLBACK").await.expect("a session");
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
             tokio::time::sleep(hold).await;
             drop(client);
             let _ = driver.await;

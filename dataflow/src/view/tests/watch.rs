@@ -142,6 +142,8 @@ fn what_happens_is_said_once() {
     };
     run.epoch(72, vec![filed(Topic::Control, "after_end", true)]);
     assert_eq!(run.state("ingest"), "ok", "late is no fault of the ingest");
+    run.epoch(72, vec![filed(Topic::Control, "measurement_open", false)]);
+    assert_eq!(run.state("ingest"), "ok", "nor is an action that is refused");
     run.epoch(73, vec![filed(Topic::AvAudio, "malformed", false)]);
     assert_eq!(run.health["ingest"].detail.as_deref(), Some("filed: av.audio: malformed"));
     run.epoch(92, vec![closed(3, "complete"), stale(true)]);
@@ -157,6 +159,7 @@ fn what_happens_is_said_once() {
             "physiology_stale",
             "subsystem_recovering",
             "subsystem_degraded",
+            "stimulus_failed",
             "stimulus_failed",
             "subsystem_degraded",
         ]

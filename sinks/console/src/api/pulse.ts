@@ -48,6 +48,6 @@ function take(data: string): void {
     return;
   }
   liveness.value = "live";
-  if (typeof pulse.epoch === "number") noteEpoch(pulse.epoch);
+  if (typeof pulse.epoch === "number") noteEpoch(pulse.epoch, true);
   if (Array.isArray(pulse.views) && pulse.views.length > 0) refreshReaders(new Set(pulse.views.map(String)));
 }

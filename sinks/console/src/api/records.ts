@@ -190,6 +190,9 @@ export const Subsystem = v.object({
 });
 export type Subsystem = v.InferOutput<typeof Subsystem>;
 
+/** A subsystem, as table `health` has it. */
+export const SubsystemRow = v.object({ subsystem_key: text, state: v.picklist(healthStates) });
+
 export const probeStates = ["ok", "error", "timeout", "not_configured", "unknown"] as const;
 export type ProbeState = (typeof probeStates)[number];
 export const Probe = v.object({
@@ -389,6 +392,9 @@ export const Link = v.object({
   finality: text,
 });
 export type Link = v.InferOutput<typeof Link>;
+
+/** A greeting with its links. */
+export const Credited = v.object({ links: v.array(Link) });
 
 /** Smile intensity of a session from a frame on, by columns. */
 export const Trace = v.object({

@@ -56,7 +56,7 @@ export const encounters = new Surface({
 /** What was listened to so far: a greeting of which nothing was heard by then will not be judged any more. */
 export const inferences = new Surface({
   name: "Speech",
-  path: of((id) => `views/inferences?session_id=${id}&limit=2000`),
+  path: of((id) => `operator/sessions/${id}/inferences?limit=100`),
   schema: v.array(r.Inference),
   everyMs: every("session_header"),
   views: ["inferences"],
@@ -75,7 +75,7 @@ export const segments = new Surface({
 
 export const recordClasses = new Surface({
   name: "Records",
-  path: of(() => "views/record_classes?limit=10000"),
+  path: of((id) => `operator/sessions/${id}/records`),
   schema: v.array(r.RecordClass),
   everyMs: every("session_header"),
   views: [],
@@ -101,14 +101,20 @@ export const pitch = new Surface({
 const ledger = <T>(name: string, view: string, schema: v.GenericSchema<unknown, T>) =>
   new Surface({
     name,
-    path: of((id) => (view === "event_outcome_link" ? `views/${view}?limit=10000` : `views/${view}?session_id=${id}&limit=1000`)),
+    path: of((id) => `views/${view}?session_id=${id}&limit=1000`),
     schema: v.array(schema),
     everyMs: every("session_header"),
     views: [view],
   });
 export const attributionEvents = ledger("Attribution", "attribution_event", r.AttributionEvent);
 export const outcomes = ledger("Outcomes", "outcome_event", r.Outcome);
-export const links = ledger("Links", "event_outcome_link", r.Link);
+export const credits = new Surface({
+  name: "Links",
+  path: of((id) => `attribution/${id}`),
+  schema: v.array(r.Credited),
+  everyMs: every("session_header"),
+  views: ["event_outcome_link"],
+});
 
 export const experimentIds = new Surface({
   name: "Experiments",
@@ -129,9 +135,12 @@ export const experiment = new Surface({
   views: ["experiments", "arm_summaries", "encounter_log"],
 });
 
+/** Most steps of posteriors that are gone back through. */
+export const HISTORY = 2000;
+
 export const posteriors = new Surface({
   name: "Posterior history",
-  path: experimentPath((id) => `experiments/${id}/history`),
+  path: experimentPath((id) => `experiments/${id}/history?limit=${HISTORY}`),
   schema: v.array(r.PosteriorUpdate),
   everyMs: every("experiments"),
   views: ["posterior_history"],
@@ -187,8 +196,17 @@ export const operators = new Surface({
   optional: true,
 });
 
+/** How the subsystems do, without probes: for the badge, which is on every page. */
+export const subsystems = new Surface({
+  name: "Subsystems",
+  path: always("views/health?limit=100"),
+  schema: v.array(r.SubsystemRow),
+  everyMs: every("alerts"),
+  views: ["health"],
+});
+
 /** The badge beside Health: what is degraded or recovers. */
 export const unwell = computed(() => {
-  const known = health.state.value.data ?? overview.state.value.data?.health ?? null;
-  return known === null ? 0 : known.degraded_count + known.recovering_count;
+  const states = (subsystems.state.value.data ?? []).map((row) => row.state);
+  return states.filter((state) => state === "degraded" || state === "recovering").length;
 });

@@ -43,7 +43,8 @@ export function Experiments() {
         )}
       </header>
       <Banner of={experimentIds as never} />
-      <Show of={experiment} empty={t.empty}>
+      {experimentIds.data === null && experimentIds.state.value.error === null && <p class="empty">{texts.loading}</p>}
+      {experimentIds.data !== null && <Show of={experiment} empty={ids.length === 0 ? t.empty : texts.loading}>
         {(data) => (
           <>
             <Cards data={data} />
@@ -57,7 +58,7 @@ export function Experiments() {
             </Panel>
           </>
         )}
-      </Show>
+      </Show>}
       {asking === "create" && <Create onClose={() => setAsking(null)} />}
       {asking === "add" && experiment.data !== null && <Add id={experiment.data.experiment_id} onClose={() => setAsking(null)} />}
     </>

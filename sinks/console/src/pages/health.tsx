@@ -21,7 +21,7 @@ export function Health() {
           <>
             <Cards data={data} />
             <Panel title={t.subsystems} flush>{data.subsystems.length === 0 ? <p class="empty">{t.subsystemsEmpty}</p> : <Subsystems list={data.subsystems} />}</Panel>
-            <Panel title={t.probes} flush><Probes probes={Object.values(data.subsystem_probes ?? {})} /></Panel>
+            <Panel title={t.probes} flush><Probes probes={inOrder(data.subsystem_probes ?? {})} /></Panel>
           </>
         )}
       </Show>
@@ -86,6 +86,14 @@ function Subsystems({ list }: { list: r.Subsystem[] }) {
       </table>
     </div>
   );
+}
+
+/** In the order in which the engine stands on them; others follow. */
+const ORDER = ["postgres", "redis", "azure_openai", "whisper_worker", "orchestrator"];
+
+function inOrder(probes: Record<string, r.Probe>): r.Probe[] {
+  const place = (p: r.Probe) => (ORDER.includes(p.subsystem_key) ? ORDER.indexOf(p.subsystem_key) : ORDER.length);
+  return Object.values(probes).sort((a, b) => place(a) - place(b));
 }
 
 function Probes({ probes }: { probes: r.Probe[] }) {

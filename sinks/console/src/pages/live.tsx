@@ -1,7 +1,8 @@
 // Live Session: the smile as it comes, every greeting, and why its reward is what it is.
+import { awaited } from "../api/actions";
 import { trace } from "../api/trace";
 import { useSurfaces } from "../api/surface";
-import { attributionEvents, deadLetters, encounters, header, links, outcomes, pitch, recordClasses, segments } from "../api/surfaces";
+import { attributionEvents, credits, deadLetters, encounters, header, outcomes, pitch, recordClasses, segments } from "../api/surfaces";
 import { shortId, shortened } from "../format";
 import { Banner, Pill } from "../parts/basics";
 import { SessionControls } from "../parts/controls";
@@ -15,7 +16,7 @@ import { calibration } from "../status";
 import { texts } from "../texts";
 
 export function Live() {
-  useSurfaces(...([header, encounters, segments, recordClasses, deadLetters, pitch, trace, attributionEvents, outcomes, links] as never[]));
+  useSurfaces(...([header, encounters, segments, recordClasses, deadLetters, pitch, trace, attributionEvents, outcomes, credits] as never[]));
   useFollowAnew(selected.value);
   return (
     <>
@@ -25,7 +26,7 @@ export function Live() {
         <div class="push"><SessionControls /></div>
       </header>
       <Greeting />
-      <Banner of={header as never} />
+      {!isAwaited() && <Banner of={header as never} />}
       {selected.value === null ? <p class="empty">{texts.live.empty}</p> : (
         <>
           <TracePanel />
@@ -40,6 +41,9 @@ export function Live() {
     </>
   );
 }
+
+/** A session that was only asked for is not there yet, and that is no failure. */
+const isAwaited = () => awaited.value?.action === "start" && header.state.value.error?.kind === "missing";
 
 /** What should be said, from live state only. */
 function Greeting() {

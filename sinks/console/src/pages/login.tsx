@@ -2,7 +2,7 @@
 import { useState } from "preact/hooks";
 import { ApiError } from "../api/client";
 import { Field } from "../parts/dialog";
-import { signIn } from "../store/role";
+import { signIn, wasSignedIn } from "../store/role";
 import { texts } from "../texts";
 
 export function Login() {
@@ -24,6 +24,7 @@ export function Login() {
     <main class="login">
       <form onSubmit={(event) => void submit(event)}>
         <h1>{texts.title}</h1>
+        {wasSignedIn() && <p role="status">{texts.login.ended}</p>}
         <p class="muted">{texts.login.hint}</p>
         <Field label={texts.login.token} type="password" value={token} onInput={setToken} problem={problem} disabled={pending} />
         <button type="submit" class="button main" disabled={pending || token.trim() === ""}>{texts.login.go}</button>

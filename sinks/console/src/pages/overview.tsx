@@ -1,14 +1,14 @@
 // Overview: six cards and the newest alerts.
 import { type SurfaceState, useSurfaces } from "../api/surface";
-import { alerts, overview } from "../api/surfaces";
+import { alerts, heardUpTo, overview } from "../api/surfaces";
 import type * as r from "../api/records";
 import { correlation, clock, duration, heartRate, milliseconds, percent, reward, rmssd, shortId, shortened, whole } from "../format";
-import { AlertTable } from "../parts/alerts";
+import { AlertTable, newestAlerts } from "../parts/alerts";
 import { Card, Panel, Rows, Show } from "../parts/basics";
-import { healthStatus, isStale, latestStatus } from "../status";
+import { healthStatus, latestStatus, physiologyOverall, physiologyStatus, unheard } from "../status";
 import type { Status } from "../status";
 import { methodName } from "../parts/semantic";
-import { openLive, page } from "../store/place";
+import { openLive, page, selected } from "../store/place";
 import { texts } from "../texts";
 
 const t = texts.overview;
@@ -32,7 +32,7 @@ export function Overview() {
       </Show>
       <Panel title={t.alerts} flush>
         <Show of={alerts} empty={t.noAlerts} isEmpty={(list) => list.length === 0}>
-          {(list) => <AlertTable alerts={list.slice(0, 8)} compact />}
+          {(list) => <AlertTable alerts={newestAlerts(list).slice(0, 8)} compact />}
         </Show>
       </Panel>
     </>
@@ -70,21 +70,16 @@ function ExperimentCard({ experiment }: { experiment: r.ExperimentSummary | null
 }
 
 function PhysiologyCard({ snapshot }: { snapshot: r.PhysiologySnapshot | null }) {
-  const people = [snapshot?.streamer ?? null, snapshot?.operator ?? null];
-  const present = people.filter((p): p is r.Physiology => p !== null && p.rmssd_ms !== null);
-  const [status, word]: [Status, string] =
-    present.length === 0 ? ["neutral", texts.physiology.states.absent]
-    : present.some(isStale) ? ["warn", texts.physiology.states.stale]
-    : ["ok", texts.physiology.states.fresh];
+  const state = physiologyOverall([snapshot?.streamer ?? null, snapshot?.operator ?? null]);
   const line = (p: r.Physiology | null) => (p === null ? "—" : `${rmssd(p.rmssd_ms)} · ${heartRate(p.heart_rate_bpm)}`);
   const co = snapshot?.comodulation ?? null;
   return (
-    <Card title={t.physiology} status={status} pill={word}>
+    <Card title={t.physiology} status={physiologyStatus[state]} pill={texts.physiology.states[state]}>
       {snapshot === null ? <p class="muted">{t.noPhysiology}</p> : (
         <Rows rows={[
           [texts.physiology.roles.streamer!, line(snapshot.streamer)],
           [texts.physiology.roles.operator!, line(snapshot.operator)],
-          ["Co-modulation", co === null ? "—" : co.co_modulation_index === null ? texts.physiology.pairsOf(co.n_paired_observations) : correlation(co.co_modulation_index)],
+          [t.comodulation, co === null ? "—" : co.co_modulation_index === null ? texts.physiology.pairsOf(co.n_paired_observations) : correlation(co.co_modulation_index)],
         ]} />
       )}
     </Card>
@@ -106,11 +101,13 @@ function EncounterCard({ encounter }: { encounter: r.LatestEncounter | null }) {
   if (encounter === null) return <Card title={t.latestEncounter}><p class="muted">{t.noEncounter}</p></Card>;
   const gate = encounter.semantic_gate;
   const said = gate === null ? texts.encounter.gateUnknown : gate === 1 ? texts.encounter.gateOpen : texts.encounter.gateClosed;
+  // What was listened to is known of the selected session.
+  const silent = encounter.session_id === selected.value && unheard(encounter, heardUpTo.value);
   return (
-    <Card title={t.latestEncounter} status={latestStatus(encounter)} pill={texts.encounter.states[encounter.state]}>
+    <Card title={t.latestEncounter} status={silent ? "warn" : latestStatus(encounter)} pill={texts.encounter.states[silent ? "unheard" : encounter.state]}>
       <div class="value">{reward(encounter.gated_reward)}</div>
       <Rows rows={[
-        ["P90", reward(encounter.p90_intensity)],
+        [texts.live.columns.p90, reward(encounter.p90_intensity)],
         [texts.cards.gate, said],
         [texts.cards.frames, whole(encounter.n_frames_in_window)],
         [texts.live.columns.time, clock(encounter.stimulus_time_utc ?? encounter.segment_timestamp_utc)],

@@ -7,9 +7,13 @@ import { Pill } from "./basics";
 
 const t = texts.health.alertColumns;
 
-export function AlertTable({ alerts, compact }: { alerts: Alert[]; compact?: boolean }) {
+/** Each alert once, the newest first. */
+export function newestAlerts(alerts: readonly Alert[]): Alert[] {
   const unique = [...new Map(alerts.map((alert) => [alert.alert_id, alert])).values()];
-  unique.sort((a, b) => Date.parse(b.emitted_at_utc) - Date.parse(a.emitted_at_utc));
+  return unique.sort((a, b) => Date.parse(b.emitted_at_utc) - Date.parse(a.emitted_at_utc));
+}
+
+export function AlertTable({ alerts, compact }: { alerts: Alert[]; compact?: boolean }) {
   return (
     <div class="scroll" tabIndex={0} role="region" aria-label={texts.health.alerts}>
       <table>
@@ -24,7 +28,7 @@ export function AlertTable({ alerts, compact }: { alerts: Alert[]; compact?: boo
           </tr>
         </thead>
         <tbody>
-          {unique.map((alert) => (
+          {newestAlerts(alerts).map((alert) => (
             <tr key={alert.alert_id}>
               <td class="nowrap"><time dateTime={alert.emitted_at_utc} title={instant(alert.emitted_at_utc)}>{clock(alert.emitted_at_utc)}</time></td>
               <td><Pill status={severityStatus[alert.severity]}>{texts.severities[alert.severity]}</Pill></td>

@@ -16,16 +16,13 @@ import { Icon } from "./icon";
 const dialog = signal<"start" | "end" | null>(null);
 
 export function SessionControls({ startOnly }: { startOnly?: boolean }) {
-  useAwaited();
   if (!mayAct()) return null;
   const session = header.data;
   const endable = !startOnly && session !== null && session.status === "active" && session.session_id === selected.value;
   const waiting = awaited.value;
   return (
     <>
-      {waiting !== null && (
-        <Pill status="progress">{waiting.action === "start" ? texts.live.starting(shortId(waiting.sessionId)) : texts.live.ending(shortId(waiting.sessionId))}</Pill>
-      )}
+      {waiting !== null && <Waiting />}
       <button type="button" class="button" onClick={() => (dialog.value = "start")}><Icon name="plus" />{texts.live.start}</button>
       {!startOnly && <button type="button" class="button danger" disabled={!endable || waiting?.action === "end"} onClick={() => (dialog.value = "end")}><Icon name="stop" />{texts.live.end}</button>}
       {dialog.value === "start" && <StartDialog />}
@@ -35,15 +32,18 @@ export function SessionControls({ startOnly }: { startOnly?: boolean }) {
 }
 
 /** What was asked for is no longer awaited once it is read back, or another session is selected. */
-function useAwaited() {
+function Waiting() {
   useSurfaces(sessions as never);
+  const waiting = awaited.value;
   useEffect(() => {
-    const waiting = awaited.value;
     if (waiting === null) return;
     const known = (sessions.data ?? []).find((s) => s.session_id === waiting.sessionId) ?? (header.data?.session_id === waiting.sessionId ? header.data : undefined);
     const done = waiting.action === "start" ? known !== undefined : known?.status === "ended";
     if (done || selected.value !== waiting.sessionId) awaited.value = null;
-  }, [awaited.value, sessions.data, header.data, selected.value]);
+  }, [waiting, sessions.data, header.data, selected.value]);
+  if (waiting === null) return null;
+  const say = waiting.action === "start" ? texts.live.starting : texts.live.ending;
+  return <Pill status="progress">{say(shortId(waiting.sessionId))}</Pill>;
 }
 
 function StartDialog() {

@@ -1,7 +1,7 @@
 // The greetings of the session as a table; the picked one, or the newest, is explained beside it.
 import { computed, signal } from "@preact/signals";
 import type { Encounter } from "../api/records";
-import { encounters, heardUpTo } from "../api/surfaces";
+import { encounters, header, heardUpTo } from "../api/surfaces";
 import { clock, instant, reward, toMs, whole } from "../format";
 import { encounterStatus, unheard } from "../status";
 import { texts } from "../texts";
@@ -32,7 +32,7 @@ export const numbers = computed(() => new Map([...sorted.value].reverse().map((e
 export function EncounterTable() {
   return (
     <Panel title={t.encounters} flush>
-      <Show of={encounters} empty={t.noEncounters} isEmpty={(list) => list.length === 0}>
+      <Show of={encounters} empty={header.data?.status === "ended" ? t.noneSent : t.noEncounters} isEmpty={(list) => list.length === 0}>
         {() => (
           <div class="scroll tall">
             <table aria-label={t.encounters} role="grid">

@@ -1,6 +1,6 @@
 // Attribution on a time axis: greetings above, outcomes below, a line for each credit between them.
 import type { AttributionEvent, Link, Outcome } from "../api/records";
-import { attributionEvents, links, outcomes } from "../api/surfaces";
+import { attributionEvents, credits, outcomes } from "../api/surfaces";
 import { clock, seconds, toMs, words } from "../format";
 import { texts } from "../texts";
 import { Banner, Empty, Panel } from "./basics";
@@ -11,12 +11,14 @@ const [WIDTH, HEIGHT, EDGE] = [1000, 120, 60];
 export function LedgerPanel() {
   const events = attributionEvents.data ?? [];
   const known = outcomes.data ?? [];
-  const mine = (links.data ?? []).filter((link) => events.some((e) => e.event_id === link.event_id));
-  const failed = [attributionEvents, outcomes, links].some((s) => s.state.value.error !== null);
+  const mine = (credits.data ?? []).flatMap((greeting) => greeting.links);
+  const parts = [attributionEvents, outcomes, credits].map((s) => s.state.value);
+  const failed = parts.some((s) => s.error !== null);
+  const loading = parts.some((s) => s.loading);
   return (
     <Panel title={t.title}>
-      {[attributionEvents, outcomes, links].map((s) => <Banner key={s.name} of={s as never} />)}
-      {known.length === 0 ? !failed && <Empty>{t.empty}</Empty> : (
+      {[attributionEvents, outcomes, credits].map((s) => <Banner key={s.name} of={s as never} />)}
+      {known.length === 0 ? !failed && <Empty>{loading ? texts.loading : t.empty}</Empty> : (
         <>
           <Axis events={events} outcomes={known} links={mine} />
           <LinkTable events={events} outcomes={known} links={mine} />

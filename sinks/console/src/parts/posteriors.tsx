@@ -2,7 +2,7 @@
 import { signal } from "@preact/signals";
 import { useEffect } from "preact/hooks";
 import type { Arm, PosteriorUpdate } from "../api/records";
-import { chosenExperiment, posteriors } from "../api/surfaces";
+import { HISTORY, chosenExperiment, posteriors } from "../api/surfaces";
 import { curve, mean } from "../beta";
 import { instant, reward, toMs } from "../format";
 import { texts } from "../texts";
@@ -25,7 +25,7 @@ export function PosteriorPanel({ arms }: { arms: Arm[] }) {
   useEffect(() => {
     at.value = null;
   }, [chosenExperiment.value]);
-  const shown = at.value === null ? arms.map((a) => ({ arm: a.arm_id, alpha: a.posterior_alpha, beta: a.posterior_beta, enabled: a.enabled })) : asOf(arms, steps, at.value);
+  const shown = at.value === null ? arms.map((a, place) => ({ place, arm: a.arm_id, alpha: a.posterior_alpha, beta: a.posterior_beta, enabled: a.enabled })) : asOf(arms, steps, at.value, steps.length < HISTORY);
   return (
     <Panel title={t.posteriors} hint={t.posteriorsHint}>
       <Banner of={posteriors as never} />
@@ -40,11 +40,16 @@ function history(): PosteriorUpdate[] {
   return mine.sort((a, b) => toMs(a.at)! - toMs(b.at)!);
 }
 
-/** What each arm's posterior was after a step; (1, 1) before its first. */
-function asOf(arms: Arm[], steps: PosteriorUpdate[], step: number) {
-  return arms.map((a) => {
+/** What each arm's posterior was after a step. Before the first known one it is (1, 1), or not known if there were more. */
+export function asOf(arms: Arm[], steps: PosteriorUpdate[], step: number, isWhole: boolean) {
+  return arms.flatMap((a, place) => {
+    const mine = steps.filter((s) => s.arm === a.arm_id);
     const last = steps.slice(0, step).filter((s) => s.arm === a.arm_id).at(-1);
-    return { arm: a.arm_id, alpha: last?.alpha_param ?? 1, beta: last?.beta_param ?? 1, enabled: a.enabled };
+    const shown = (alpha: number, beta: number) => [{ place, arm: a.arm_id, alpha, beta, enabled: a.enabled }];
+    if (last !== undefined) return shown(last.alpha_param, last.beta_param);
+    if (isWhole) return shown(1, 1);
+    // Not moved since is as it is now.
+    return mine.length === 0 ? shown(a.posterior_alpha, a.posterior_beta) : [];
   });
 }
 
@@ -62,6 +67,8 @@ function Slider({ steps }: { steps: PosteriorUpdate[] }) {
 }
 
 interface Shown {
+  /** In the list of arms: what its colour and dash follow. */
+  place: number;
   arm: string;
   alpha: number;
   beta: number;
@@ -83,18 +90,18 @@ function Curves({ arms }: { arms: Shown[] }) {
             <text class="tick" x={x(tick)} y={HEIGHT - 8} text-anchor={tick === 0 ? "start" : tick === 1 ? "end" : "middle"}>{tick}</text>
           </g>
         ))}
-        {drawn.map((d, i) => (
-          <g key={d.arm} class={`${armClass(i)} ${d.enabled ? "" : "off"}`}>
+        {drawn.map((d) => (
+          <g key={d.arm} class={`${armClass(d.place)} ${d.enabled ? "" : "off"}`}>
             <path class="area" d={`${path(d)}L${x(1)} ${y(0)}L${x(0)} ${y(0)}Z`} />
             <path class="line" d={path(d)} />
-            <line class="mean" x1={x(mean(d.alpha, d.beta))} x2={x(mean(d.alpha, d.beta))} y1={y(0)} y2={y(0) - 12 - 5 * i} />
+            <line class="mean" x1={x(mean(d.alpha, d.beta))} x2={x(mean(d.alpha, d.beta))} y1={y(0)} y2={y(0) - 12 - 5 * d.place} />
           </g>
         ))}
       </svg>
       <div class="legend">
-        {arms.map((a, i) => (
+        {arms.map((a) => (
           <span key={a.arm}>
-            <svg class={armClass(i)} width="24" height="8" aria-hidden="true"><line class="line" x1="0" x2="24" y1="4" y2="4" /></svg>
+            <svg class={armClass(a.place)} width="24" height="8" aria-hidden="true"><line class="line" x1="0" x2="24" y1="4" y2="4" /></svg>
             {a.arm} <b class="number">{reward(mean(a.alpha, a.beta))}</b>
           </span>
         ))}

@@ -3,9 +3,10 @@ import { signal } from "@preact/signals";
 import { useEffect, useState } from "preact/hooks";
 import { sendStimulus } from "../api/actions";
 import { ApiError } from "../api/client";
+import type { Alert } from "../api/records";
 import { engineNow } from "../api/clock";
 import { useSurfaces } from "../api/surface";
-import { encounters, header, heardUpTo, inferences } from "../api/surfaces";
+import { alerts, encounters, header, heardUpTo, inferences } from "../api/surfaces";
 import { reward, shortId, shortened } from "../format";
 import { type Phase, type RailEvent, countdown, idle, maySubmit, step } from "../rail";
 import { selected } from "../store/place";
@@ -33,6 +34,9 @@ export function Rail() {
   useSurfaces(...([header, encounters, inferences] as never[]));
   useEffect(() => void send({ type: "session" }), [selected.value]);
   useEffect(() => void send({ type: "encounters", encounters: encounters.data ?? [], heardUpTo: heardUpTo.value }), [encounters.data, heardUpTo.value, rail.value.phase]);
+  useEffect(() => {
+    if (selected.value !== null) send({ type: "alerts", sessionId: selected.value, alerts: alerts.data ?? [], message: refusal });
+  }, [alerts.data, rail.value.phase]);
   const blocked = whyBlocked();
   const enabled = blocked === null && maySubmit(rail.value.phase) && mayAct();
   useShortcut(enabled);
@@ -44,16 +48,16 @@ export function Rail() {
         <span class="muted small">
           {session === null ? t.label : <>{shortId(session.session_id)} · {texts.session.arm} <strong class="strong" title={session.active_arm ?? undefined}>{shortened(session.active_arm, 40)}</strong></>}
         </span>
-        <p class="say">{session === null ? t.noSession : (session.expected_greeting ?? texts.session.noGreeting)}</p>
+        <p class="say" tabIndex={0}>{session === null ? t.noSession : (session.expected_greeting ?? texts.session.noGreeting)}</p>
       </div>
       {mayAct() ? (
-        <>
+        <form onSubmit={(event) => { event.preventDefault(); if (enabled) void submit(); }}>
           <label class="note"><span class="muted small">{t.note}</span><input class="inline" value={note.value} placeholder={t.notePlaceholder} maxLength={500} onInput={(event) => (note.value = event.currentTarget.value)} /></label>
-          <button type="button" class="button main send" disabled={!enabled} title={blocked ?? t.shortcut} onClick={() => void submit()}>
+          <button type="submit" class="button main send" disabled={!enabled} title={blocked ?? t.shortcut}>
             <Icon name={phase === "failed" ? "progress" : "send"} />
             {phase === "failed" ? t.retry : phase === "submitting" ? t.sending : t.send}
           </button>
-        </>
+        </form>
       ) : <span class="muted">{texts.roles.mayNotAct}</span>}
       <div class="state" role="status">
         <Pill status={phaseStatus[phase]}>{t.states[phase]}</Pill>
@@ -80,6 +84,9 @@ function Message({ blocked }: { blocked: string | null }) {
   return blocked !== null && selected.value !== null ? <span class="muted">{blocked}</span> : null;
 }
 
+/** An alert names its reason last. */
+const refusal = (alert: Alert) => t.refused(alert.message.split(": ").at(-1) ?? "");
+
 /** Why nothing can be sent; null if something can. */
 function whyBlocked(): string | null {
   const session = header.data;
@@ -91,15 +98,16 @@ function whyBlocked(): string | null {
 async function submit(): Promise<void> {
   const sessionId = selected.value;
   if (sessionId === null || !maySubmit(rail.value.phase)) return;
-  send({ type: "submit", newId: crypto.randomUUID(), encounters: encounters.data ?? [] });
+  send({ type: "submit", newId: crypto.randomUUID(), encounters: encounters.data ?? [], alerts: alerts.data ?? [] });
   const actionId = rail.value.actionId!;
   try {
     const answer = await sendStimulus(sessionId, actionId, note.value.trim() || null);
     send({ type: "answered", actionId, accepted: answer.accepted, message: answer.message });
     note.value = "";
   } catch (error) {
-    const transport = error instanceof ApiError && (error.kind === "connection" || error.kind === "timeout");
-    send({ type: "failed", actionId, message: (error as Error).message, transport });
+    // Not refused, so it may have arrived: also an engine that says it could not acknowledge it does not know.
+    const unsure = error instanceof ApiError && error.retryable;
+    send({ type: "failed", actionId, message: (error as Error).message, unsure });
   }
 }
 

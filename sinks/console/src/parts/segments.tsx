@@ -3,7 +3,6 @@ import { useState } from "preact/hooks";
 import type { RecordClass, Segment } from "../api/records";
 import { deadLetters, recordClasses, segments } from "../api/surfaces";
 import { clock, seconds, toMs, whole, words } from "../format";
-import { selected } from "../store/place";
 import type { Status } from "../status";
 import { texts } from "../texts";
 import { Banner, Panel, Pill, Rows, Show } from "./basics";
@@ -62,7 +61,7 @@ function SegmentDetail({ s }: { s: Segment }) {
 
 /** What became of this session's records: everything that was not simply used, by name. */
 function Records() {
-  const mine = (recordClasses.data ?? []).filter((row) => row.session === selected.value);
+  const mine = recordClasses.data ?? [];
   const total = (name: string) => mine.filter((row) => row.class === name).reduce((sum, row) => sum + row.records, 0);
   if (recordClasses.state.value.error !== null) return <Banner of={recordClasses as never} />;
   if (mine.length === 0) return null;

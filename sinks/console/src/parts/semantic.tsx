@@ -11,7 +11,6 @@ export const methodName = (code: string | null) => (code === null ? "—" : (t.m
 
 export function SemanticSection({ e }: { e: Encounter }) {
   const { semantic_evaluation: said, attribution: credit } = e;
-  if (said === null && credit === null) return null;
   const rows: [string, preact.ComponentChildren][] = [];
   if (said !== null) {
     rows.push([t.method, `${methodName(said.semantic_method)}${said.semantic_method_version ? ` ${said.semantic_method_version}` : ""}`]);
@@ -30,7 +29,7 @@ export function SemanticSection({ e }: { e: Encounter }) {
   return (
     <section class="part" aria-label={t.title}>
       <h3>{t.title}</h3>
-      <div class="card plain"><Rows rows={rows} /></div>
+      {rows.length === 0 ? <p class="empty">{t.empty}</p> : <div class="card plain"><Rows rows={rows} /></div>}
       <p class="muted small">{t.note}</p>
     </section>
   );

@@ -43,7 +43,7 @@ export function TracePanel() {
   return (
     <Panel title={t.title} hint={has ? t.summary(whole(time.length), clock(time[0]! * 1000), clock(time.at(-1)! * 1000)) : ""} actions={has && <Buttons />}>
       <Banner of={trace as never} />
-      {!has && trace.state.value.error === null && <p class="empty">{t.empty}</p>}
+      {!has && trace.state.value.error === null && <p class="empty">{trace.state.value.loading ? texts.loading : t.empty}</p>}
       {has && (
         <div class="trace" tabIndex={0} role="group" aria-label={t.aria(whole(time.length), String(list.length))} onKeyDown={onKey}>
           <Smile data={data} list={list} />

@@ -9,6 +9,26 @@ type Role = v.InferOutput<typeof Who>["role"];
 /** The role; null where the engine asks for no token. */
 export const role = signal<Role>(null);
 
+/** Who was signed in here and did not sign out is told so at the next sign-in. */
+const KEY = "lsie.signed-in";
+
+export function wasSignedIn(): boolean {
+  try {
+    return sessionStorage.getItem(KEY) !== null;
+  } catch {
+    return false;
+  }
+}
+
+function remember(signedIn: boolean): void {
+  try {
+    if (signedIn) sessionStorage.setItem(KEY, "1");
+    else sessionStorage.removeItem(KEY);
+  } catch {
+    // Without storage it is not told.
+  }
+}
+
 /** Whether actions are offered. The engine refuses them anyway to whom they are not allowed. */
 export const mayAct = () => role.value === null || role.value === "operator";
 
@@ -27,11 +47,13 @@ export async function signIn(token: string): Promise<void> {
   // Let in, the engine sends a browser on to the console.
   if (response.type !== "opaqueredirect" && !response.ok) throw failure(response.status, null);
   loginNeeded.value = false;
+  remember(true);
   await loadRole();
 }
 
 export async function signOut(): Promise<void> {
   await fetch(new URL("logout", document.baseURI), { method: "POST", credentials: "same-origin", redirect: "manual" });
   role.value = null;
+  remember(false);
   loginNeeded.value = true;
 }

@@ -1,0 +1,45 @@
+//! The file log, that can be away.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use lsie_connectors::file_log::FileLog;
+use lsie_schemas::log::{
+    AppendRecord, Appended, Fetch, Log, LogError, LogReader, NewRecord, TopicPartition, TopicSpec, TopicState,
+};
+use lsie_schemas::{LogTime, Topic};
+
+pub(crate) struct Away {
+    pub(crate) log: FileLog,
+    /// Whether nothing can be appended.
+    pub(crate) away: AtomicBool,
+}
+
+impl AppendRecord for Away {
+    fn append(&self, records: Vec<NewRecord>) -> Result<Vec<Appended>, LogError> {
+        match self.away.load(Ordering::SeqCst) {
+            true => Err(LogError::Unavailable("switched off".into())),
+            false => self.log.append(records),
+        }
+    }
+}
+
+impl Log for Away {
+    fn create_topics(&self, specs: &[TopicSpec]) -> Result<(), LogError> {
+        self.log.create_topics(specs)
+    }
+    fn topic(&self, topic: Topic) -> Result<Option<TopicState>, LogError> {
+        self.log.topic(topic)
+    }
+    fn bounds(&self, at: TopicPartition) -> Result<(i64, i64), LogError> {
+        self.log.bounds(at)
+    }
+    fn offset_at(&self, at: TopicPartition, time: LogTime) -> Result<Option<i64>, LogError> {
+        self.log.offset_at(at, time)
+    }
+    fn reader(&self, from: &[(TopicPartition, i64)], fetch: Fetch) -> Result<Box<dyn LogReader>, LogError> {
+        self.log.reader(from, fetch)
+    }
+    fn fenced(&self, id: &str) -> Result<Box<dyn AppendRecord>, LogError> {
+        self.log.fenced(id)
+    }
+}

@@ -1,0 +1,183 @@
+//! One run of several processes, on the real Kafka: what it leaves is what one process makes of the same epoch table,
+//! whichever of its processes is killed, and however many there are after that.
+
+use std::collections::BTreeSet;
+use std::fs::File;
+use std::net::TcpListener;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use lsie_connectors::feed::{Pace, TimedRecord, session_id};
+use lsie_schemas::LogTime;
+use lsie_schemas::row::{EncounterRow, FaceRow, SegmentRow, SessionRow, TranscriptRow};
+use lsie_schemas::topic::partition_of;
+use lsie_sinks::parquet::Reader;
+use lsie_tests::harness::{TopicSet, assert_law_4, assert_same, binary, signal};
+use lsie_tests::sessions::{recording, records};
+use lsie_tests::tables::Tables;
+use lsie_tests::telemetry::telemetry;
+use tempfile::TempDir;
+
+const PARTITIONS: i32 = 4;
+
+/// A topic set, and a folder for the tables that processes make of it.
+struct Site {
+    dir: TempDir,
+    set: TopicSet,
+}
+
+impl Site {
+    fn new(name: &str) -> Site {
+        let site = Site {
+            dir: tempfile::tempdir().expect("a temporary folder"),
+            set: TopicSet::live(name, PARTITIONS),
+        };
+        let settings = format!(
+            "[log]\naddress = \"kafka:{}\"\nprefix = \"{}\"\n[parquet]\nflush_ms = 500\n[checkpoint]\n\
+             interval_ms = 1500\n[api]\nlisten = \"127.0.0.1:0\"\n",
+            lsie_tests::broker::bootstrap(),
+            site.set.prefix()
+        );
+        std::fs::write(site.path("lsie.toml"), settings).expect("settings");
+        site
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    /// Writes a hosts file for so many processes.
+    fn hosts(&self, processes: usize) {
+        // Held together, so that all are different.
+        let ports: Vec<TcpListener> =
+            (0..processes).map(|_| TcpListener::bind("127.0.0.1:0").expect("a free port")).collect();
+        let hosts = ports.iter().map(|port| format!("{}\n", port.local_addr().expect("an address")));
+        std::fs::write(self.path("hosts"), hosts.collect::<String>()).expect("hosts");
+    }
+
+    /// Starts a process with these arguments.
+    fn spawn(&self, arguments: &[&str]) -> Child {
+        let said = File::options().create(true).append(true).open(self.path("said")).expect("a file");
+        let mut command = Command::new(binary());
+        command.args(arguments).current_dir(self.dir.path()).stdout(Stdio::null()).stderr(said);
+        command.spawn().expect("the binary starts")
+    }
+
+    /// Starts so many processes of one run with so many workers each.
+    fn start(&self, processes: usize, workers: usize, command: &[&str]) -> Vec<Child> {
+        self.hosts(processes);
+        let start = |process: usize| {
+            let (number, workers) = (process.to_string(), workers.to_string());
+            let mut arguments = vec!["--workers", &workers];
+            arguments.extend(command);
+            if processes > 1 {
+                arguments.extend(["--process", &number, "--hosts", "hosts"]);
+            }
+            self.spawn(&arguments)
+        };
+        (0..processes).map(start).collect()
+    }
+
+    fn run(&self, processes: usize, workers: usize) -> Vec<Child> {
+        self.start(processes, workers, &["run", "--out", "live", "--port", "0"])
+    }
+
+    fn replay(&self, processes: usize, out: &str) {
+        for mut process in self.start(processes, 1, &["replay", "--out", out]) {
+            let ended = process.wait().expect("a process");
+            assert!(ended.success(), "{out}: {ended}, {}", self.said());
+        }
+    }
+
+    /// Whether both sessions have ended in the tables.
+    fn has_ended(&self) -> bool {
+        let Ok(reader) = Reader::open(&self.path("live")) else { return false };
+        let rows = Tables::of(&reader).rows::<SessionRow>();
+        rows.iter().filter(|row| row.ended_at.is_some()).count() == 2
+    }
+
+    fn said(&self) -> String {
+        std::fs::read_to_string(self.path("said")).unwrap_or_default()
+    }
+}
+
+/// Two sessions, each owned by another of two processes.
+fn sessions(name: &str) -> Vec<Vec<TimedRecord>> {
+    let (short, begin) = (recording("short"), now());
+    let mut owners = BTreeSet::new();
+    let ids = (0..).map(|number| session_id(name, number));
+    let ids = ids.filter(|id| owners.insert(partition_of(id.to_string().as_bytes(), PARTITIONS) % 2));
+    let timeline = |id| {
+        let mut timeline = records(&short, id, begin, 0);
+        timeline.extend(telemetry(id, begin, 0));
+        timeline.sort_by_key(|timed| timed.at_ms);
+        timeline
+    };
+    ids.take(2).map(timeline).collect()
+}
+
+#[test]
+fn several_processes_make_what_one_makes_whichever_is_killed() {
+    let site = Site::new("processes");
+    std::thread::scope(|scope| {
+        scope.spawn(|| site.set.feed(sessions("processes"), Pace::RealTime));
+        // Each time the other of the two, and then another number of them.
+        for killed in [1, 0] {
+            let mut processes = site.run(2, 1);
+            std::thread::sleep(Duration::from_secs(7));
+            for process in &mut processes {
+                assert!(process.try_wait().expect("a process").is_none(), "it ended: {}", site.said());
+            }
+            processes[killed].kill().expect("a kill");
+            processes.swap_remove(killed).wait().expect("a process");
+            let ended = processes[0].wait().expect("a process");
+            assert_eq!(ended.code(), Some(2), "the other one ends with it: {}", site.said());
+        }
+        let mut alone = site.run(1, 3).remove(0);
+        std::thread::sleep(Duration::from_secs(5));
+        signal(alone.id(), "TERM");
+        assert_eq!(alone.wait().expect("a process").code(), Some(0), "{}", site.said());
+        let processes = site.run(2, 2);
+        let ended = (0..1_200).any(|_| {
+            std::thread::sleep(Duration::from_millis(100));
+            site.has_ended()
+        });
+        assert!(ended, "the sessions have not ended: {}", site.said());
+        // Any of them may be told; the first one ends the run.
+        signal(processes[1].id(), "TERM");
+        for mut process in processes {
+            let ended = process.wait().expect("a process");
+            assert_eq!(ended.code(), Some(0), "an orderly stop: {}", site.said());
+        }
+    });
+    let tables = Tables::of(&Reader::open(&site.path("live")).expect("tables"));
+    assert_law_4(site.set.log(), &tables);
+    assert_eq!(tables.rows::<SegmentRow>().len(), 4);
+    assert_eq!((tables.rows::<EncounterRow>().len(), tables.rows::<TranscriptRow>().len()), (2, 2));
+    assert_eq!(tables.rows::<FaceRow>().len(), 2 * 1_050);
+    for (processes, out) in [(1, "one"), (2, "two")] {
+        site.replay(processes, out);
+        assert_same(&site.path("live"), &site.path(out), "live, killed and gone on, and replayed");
+    }
+}
+
+#[test]
+fn a_process_with_other_settings_is_not_let_in() {
+    let site = Site::new("others");
+    let settings = std::fs::read_to_string(site.path("lsie.toml")).expect("settings");
+    std::fs::write(site.path("other.toml"), settings + "[session]\nmax_wait_ms = 45000\n").expect("settings");
+    site.hosts(2);
+    let mut first = site.spawn(&["run", "--out", "live", "--process", "0", "--hosts", "hosts"]);
+    let other = ["--config", "other.toml", "run", "--process", "1", "--hosts", "hosts"];
+    let mut other = site.spawn(&other);
+    assert_eq!(other.wait().expect("a process").code(), Some(2), "{}", site.said());
+    assert_eq!(first.wait().expect("a process").code(), Some(2), "{}", site.said());
+    assert!(site.said().contains("process 1 has other settings than the first"), "{}", site.said());
+}
+
+#[allow(clippy::disallowed_methods, reason = "a live feed begins now")]
+fn now() -> LogTime {
+    let wall = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970");
+    LogTime(wall.as_millis() as u64)
+}

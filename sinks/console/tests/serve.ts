@@ -31,7 +31,7 @@ export function serve(world: () => World, port = 0): Promise<{ server: Server; u
         return void response.writeHead(isRight ? 303 : 401, isRight ? { location: "/" } : {}).end();
       }
       if (url === "/api/v1/pulse" && world().pulse !== null) return void beat(response, world);
-      const { settings, lateMs } = world();
+      const { settings } = world();
       if (url === "/console.json" && settings !== null) return void response.writeHead(200, { "content-type": "application/json" }).end(JSON.stringify(settings));
       if (!url.startsWith("/api/") && url !== "/whoami") {
         try {
@@ -47,8 +47,9 @@ export function serve(world: () => World, port = 0): Promise<{ server: Server; u
       const reply = answer(world(), request.method ?? "GET", url, text === "" ? null : JSON.parse(text));
       if (reply === null) return void request.socket.destroy();
       const tell = () => response.writeHead(reply.status, { "content-type": "application/json", "x-lsie-epoch": String(world().epoch) }).end(JSON.stringify(reply.body));
-      if (lateMs === 0 || url === "/whoami") tell();
-      else setTimeout(tell, lateMs);
+      const late = [...world().late].find(([prefix]) => url.startsWith(`/api/v1/${prefix}`))?.[1] ?? 0;
+      if (late === 0) tell();
+      else setTimeout(tell, late);
     });
   });
   return new Promise((resolve) =>

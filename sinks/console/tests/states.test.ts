@@ -136,7 +136,7 @@ describe("every page, in every state of its surfaces,", () => {
       await sound(`${page}-empty`);
     });
     it(`${page} says that it loads`, async () => {
-      world.lateMs = 4000;
+      world.late.set("", 4000);
       await open(page);
       await shows("Loading…");
       for (const text of Object.values(empty)) expect(await main().getByText(text).count()).toBe(0);
@@ -451,6 +451,56 @@ describe("sessions", () => {
     await main().getByRole("row", { name: /0c9d2f6e/ }).dblclick();
     await tab.getByRole("heading", { level: 1, name: "Live Session" }).waitFor();
     expect(tab.url()).toContain(ENDED);
+  });
+});
+
+describe("the cadence", () => {
+  const never = Object.fromEntries(["overview", "session_header", "live_encounters", "experiments", "physiology", "comodulation", "health", "sessions", "alerts"].map((name) => [`${name}_poll_ms`, 600_000]));
+  const session = `operator/sessions/${SESSION}`;
+  const asked = (path: string) => world.asked.filter((known) => known === path).length;
+
+  it("is each surface's own; what is not on the page is not asked for", async () => {
+    world.settings = { ...never, live_encounters_poll_ms: 150 };
+    await open("live");
+    await expect.poll(() => asked(`${session}/encounters`), { timeout: 9000 }).toBeGreaterThan(8);
+    expect([session, "segments", "operator/alerts"].map(asked)).toEqual([1, 1, 1]);
+    expect(["operator/overview", "operator/health", "operator/sessions", "experiments"].map(asked)).toEqual([0, 0, 0, 0]);
+    await tab.getByRole("link", { name: /^Health/ }).click();
+    await shows("Co-modulation");
+    expect(asked("operator/health"), "at once on entering").toBe(1);
+  });
+  it("asks for nothing while the page is hidden, and for all when it is back", async () => {
+    world.settings = { ...never, live_encounters_poll_ms: 150 };
+    await open("live");
+    await expect.poll(() => asked(`${session}/encounters`)).toBeGreaterThan(2);
+    const hide = (hidden: boolean) => tab.evaluate((value) => {
+      Object.defineProperty(document, "hidden", { configurable: true, get: () => value });
+      document.dispatchEvent(new Event("visibilitychange"));
+    }, hidden);
+    await hide(true);
+    await tab.waitForTimeout(300);
+    const before = asked(`${session}/encounters`);
+    await tab.waitForTimeout(900);
+    expect(asked(`${session}/encounters`)).toBe(before);
+    await hide(false);
+    await expect.poll(() => [asked(session), asked("segments")]).toEqual([2, 2]);
+  });
+  it("of a slow surface holds up no other", async () => {
+    world.late.set("segments", 60_000);
+    await open("live");
+    await shows("0.911");
+    await shows("Loading…");
+    await shows(/Segments: No answer within 5 s\. It is tried again by itself\./);
+  });
+  it("is not waited for after an action", async () => {
+    world.settings = never;
+    await open("live");
+    await shows("0.911");
+    await pill().getByText("idle").waitFor();
+    const read = () => [session, `${session}/encounters`, "operator/alerts"].map(asked);
+    expect(read()).toEqual([1, 1, 1]);
+    await tab.keyboard.press("Control+Enter");
+    await expect.poll(read).toEqual([2, 2, 2]);
   });
 });
 

@@ -124,8 +124,10 @@ export function makeWorld() {
     heardTo: 88,
     /** Whether there is nothing yet: no session, no experiment, no row. */
     nothing: false,
-    /** Answers come so much later, ms. */
-    lateMs: 0,
+    /** Paths whose answers come so much later, ms. */
+    late: new Map<string, number>(),
+    /** What was asked for, without queries. */
+    asked: [] as string[],
     /** What the console is told; null: the engine has no word on it. */
     settings: null as object | null,
     /** Paths that answer with this status instead. */
@@ -158,6 +160,7 @@ const missing: Reply = { status: 404, body: { detail: "no such route" } };
 export function answer(world: World, method: string, url: string, body: unknown): Reply | null {
   const { pathname, searchParams } = new URL(url, "http://localhost");
   const path = pathname.replace(/^\/api\/v1\//, "");
+  if (method === "GET") world.asked.push(path);
   for (const [prefix, status] of world.failing) if (path.startsWith(prefix)) return status === 0 ? null : { status, body: { detail: `made to fail (${status})` } };
   if (method !== "GET") return act(world, method, path, body);
   if (path === "/whoami") return ok({ name: "test", role: world.role });

@@ -18,6 +18,7 @@ pub mod ingest;
 pub mod kafka;
 mod limits;
 pub mod live;
+pub mod llm;
 pub mod open;
 pub mod oura;
 mod reading;

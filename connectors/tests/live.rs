@@ -380,7 +380,7 @@ fn events_wait_for_a_log_that_is_away() {
     bench.begin(A, "ana");
     bench.log.away.store(true, Ordering::SeqCst);
     bench.run(Mode::Json, Fixed(format!("ws://{}/", platform.address)), || {
-        bench.wait("more events than may wait", || sent.load(Ordering::SeqCst) > 11_000);
+        bench.wait("more events than may wait", || sent.load(Ordering::SeqCst) > 10_000);
         bench.wait("a log that is missed", || bench.says("switched off"));
         assert!(bench.events().is_empty());
         bench.log.away.store(false, Ordering::SeqCst);

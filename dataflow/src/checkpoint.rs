@@ -28,13 +28,14 @@ use state_file::{Added, StateError, StateFile, decode, encode};
 
 /// Every station of the graph, sorted, with the version of the encoding of its state. Whoever changes what a
 /// station's state looks like raises its version; a checkpoint with another one is not used.
-pub const STATIONS: [(&str, u32); 20] = [
+pub const STATIONS: [(&str, u32); 21] = [
     ("actions", 1),
     ("administered", 1),
     ("align", 2),
     ("classes", 1),
     ("decisions", 1),
     ("evaluated", 1),
+    ("gray_band", 1),
     ("infer", 1),
     ("judging", 1),
     ("ledger", 1),

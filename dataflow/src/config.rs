@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail, ensure};
 use lsie_operators::align::Limits;
+use lsie_operators::runtime::Runtime;
 use lsie_schemas::log::Fetch;
 use lsie_sinks::views::{Tls, Token};
 use serde::Deserialize;
@@ -37,6 +38,8 @@ pub struct Config {
     pub models: ModelsConfig,
     /// How speech is transcribed.
     pub speech: SpeechSettings,
+    /// Who is asked about what the scorer leaves open.
+    pub gray_band: GrayBandConfig,
     /// The result tables.
     pub parquet: ParquetConfig,
     /// The database.
@@ -117,6 +120,12 @@ pub struct EngineConfig {
 pub struct ModelsConfig {
     /// Folder; empty: the cache.
     pub folder: String,
+    /// Who runs the models.
+    pub provider: Provider,
+    /// The runtime with the CUDA provider.
+    pub cuda_library: PathBuf,
+    /// What to do where it finds no GPU.
+    pub without_cuda: WithoutCuda,
     /// Largest picture, pixels.
     pub max_pixels: u32,
     /// Directory of a Whisper model; empty: the demo's model.
@@ -127,6 +136,44 @@ pub struct ModelsConfig {
     pub beams: usize,
     /// `sentence_model`, `token_overlap`, or the directory of a cross-encoder.
     pub scorer: String,
+    /// The same, beside it and without effect; empty: none.
+    pub shadow: String,
+}
+
+/// Section `[gray_band]`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GrayBandConfig {
+    /// Base URL of the endpoint; empty: none.
+    pub url: String,
+    /// Its model.
+    pub model: String,
+    /// Version of its interface.
+    pub api_version: String,
+    /// File with its key; empty: none.
+    pub key_file: PathBuf,
+    /// What an attempt may take, ms.
+    pub timeout_ms: u64,
+}
+
+/// `models.provider`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Provider {
+    /// The processor.
+    Cpu,
+    /// The first GPU.
+    Cuda,
+}
+
+/// `models.without_cuda`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum WithoutCuda {
+    /// The start fails.
+    Refuse,
+    /// The processor runs the models, with a warning.
+    Cpu,
 }
 
 /// Section `[parquet]`.
@@ -393,8 +440,17 @@ impl Config {
         positive("engine.fetch_kib", self.engine.fetch_kib as u64)?;
         positive("models.max_pixels", u64::from(self.models.max_pixels))?;
         positive("models.beams", self.models.beams as u64)?;
+        ensure!(
+            self.models.provider == Provider::Cpu || !self.models.cuda_library.as_os_str().is_empty(),
+            "models.provider is \"cuda\"; models.cuda_library must name the library of onnxruntime-gpu"
+        );
         positive("speech.threads", self.speech.threads as u64)?;
         positive("speech.deadline_ms", self.speech.deadline_ms)?;
+        positive("gray_band.timeout_ms", self.gray_band.timeout_ms)?;
+        ensure!(
+            self.gray_band.url.is_empty() || !self.gray_band.model.is_empty(),
+            "gray_band.url is set; gray_band.model must name the model there"
+        );
         for (key, value) in self.operator.durations() {
             positive(&format!("operator.{key}"), value)?;
         }
@@ -451,7 +507,7 @@ impl Config {
     pub fn results_hash(&self) -> String {
         let Limits { start_wait_ms, allowed_lateness_ms, stall_timeout_ms, max_wait_ms, future_guard_ms } =
             self.session;
-        let text = format!(
+        let mut text = format!(
             "session {start_wait_ms} {allowed_lateness_ms} {stall_timeout_ms} {max_wait_ms} {future_guard_ms}\n\
              models {} {} {:?} {:?} {} {:?}\nspeech {}\n",
             self.models_folder().file_name().unwrap_or_default().display(),
@@ -462,6 +518,15 @@ impl Config {
             self.models.scorer,
             self.speech.answer_delay_ms
         );
+        if !self.gray_band.url.is_empty() {
+            text.push_str(&format!(
+                "gray band {:?} {:?}\n",
+                self.gray_band.model, self.gray_band.api_version
+            ));
+        }
+        if self.models.provider == Provider::Cuda {
+            text.push_str("provider cuda\n");
+        }
         sha256(text.as_bytes())
     }
 
@@ -485,12 +550,26 @@ impl Config {
         }
     }
 
+    /// Makes the configured provider the one that runs all models of this process. To be called before the first model is
+    /// loaded.
+    pub fn choose_provider(&self) -> anyhow::Result<()> {
+        let ModelsConfig { provider, cuda_library, without_cuda, .. } = &self.models;
+        if *provider == Provider::Cuda {
+            let (runtime, refused) = Runtime::choose_cuda(cuda_library, *without_cuda == WithoutCuda::Cpu)?;
+            match refused {
+                Some(why) => tracing::warn!(%why, "no GPU can be used; the processor runs the models"),
+                None => tracing::info!(runtime = runtime.fingerprint(), "a GPU runs the models"),
+            }
+        }
+        Ok(())
+    }
+
     /// The folder of the models.
     pub fn models_folder(&self) -> PathBuf {
         if !self.models.folder.is_empty() {
             return PathBuf::from(&self.models.folder);
         }
-        cache_folder().join("models/v2")
+        cache_folder().join("models/v3")
     }
 }
 
@@ -568,6 +647,8 @@ mod tests {
         assert!(refused("[engine]\nworker = 4").contains("engine.worker"));
         assert!(refused("[engine]\nworkers = \"many\"").contains("engine.workers is a string"));
         assert!(refused("[engine]\nworkers = 0").contains("engine.workers"));
+        assert!(refused("[models]\nprovider = \"cuda\"").contains("models.cuda_library"));
+        assert!(refused("[models]\nprovider = \"tpu\"").contains("tpu"));
         assert!(refused("[session]\nstall_timeout_ms = 70000").contains("session.stall_timeout_ms"));
         assert!(refused("[api]\ntls_key = \"k.pem\"").contains("api.tls_certificate"));
         let token = "[[api.tokens]]\nname = \"a\"\nrole = \"viewer\"\nsha256 = \"00\"";

@@ -31,6 +31,7 @@ use crate::coordinator::{self, Drain, Intake};
 use crate::crash_book::{CrashBook, Place};
 use crate::epochs::{self, Cut, Positions, Table};
 use crate::fault;
+use crate::gray_band::{Asker, Asking, GrayBand};
 use crate::healing::{Heal, Selections};
 use crate::ingest::{Inbox, Shared, owns};
 use crate::judge::{Bench, JudgeFactory};
@@ -59,6 +60,10 @@ pub struct Engine {
     pub speech: SpeechSettings,
     /// Makes what judges what was said.
     pub judge: JudgeFactory,
+    /// Makes what judges beside it, without effect.
+    pub shadow: Option<JudgeFactory>,
+    /// The language model that is asked about what the judge leaves open.
+    pub gray_band: Option<GrayBand>,
     /// The limits of alignment.
     pub limits: Limits,
     /// How readers prefetch.
@@ -120,6 +125,20 @@ struct Kept {
     gate: Arc<Gate>,
     stations: Arc<AtomicUsize>,
     restored: Option<Arc<Restored>>,
+}
+
+/// What writes answers to the log.
+#[derive(Default)]
+struct Writers {
+    scribe: Option<Scribe>,
+    asker: Option<Asker>,
+}
+
+impl Writers {
+    fn end(&self) {
+        self.scribe.iter().for_each(Scribe::end);
+        self.asker.iter().for_each(Asker::end);
+    }
 }
 
 /// The epochs that a run takes, and the checkpoint that it resumes from, if it does.
@@ -265,7 +284,7 @@ impl Engine {
             threads.spawn("cluster", move |shared| hub.listen(ear, &arrivals, shared))?;
         }
         let is_live = begin.live;
-        let (local, scribe) = self.assemble(begin, selections, kept, &book, epochs, &mut threads)?;
+        let (local, writers) = self.assemble(begin, selections, kept, &book, epochs, &mut threads)?;
         let inboxes = local.inboxes.clone();
         let committing = inboxes.clone();
         let calm = (last, book.clone());
@@ -303,7 +322,7 @@ impl Engine {
         let begun = Arc::new(Begun::default());
         begun.begin(local, self.workers);
         work(self.workers, begun, among, &shared)?;
-        scribe.iter().for_each(Scribe::end);
+        writers.end();
         threads.join()?;
         book.close();
         Ok(())
@@ -334,7 +353,7 @@ impl Engine {
             telling.tell(&is_over, shared);
             Ok(())
         })?;
-        let mut scribe = None;
+        let mut writers = Writers::default();
         for (_, packet) in arrivals {
             let Packet::Begin(begin, state) = packet else {
                 member.obey(packet, &shared);
@@ -349,13 +368,13 @@ impl Engine {
             let restored = state.map(|state| Arc::new(Restored { epoch, state }));
             let kept = Kept { gate: member.gate.clone(), stations: Arc::default(), restored };
             let selections = Arc::new(Selections::new(begin.selections.iter().cloned()));
-            let (local, writes) = self.assemble(*begin, selections, kept, &book, epochs, &mut threads)?;
-            scribe = writes;
+            let (local, writing) = self.assemble(*begin, selections, kept, &book, epochs, &mut threads)?;
+            writers = writing;
             member.begin(local.inboxes.clone(), last);
             begun.begin(local, workers);
         }
         drop(over);
-        scribe.iter().for_each(Scribe::end);
+        writers.end();
         threads.join()?;
         book.close();
         Ok(())
@@ -374,7 +393,7 @@ impl Engine {
         book: &Arc<CrashBook>,
         epochs: Sender<Message>,
         threads: &mut Threads,
-    ) -> anyhow::Result<(Local, Option<Scribe>)> {
+    ) -> anyhow::Result<(Local, Writers)> {
         let shared = threads.shared.clone();
         let all = self.workers * self.processes();
         let first = self.workers * self.cluster.as_ref().map_or(0, |cluster| cluster.process);
@@ -389,7 +408,7 @@ impl Engine {
         let _ = shared.inboxes.set(inboxes.clone());
         let pool = Pool::start(self.pool_threads, self.measurer.clone(), book, &shared)?;
         let speech = SpeechPool::start(self.speech.threads, &self.transcriber, &shared)?;
-        let bench = Bench::start(self.judge.clone(), &shared)?;
+        let bench = Bench::start(self.judge.clone(), self.shadow.clone(), &shared)?;
         for (worker, inbox) in (first..).zip(&inboxes) {
             let (inbox, log, fetch) = (inbox.clone(), self.log.clone(), self.fetch);
             threads
@@ -405,7 +424,18 @@ impl Engine {
             }
             false => (Answering::InRun(speech, self.speech.answer_delay_ms), None),
         };
-        let hearing = Hearing { answering, answers: Arc::new(begin.answers) };
+        let answers = Arc::new(begin.answers);
+        let asker = match self.gray_band.clone().filter(|_| begin.live) {
+            Some(fallback) => {
+                let (asker, work) = fallback.start();
+                let log = self.log.clone();
+                threads.spawn("gray-band", move |shared| Ok(work(&*log, shared)?))?;
+                Some(asker)
+            }
+            None => None,
+        };
+        let gray_band = Asking::new(self.gray_band.is_some(), answers.clone(), asker.clone());
+        let hearing = Hearing { answering, answers };
         let keep = Keep {
             worker: first,
             workers: all,
@@ -418,13 +448,13 @@ impl Engine {
         };
         let local = Local {
             inboxes,
-            models: (pool, hearing, bench),
+            models: (pool, hearing, bench, gray_band),
             limits: (self.limits, begin.partitions),
             told: (book.clone(), Arc::new(begin.quarantined), selections),
             epochs,
             keep,
         };
-        Ok((local, scribe))
+        Ok((local, Writers { scribe, asker }))
     }
 
     /// Decides how the run begins, and prepares that: the epochs to take and the positions to read from.

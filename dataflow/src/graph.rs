@@ -7,6 +7,7 @@ use crossbeam_channel::Sender;
 use differential_dataflow::AsCollection;
 use lsie_operators::align::{Align, AlignSnapshot, Aligned, Arrived, Class, Classified, Limits, classified};
 use lsie_operators::attribution::link::LedgerRow;
+use lsie_operators::band::{self, Band};
 use lsie_operators::judging::{self, Judging};
 use lsie_operators::logic::Logic;
 use lsie_operators::measure::{Fact, Input, Measure};
@@ -16,12 +17,14 @@ use lsie_operators::utterance::Output as Spoken;
 use lsie_schemas::codec;
 use lsie_schemas::log::LogRecord;
 use lsie_schemas::record::{DeadLetter, ExperimentRecord, Record};
-use lsie_schemas::row::{ActionRow, DeadLetterRow, EncounterRow, SegmentStreamRow, StimulusRow};
+use lsie_schemas::row::{
+    ActionRow, DeadLetterRow, EncounterRow, InferenceRow, SegmentStreamRow, StimulusRow,
+};
 use lsie_schemas::topic::partition_of;
-use lsie_schemas::{Change, LogTime, TableRow, Topic};
+use lsie_schemas::{Change, LogTime, Real, TableRow, Topic};
 use timely::dataflow::channels::pact::{Exchange, Pipeline};
 use timely::dataflow::operators::vec::{Filter, Map};
-use timely::dataflow::operators::{Concat, ConnectLoop, Feedback};
+use timely::dataflow::operators::{Concat, ConnectLoop, Exchange as _, Feedback, Inspect};
 use timely::dataflow::{Scope, StreamVec};
 use uuid::Uuid;
 
@@ -30,6 +33,7 @@ use crate::checkpoint::Keep;
 use crate::commit::{self, Message, Written};
 use crate::crash_book::{CrashBook, Page, Place};
 use crate::fault;
+use crate::gray_band::Asking;
 use crate::healing::Selections;
 use crate::ingest::{self, Inbox, Ingested, Shared};
 use crate::judge::{Bench, judge};
@@ -51,6 +55,8 @@ pub struct Parts {
     pub hearing: Hearing,
     /// Judges what was said.
     pub bench: Bench,
+    /// Judges what the judge leaves open.
+    pub gray_band: Asking,
     /// The limits of alignment.
     pub limits: Limits,
     /// How many partitions each input topic has.
@@ -69,13 +75,14 @@ pub struct Parts {
 
 /// Builds the dataflow of one worker; the same on every worker.
 pub fn build(scope: Scope<'_, Time>, parts: Parts) {
-    let Parts { inbox, shared, pool, hearing, bench, limits, partitions, .. } = parts;
+    let Parts { inbox, shared, pool, hearing, bench, gray_band, limits, partitions, .. } = parts;
     let Parts { selections, book, quarantined, epochs, keep, .. } = parts;
     let resumed = keep.resumed;
     let sessions = partitions.get(&Topic::Control).copied().unwrap_or(1);
     let by_partition = move |session: &Uuid| partition_of(session.to_string().as_bytes(), sessions) as u64;
 
     // Topics, by session: a session's records are all on the worker of its partition.
+    let unanswered = shared.clone();
     let ingested = ingest::stream(scope, inbox, shared, resumed);
     let ticks =
         per_epoch(ingested.clone(), Pipeline, "tick", |epoch, _, out| out.push(Written::Tick(epoch.0)));
@@ -112,9 +119,20 @@ pub fn build(scope: Scope<'_, Time>, parts: Parts) {
         stateful(asked_about, by_session, judging, Judging::default(), |id: &Uuid| id.as_u64_pair().0);
     let judged = judge(questions, bench);
 
+    // What the judge leaves open waits for the fallback's answer, a record.
+    let opinions = judged.clone().map(|judged| (judged.question, judged.evaluation));
+    let opinions = opinions
+        .exchange(move |(question, _)| by_partition(&question.session))
+        .map(|(question, evaluation)| band::Input::Opinion(question, evaluation))
+        .concat(aligned.clone().flat_map(judgement))
+        .concat(ticks.clone().map(|_| band::Input::Tick));
+    let band = Band::new(gray_band.expecting());
+    let resolved = stateful(opinions, Pipeline, keep.station("gray_band"), band, by_partition);
+    let resolved = resolved.inspect(move |said| gray_band.hear(said, &unanswered));
+
     // Views: differential collections over facts, each of which is kept in checkpoints.
     let decisions = kept(decisions, keep.station("decisions"));
-    let evaluated = judged.clone().map(|judged| (judged.stimulus, judged.evaluated));
+    let evaluated = resolved.clone().flat_map(evaluated);
     let evaluated = kept(evaluated, keep.station("evaluated"));
     let measured = kept(facts.clone().flat_map(measured), keep.station("measured"));
     let encounters = view::encounters(measured.clone(), evaluated.clone());
@@ -156,6 +174,7 @@ pub fn build(scope: Scope<'_, Time>, parts: Parts) {
         .flat_map(aligned_class)
         .concat(inferred.clone().flat_map(inferred_class))
         .concat(spoken.clone().flat_map(spoken_class))
+        .concat(resolved.clone().flat_map(resolved_class))
         .concat(told.clone().flat_map(told_class))
         .concat(ledgered.clone().flat_map(ledgered_class));
     let classes = view::record_classes(kept(classes, keep.station("classes")));
@@ -164,6 +183,7 @@ pub fn build(scope: Scope<'_, Time>, parts: Parts) {
         .flat_map(aligned_dead)
         .concat(inferred.clone().flat_map(inferred_dead))
         .concat(spoken.clone().flat_map(spoken_dead))
+        .concat(resolved.clone().flat_map(resolved_dead))
         .concat(told.clone().flat_map(told_dead))
         .concat(ledgered.clone().flat_map(ledgered_dead))
         .map(DeadLetterRow::from);
@@ -199,6 +219,7 @@ pub fn build(scope: Scope<'_, Time>, parts: Parts) {
         .concat(facts.clone().flat_map(Note::of_fact))
         .concat(told.clone().flat_map(Note::of_told))
         .concat(spoken.clone().flat_map(spoken_dead).map(|letter| Note::filed(&letter)))
+        .concat(resolved.clone().flat_map(resolved_dead).map(|letter| Note::filed(&letter)))
         .concat(known.map(|((_, judged), _)| Note::Judged(judged.reason)))
         .concat(moved.filter(|(_, diff)| *diff > 0).flat_map(|(row, _)| Note::of_encounter(&row)))
         .concat(ticks.clone().map(|_| Note::Tick));
@@ -221,7 +242,8 @@ pub fn build(scope: Scope<'_, Time>, parts: Parts) {
         .concat(facts_out(streams))
         .concat(facts_out(inferred.flat_map(face_row)))
         .concat(spoken_changes(spoken))
-        .concat(facts_out(judged.flat_map(|judged| judged.inference)))
+        .concat(facts_out(judged.flat_map(|judged| judged.inferences)))
+        .concat(facts_out(resolved.flat_map(resolved_fact)))
         .concat(told_changes(told))
         .concat(ledger_changes(ledgered))
         .concat(fact_changes(facts));
@@ -476,9 +498,52 @@ fn heard(word: Aligned) -> Option<Heard> {
         Aligned::Anchored { .. }
         | Aligned::Stimulus { .. }
         | Aligned::Speech(_)
-        | Aligned::Answer(_)
         | Aligned::Sound(_)
         | Aligned::Ended { .. } => Some(Heard::Word(word)),
+        Aligned::Answer(ref arrived) if !band::is_judgement(arrived) => Some(Heard::Word(word)),
+        _ => None,
+    }
+}
+
+fn judgement(word: Aligned) -> Option<band::Input> {
+    match word {
+        Aligned::Answer(arrived) if band::is_judgement(&arrived) => Some(band::Input::Answer(arrived)),
+        _ => None,
+    }
+}
+
+fn evaluated(said: band::Output) -> Option<(view::StimulusKey, view::Evaluated)> {
+    let band::Output::Decided(question, evaluation) = said else { return None };
+    let evaluated = view::Evaluated {
+        said: question.said,
+        experiment: question.experiment,
+        arm: question.arm,
+        is_match: evaluation.is_match,
+        confidence: Real(evaluation.confidence),
+        reason: evaluation.reason.into(),
+        method: evaluation.method.into(),
+        version: evaluation.version.into(),
+    };
+    Some(((question.session, question.action), evaluated))
+}
+
+fn resolved_class(said: band::Output) -> Option<Classified> {
+    match said {
+        band::Output::Classified(classified) => Some(classified),
+        _ => None,
+    }
+}
+
+fn resolved_dead(said: band::Output) -> Option<DeadLetter> {
+    match said {
+        band::Output::Dead(letter) => Some(letter),
+        _ => None,
+    }
+}
+
+fn resolved_fact(said: band::Output) -> Option<InferenceRow> {
+    match said {
+        band::Output::Inference(row) => Some(*row),
         _ => None,
     }
 }

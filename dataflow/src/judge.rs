@@ -14,7 +14,6 @@ use lsie_operators::judging::Question;
 use lsie_operators::runtime::{RUNTIME_FILE, Runtime};
 use lsie_operators::semantic::{CrossEncoder, Evaluation, MiniLm, Scorer, Thresholds};
 use lsie_operators::utterance::{AFTER_US, BEFORE_US};
-use lsie_schemas::Real;
 use lsie_schemas::row::InferenceRow;
 use lsie_schemas::table::Json;
 use timely::dataflow::StreamVec;
@@ -26,7 +25,6 @@ use timely::scheduling::SyncActivator;
 use crate::adapter::Time;
 use crate::ingest::Shared;
 use crate::metrics::Meter;
-use crate::view::{Evaluated, StimulusKey};
 
 /// Judges one utterance.
 pub enum Judge {
@@ -66,12 +64,12 @@ pub fn cross_encoder(folder: PathBuf, directory: PathBuf) -> JudgeFactory {
 /// The judgement of what was said to one stimulus, and the fact that a model gave it.
 #[derive(Clone, Debug)]
 pub(crate) struct Judged {
-    /// The stimulus.
-    pub(crate) stimulus: StimulusKey,
+    /// What was asked.
+    pub(crate) question: Box<Question>,
     /// What was decided.
-    pub(crate) evaluated: Evaluated,
-    /// The model's result; none if no model was asked.
-    pub(crate) inference: Option<InferenceRow>,
+    pub(crate) evaluation: Evaluation,
+    /// The models' results: of the judge, if it is a model, and of the shadow, if there is one.
+    pub(crate) inferences: Vec<InferenceRow>,
 }
 
 struct Job {
@@ -95,15 +93,22 @@ pub struct Bench {
 
 impl Bench {
     /// Starts the thread and waits until it has made its judge.
-    pub fn start(make: JudgeFactory, shared: &Arc<Shared>) -> anyhow::Result<Bench> {
+    pub fn start(
+        make: JudgeFactory,
+        shadow: Option<JudgeFactory>,
+        shared: &Arc<Shared>,
+    ) -> anyhow::Result<Bench> {
         let (jobs, received) = unbounded::<Job>();
-        let (ready, started) = bounded(1);
+        let (ready, started) = bounded::<anyhow::Result<()>>(1);
         let (shared, meter) = (shared.clone(), shared.metrics.model("judge"));
         let bench = Bench { jobs, meter: meter.clone() };
-        std::thread::Builder::new().name("judge".into()).spawn(move || match make() {
-            Ok(judge) => {
+        let both = move || -> anyhow::Result<(Judge, Option<Judge>)> {
+            Ok((make()?, shadow.map(|make| make()).transpose().context("models.shadow")?))
+        };
+        std::thread::Builder::new().name("judge".into()).spawn(move || match both() {
+            Ok((judge, shadow)) => {
                 let _ = ready.send(Ok(()));
-                if catch_unwind(AssertUnwindSafe(|| work(judge, &received, &meter))).is_err() {
+                if catch_unwind(AssertUnwindSafe(|| work(judge, shadow, &received, &meter))).is_err() {
                     shared.fail("the scorer panicked".into());
                 }
             }
@@ -116,10 +121,16 @@ impl Bench {
     }
 }
 
-fn work(mut judge: Judge, jobs: &Receiver<Job>, meter: &Meter) {
+fn work(mut judge: Judge, mut shadow: Option<Judge>, jobs: &Receiver<Job>, meter: &Meter) {
     for Job { epoch, questions, reply, activator } in jobs {
         let _timer = meter.begun(questions.len());
-        let judged = questions.into_iter().map(|question| judge.decide(question)).collect();
+        let judged = questions.into_iter().map(|question| {
+            let mut judged = judge.decide(question);
+            // It takes nothing of the judgement and gives it nothing.
+            judged.inferences.extend(shadow.as_mut().map(|shadow| shadow.shadow(&judged.question)));
+            judged
+        });
+        let judged = judged.collect();
         // The operator is gone only when the run is over.
         if reply.send(Reply { epoch, judged }).is_ok() {
             let _ = activator.activate();
@@ -129,34 +140,54 @@ fn work(mut judge: Judge, jobs: &Receiver<Job>, meter: &Meter) {
 
 impl Judge {
     fn decide(&mut self, question: Question) -> Judged {
-        let (evaluation, inference) = match self {
-            Judge::TokenOverlap => (gate::judge(&question.expected_greeting, &question.said.text), None),
+        let (evaluation, inferences) = match self {
+            Judge::TokenOverlap => {
+                (gate::judge(&question.expected_greeting, &question.said.text), Vec::new())
+            }
             Judge::Model(scorer) => {
-                let score = scorer.score(&question.expected_greeting, &question.said.text);
-                if let Err(why) = &score {
-                    tracing::warn!(session = %question.session, %why, "the scorer failed on an utterance");
-                }
-                let p = score.ok();
+                let p = score(&mut **scorer, &question);
                 let evaluation = Thresholds::of(&**scorer).decide(p);
                 let inference = inference(&question, scorer.model(), p, &evaluation);
-                (evaluation, Some(inference))
+                (evaluation, vec![inference])
             }
         };
-        Judged {
-            stimulus: (question.session, question.action),
-            evaluated: Evaluated {
-                said: question.said,
-                experiment: question.experiment,
-                arm: question.arm,
-                is_match: evaluation.is_match,
-                confidence: Real(evaluation.confidence),
-                reason: evaluation.reason.into(),
-                method: evaluation.method.into(),
-                version: evaluation.version.into(),
-            },
-            inference,
+        Judged { question: Box::new(question), evaluation, inferences }
+    }
+
+    /// What this judge would have said, as a row beside the one that counts.
+    fn shadow(&mut self, question: &Question) -> InferenceRow {
+        let (model, p, evaluation) = match self {
+            Judge::TokenOverlap => {
+                let evaluation = gate::judge(&question.expected_greeting, &question.said.text);
+                (evaluation.version.to_string(), Some(evaluation.confidence), evaluation)
+            }
+            Judge::Model(scorer) => {
+                let p = score(&mut **scorer, question);
+                (scorer.model().to_string(), p, Thresholds::of(&**scorer).shadow(p))
+            }
+        };
+        let told = serde_json::json!({
+            "p_match": p,
+            "is_match": evaluation.is_match,
+            "confidence_score": evaluation.confidence,
+            "reasoning": evaluation.reason.code(),
+        });
+        InferenceRow {
+            request_id: question.shadow_id(),
+            what: "greeting_shadow".into(),
+            answer: p.map(|_| Json::new(&told)),
+            ..inference(question, &model, p, &evaluation)
         }
     }
+}
+
+/// The probability of a match; none if the scorer failed.
+fn score(scorer: &mut dyn Scorer, question: &Question) -> Option<f64> {
+    let score = scorer.score(&question.expected_greeting, &question.said.text);
+    if let Err(why) = &score {
+        tracing::warn!(session = %question.session, %why, "the scorer failed on an utterance");
+    }
+    score.ok()
 }
 
 /// The fact of a score, so that a replay can reuse it.
@@ -214,7 +245,7 @@ pub(crate) fn judge<'scope>(
                     break;
                 }
                 let Open { capability, mut judged, .. } = entry.remove();
-                judged.sort_by_key(|judged| judged.stimulus);
+                judged.sort_by(|a, b| a.question.cmp(&b.question));
                 output.session(&capability).give_iterator(judged.into_iter());
             }
         }

@@ -20,6 +20,7 @@ pub mod explain;
 pub mod faces;
 pub mod fault;
 pub mod graph;
+pub mod gray_band;
 pub mod healing;
 pub mod ingest;
 pub mod judge;

@@ -7,14 +7,14 @@
 
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded, unbounded};
 use lsie_operators::runtime::{RUNTIME_FILE, Runtime};
-use lsie_operators::speech::{self, DemoSpeech, Transcriber, Whisper, WhisperSettings};
+use lsie_operators::speech::{self, DemoSpeech, Transcriber, Voiced, Whisper, WhisperSettings};
 use lsie_operators::utterance::Request;
 use lsie_schemas::Real;
 use lsie_schemas::log::{AppendRecord, LogError};
@@ -28,21 +28,28 @@ use crate::metrics::Meter;
 /// Makes the transcriber of a thread, given its number; a failure ends the start.
 pub type TranscriberFactory = Arc<dyn Fn(usize) -> anyhow::Result<Box<dyn Transcriber>> + Send + Sync>;
 
-/// Transcribers that run the demo model of a folder.
+/// Transcribers that run the demo model of a folder, behind its voice activity.
 pub fn demo(folder: PathBuf) -> TranscriberFactory {
     Arc::new(move |_thread| {
         let speech =
             DemoSpeech::load(&folder).context("the speech model cannot be used; `make models` gets it")?;
-        Ok(Box::new(speech) as Box<dyn Transcriber>)
+        voiced(&folder, Box::new(speech))
     })
 }
 
-/// Transcribers that run the Whisper model of a directory, on the runtime of a folder.
+/// A transcriber behind the voice activity of a folder.
+fn voiced(folder: &Path, speech: Box<dyn Transcriber>) -> anyhow::Result<Box<dyn Transcriber>> {
+    let voiced =
+        Voiced::load(folder, speech).context("voice activity cannot be used; `make models` gets it")?;
+    Ok(Box::new(voiced))
+}
+
+/// Transcribers that run the Whisper model of a directory, on the runtime and behind the voice activity of a folder.
 pub fn whisper(folder: PathBuf, directory: PathBuf, settings: WhisperSettings) -> TranscriberFactory {
     Arc::new(move |_thread| {
         let runtime = Runtime::load(&folder.join(RUNTIME_FILE))?;
         let speech = Whisper::load(runtime, &directory, &settings).context("models.speech")?;
-        Ok(Box::new(speech) as Box<dyn Transcriber>)
+        voiced(&folder, Box::new(speech))
     })
 }
 
@@ -276,7 +283,7 @@ fn write(
 }
 
 /// Appends answers, waiting while the log is away.
-fn append(answers: &[Inference], log: &dyn AppendRecord, shared: &Shared) -> Result<(), LogError> {
+pub(crate) fn append(answers: &[Inference], log: &dyn AppendRecord, shared: &Shared) -> Result<(), LogError> {
     while !answers.is_empty() && !shared.stopped() {
         match log.append(answers.iter().map(|answer| answer.encode(None)).collect()) {
             Err(LogError::Unavailable(why)) => {

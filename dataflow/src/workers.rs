@@ -20,6 +20,7 @@ use crate::commit::Message;
 use crate::crash_book::{CrashBook, Place};
 use crate::fault;
 use crate::graph::{self, Parts};
+use crate::gray_band::Asking;
 use crate::healing::Selections;
 use crate::ingest::{Inbox, Shared};
 use crate::judge::Bench;
@@ -37,7 +38,7 @@ pub(crate) struct Local {
     /// One for each worker.
     pub(crate) inboxes: Vec<Arc<Inbox>>,
     /// What infers.
-    pub(crate) models: (Pool, Hearing, Bench),
+    pub(crate) models: (Pool, Hearing, Bench, Asking),
     /// The limits of alignment, and the partitions of each input topic.
     pub(crate) limits: (Limits, BTreeMap<Topic, i32>),
     /// Notes for crashes, records in quarantine, selections that stand.
@@ -170,8 +171,14 @@ fn wait(worker: &mut Worker, begun: &Begun, shared: &Shared) -> Option<Local> {
 }
 
 fn parts(local: Local, local_index: usize, worker: usize) -> Parts {
-    let Local { inboxes, models: (pool, hearing, bench), limits: (limits, partitions), told, epochs, keep } =
-        local;
+    let Local {
+        inboxes,
+        models: (pool, hearing, bench, gray_band),
+        limits: (limits, partitions),
+        told,
+        epochs,
+        keep,
+    } = local;
     let (book, quarantined, selections) = told;
     let inbox = inboxes[local_index].clone();
     let (shared, keep) = (keep.shared.clone(), Keep { worker, ..keep });
@@ -181,6 +188,7 @@ fn parts(local: Local, local_index: usize, worker: usize) -> Parts {
         pool,
         hearing,
         bench,
+        gray_band,
         limits,
         partitions,
         selections,

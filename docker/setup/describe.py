@@ -29,7 +29,7 @@ DESCRIPTIONS = {
     "minilm_tokenizer.json": {"name": "all_minilm_tokenizer", **MINILM},
     "demo_speech.onnx": {
         "name": "demo_speech",
-        "version": "1",
+        "version": "2",
         "source": "operators/models/demo-speech",
         "licence": "Apache-2.0",
     },

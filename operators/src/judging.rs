@@ -61,6 +61,11 @@ impl Question {
         let (session, action, input) = (self.session, self.action, self.input_sha256());
         hex(&Sha256::digest(format!("greeting:{}:{}:{input}", session.hyphenated(), action.hyphenated())))
     }
+
+    /// The id of what a shadow scorer says of it.
+    pub fn shadow_id(&self) -> String {
+        hex(&Sha256::digest(format!("shadow:{}", self.id())))
+    }
 }
 
 /// What a session expects.

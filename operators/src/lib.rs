@@ -8,6 +8,7 @@ pub mod action_combo;
 pub mod align;
 pub mod attribution;
 pub mod au12;
+pub mod band;
 pub mod comodulation;
 pub mod decode;
 pub mod drift;

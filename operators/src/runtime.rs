@@ -4,6 +4,7 @@
 //! Missing or foreign files stop the start; the message names the file and the command that mends it.
 
 pub mod cpu;
+mod gpu;
 mod model;
 pub(crate) mod network;
 
@@ -51,6 +52,14 @@ pub enum ModelError {
         /// What is wrong with it.
         reason: String,
     },
+    /// No session can be made on a GPU.
+    #[error("{}: no GPU can be used: {reason}; set models.without_cuda = \"cpu\" to go on without one", path.display())]
+    NoGpu {
+        /// The library that was to use it.
+        path: PathBuf,
+        /// What the runtime said.
+        reason: String,
+    },
     /// The runtime failed while it ran a model.
     #[error("model {model} failed: {reason}")]
     Failed {
@@ -68,8 +77,17 @@ pub struct ModelInfo {
     pub name: &'static str,
     /// SHA-256 of the model file, lower-case hex.
     pub sha256: String,
-    /// Build of the runtime and SHA-256 of its library.
+    /// Build of the runtime and SHA-256 of its library; the GPU, if one runs the model.
     pub runtime_version: String,
+}
+
+/// Who runs the graphs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Provider {
+    /// The processor: equal bits on one class of processor.
+    Cpu,
+    /// The first GPU, by CUDA: equal only within the tolerances of docs/MODELS.md.
+    Cuda,
 }
 
 /// The loaded ONNX Runtime. All engines of a process share one, since the library allows no second.
@@ -77,6 +95,9 @@ pub struct Runtime {
     environment: Environment,
     path: PathBuf,
     sha256: String,
+    provider: Provider,
+    /// It was chosen for the whole process: whoever asks for another library gets this one.
+    chosen: bool,
 }
 
 /// Never taken down: sessions in any thread may still use it at exit.
@@ -90,41 +111,82 @@ impl Runtime {
         if let Some(runtime) = RUNTIME.get() {
             return runtime.check_same(library);
         }
-        let sha256 = file_and_hash(library)?.1;
-        let mismatch = |reason: String| ModelError::Mismatch { path: library.to_path_buf(), reason };
-        // An absolute path, since the loader would look beside the executable for any other.
-        let absolute = fs::canonicalize(library).map_err(|source| missing(library, source))?;
-        let environment = ort::init_from(absolute)
-            .map_err(|error| mismatch(text(error)))?
-            .with_name("lsie")
-            .with_telemetry(false)
-            .build()
-            .map_err(|error| mismatch(text(error)))?;
-        environment.set_log_level(LogLevel::Error);
-        Ok(RUNTIME.get_or_init(|| Runtime { environment, path: library.to_path_buf(), sha256 }))
+        let (environment, sha256) = open(library)?;
+        let (path, provider) = (library.to_path_buf(), Provider::Cpu);
+        Ok(RUNTIME.get_or_init(|| Runtime { environment, path, sha256, provider, chosen: false }))
     }
 
-    /// Build of the runtime and SHA-256 of its library.
+    /// Loads a library with the CUDA provider for the whole process, before anything else is loaded: every
+    /// [`load`](Runtime::load) then returns it. Where no session can be made on a GPU, that is an error, or, if `or_cpu`, the
+    /// same library runs the graphs on the processor, and the reason is returned.
+    pub fn choose_cuda(
+        library: &Path,
+        or_cpu: bool,
+    ) -> Result<(&'static Runtime, Option<String>), ModelError> {
+        let _guard = LOADING.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(runtime) = RUNTIME.get() {
+            return Ok((runtime.check_same(library)?, None));
+        }
+        let (environment, sha256) = open(library)?;
+        let (provider, refused) = match gpu::works(&environment) {
+            Ok(()) => (Provider::Cuda, None),
+            Err(reason) if or_cpu => (Provider::Cpu, Some(reason)),
+            Err(reason) => return Err(ModelError::NoGpu { path: library.to_path_buf(), reason }),
+        };
+        let path = library.to_path_buf();
+        let runtime = RUNTIME.get_or_init(|| Runtime { environment, path, sha256, provider, chosen: true });
+        Ok((runtime, refused))
+    }
+
+    /// Who runs the graphs.
+    pub fn provider(&self) -> Provider {
+        self.provider
+    }
+
+    /// Build of the runtime and SHA-256 of its library; the GPU, if one runs the graphs.
     pub fn version(&self) -> String {
         let build = ort::info();
         let commit = build.split("git-commit-id=").nth(1).and_then(|rest| rest.split(',').next());
-        format!("onnxruntime {} sha256:{}", commit.unwrap_or(build), self.sha256)
+        let provider = match self.provider {
+            Provider::Cpu => String::new(),
+            Provider::Cuda => format!(" cuda {}", gpu::name()),
+        };
+        format!("onnxruntime {} sha256:{}{provider}", commit.unwrap_or(build), self.sha256)
     }
 
     /// What, beside a model's bytes, decides on the bits of its results: the library, the provider that runs
-    /// the graphs, and the class of processor. Belongs into every recorded result.
+    /// the graphs, the GPU if there is one, and the class of processor. Belongs into every recorded result.
     pub fn fingerprint(&self) -> String {
         let hash = self.sha256.get(..16).unwrap_or_default();
-        format!("onnxruntime:{hash} provider:cpu {}", cpu::class())
+        match self.provider {
+            Provider::Cpu => format!("onnxruntime:{hash} provider:cpu {}", cpu::class()),
+            Provider::Cuda => format!("onnxruntime:{hash} provider:cuda {} {}", gpu::name(), cpu::class()),
+        }
     }
 
     fn check_same(&'static self, library: &Path) -> Result<&'static Runtime, ModelError> {
-        if library == self.path || file_and_hash(library)?.1 == self.sha256 {
+        if self.chosen || library == self.path || file_and_hash(library)?.1 == self.sha256 {
             return Ok(self);
         }
         let reason = format!("this process runs another library already, {}", self.path.display());
         Err(ModelError::Mismatch { path: library.to_path_buf(), reason })
     }
+}
+
+/// The environment of a library, and the library's hash.
+fn open(library: &Path) -> Result<(Environment, String), ModelError> {
+    let sha256 = file_and_hash(library)?.1;
+    let mismatch = |reason: String| ModelError::Mismatch { path: library.to_path_buf(), reason };
+    // An absolute path, since the loader would look beside the executable for any other.
+    let absolute = fs::canonicalize(library).map_err(|source| missing(library, source))?;
+    let environment = ort::init_from(absolute)
+        .map_err(|error| mismatch(text(error)))?
+        .with_name("lsie")
+        .with_telemetry(false)
+        .build()
+        .map_err(|error| mismatch(text(error)))?;
+    environment.set_log_level(LogLevel::Error);
+    Ok((environment, sha256))
 }
 
 fn text(error: impl ToString) -> String {

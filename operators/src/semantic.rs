@@ -7,6 +7,7 @@
 
 mod cross_encoder;
 mod encode;
+pub mod fallback;
 mod minilm;
 
 use std::borrow::Cow;
@@ -202,6 +203,16 @@ pub struct Evaluation {
     pub reason: Reason,
 }
 
+impl Evaluation {
+    /// Whether nothing was decided: in the gray band, or something failed.
+    pub fn is_undecided(&self) -> bool {
+        matches!(
+            self.reason,
+            Reason::SemanticError | Reason::SemanticLocalFailureFallback | Reason::SemanticTimeout
+        )
+    }
+}
+
 /// A raw score that is NaN or infinite: the scorer failed.
 #[derive(Clone, Copy, Debug, PartialEq, thiserror::Error)]
 #[error("the raw score {0} is not finite")]
@@ -287,10 +298,8 @@ impl Thresholds {
     /// ```
     pub fn route(&self, p: Option<f64>, fallback: Fallback) -> Route {
         let evaluation = self.decide(p);
-        let is_sure =
-            !matches!(evaluation.reason, Reason::SemanticError | Reason::SemanticLocalFailureFallback);
         match fallback {
-            Fallback::Enabled if !is_sure => Route::AskFallback,
+            Fallback::Enabled if evaluation.is_undecided() => Route::AskFallback,
             _ => Route::Decided(evaluation),
         }
     }

@@ -6,12 +6,14 @@
 pub mod activity;
 mod ctc;
 mod mel;
+mod voiced;
 mod whisper;
 
 use crate::runtime::ModelError;
 
 pub use self::ctc::DemoSpeech;
 pub use self::mel::{FRAME_SAMPLES, LogMel};
+pub use self::voiced::Voiced;
 pub use self::whisper::{Whisper, WhisperSettings};
 
 /// Sampling rate of the input, Hz (mathematics §4).

@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use lsie_schemas::codec::Rejection;
-use lsie_schemas::record::{Answer, AudioChunk, DeadLetter, Heard, HeardWord, Inference, Record};
+use lsie_schemas::record::{Answer, AudioChunk, DeadLetter, Heard, HeardWord, Inference, NoAnswer, Record};
 use lsie_schemas::row::{InferenceRow, TranscriptRow};
 use lsie_schemas::table::Json;
 use lsie_schemas::{EventTime, LogTime};
@@ -381,6 +381,8 @@ impl Session {
                 (Words::Heard(heard.words), Some(told), None)
             }
             Answer::None(reason) => (Words::Unknown, None, Some(reason.code().to_string())),
+            // Never said of sound: the graph hands judgements to the gray band.
+            Answer::Judged(_) => (Words::Unknown, None, Some(NoAnswer::ModelError.code().to_string())),
         };
         if let Some(piece) = piece {
             piece.words = words;

@@ -146,6 +146,63 @@ fn a_bad_unit_is_rejected_and_spoils_nothing_before_it_or_after_the_next_key_fra
     assert!(measured[10..20].iter().all(|measured| measured.present));
 }
 
+/// A picture of 1280 × 720 in which the portrait's face is 8 % wide, with the portrait's upper left corner at a place.
+fn far_away(rgb: &[u8], at: [usize; 2]) -> (Vec<u8>, f64) {
+    let (width, height, side) = (1280, 720, 430);
+    let mut picture = vec![90u8; width * height * 3];
+    let scale = 512.0 / side as f64;
+    for y in 0..side.min(height - at[1]) {
+        for x in 0..side.min(width - at[0]) {
+            for channel in 0..3 {
+                let [from_x, from_y] = [x, y].map(|place| ((place as f64 + 0.5) * scale) as usize);
+                picture[((y + at[1]) * width + x + at[0]) * 3 + channel] =
+                    rgb[(from_y * 512 + from_x) * 3 + channel];
+            }
+        }
+    }
+    (picture, scale)
+}
+
+/// The detector alone finds none of these; after at most a round through the parts the face is where it belongs.
+#[test]
+fn a_face_of_eight_percent_of_the_width_is_found() {
+    let (rgb, mut models) = (astronaut(), models());
+    let near = RgbImage::new(512, 512, &rgb).expect("complete");
+    let near = FaceTracker::default().track(&near, &mut models).expect("models run").expect("a face");
+    let wide = |points: &[[f64; 3]]| {
+        let xs = points.iter().map(|point| point[0]);
+        xs.clone().fold(f64::MIN, f64::max) - xs.fold(f64::MAX, f64::min)
+    };
+    let mut waited = 0;
+    for at in [[0, 0], [430, 200], [850, 290], [700, 10], [100, 290]] {
+        let (picture, scale) = far_away(&rgb, at);
+        let image = RgbImage::new(1280, 720, &picture).expect("complete");
+        let mut tracker = FaceTracker::default();
+        let mut frames = 0;
+        let found = loop {
+            frames += 1;
+            assert!(frames <= 8, "{at:?}: no face in eight frames");
+            if let Some(found) = tracker.track(&image, &mut models).expect("models run") {
+                break found;
+            }
+        };
+        waited = waited.max(frames);
+        println!("{at:?}: frame {frames}, {:.1} % of the width", 100.0 * wide(found.points()));
+        assert!((0.07..0.085).contains(&wide(found.points())));
+        let there = [1280.0, 720.0];
+        for (index, (far, near)) in found.points().iter().zip(near.points()).enumerate() {
+            for axis in 0..2 {
+                let expected = near[axis] * 512.0 / scale + at[axis] as f64;
+                let apart = (far[axis] * there[axis] - expected).abs();
+                assert!(apart < 4.0, "{at:?}, point {index}, axis {axis}: {apart} px");
+            }
+        }
+        // The next frame follows it.
+        assert!(tracker.track(&image, &mut models).expect("models run").is_some());
+    }
+    assert!(waited > 1, "the rule was needed");
+}
+
 #[test]
 fn pictures_of_any_shape_are_measured_without_panic() {
     let mut models = models();

@@ -30,7 +30,7 @@ pub use erasure::Erasure;
 pub use event::{ACTION_COMBO, LiveEvent, is_follow};
 pub use experiment::{ArmText, ExperimentRecord};
 pub use healing::{HealedRecord, Healing};
-pub use inference::{Answer, Heard, HeardWord, Inference, MAX_WORDS, NoAnswer};
+pub use inference::{Answer, Heard, HeardWord, Inference, Judgement, MAX_WORDS, NoAnswer, Reasoning};
 pub use key::DataKey;
 pub use outcome::{CREATOR_FOLLOW, Outcome, TIKTOK_WEBCAST};
 pub use physio::{

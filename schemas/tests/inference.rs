@@ -4,7 +4,9 @@ mod common;
 
 use common::logged;
 use lsie_schemas::codec;
-use lsie_schemas::record::{Answer, Heard, HeardWord, Inference, MAX_WORDS, NoAnswer, Record};
+use lsie_schemas::record::{
+    Answer, Heard, HeardWord, Inference, Judgement, MAX_WORDS, NoAnswer, Reasoning, Record,
+};
 use lsie_schemas::{EventTime, Real};
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -25,7 +27,11 @@ fn answer() -> impl Strategy<Value = Answer> {
     let heard = (any::<String>(), "[a-z]{0,3}", words)
         .prop_map(|(text, language, words)| Answer::Heard(Heard { text, language, words }));
     let none = prop::sample::select(vec![NoAnswer::Deadline, NoAnswer::ModelError, NoAnswer::SoundGone]);
-    prop_oneof![heard, none.prop_map(Answer::None)]
+    let judged = (any::<bool>(), 0.0..=1.0f64).prop_map(|(is_match, confidence)| {
+        let reasoning = if is_match { Reasoning::GrayBandLlmMatch } else { Reasoning::GrayBandLlmNonmatch };
+        Answer::Judged(Judgement { reasoning, is_match, confidence_score: Real(confidence) })
+    });
+    prop_oneof![heard, none.prop_map(Answer::None), judged]
 }
 
 fn read(record: &Value) -> Result<Inference, String> {
@@ -42,7 +48,7 @@ fn inference(answer: Answer) -> Inference {
     Inference {
         session_id: SESSION.parse().expect("a UUID"),
         request_id: "a".repeat(64),
-        ordinal: 1,
+        ordinal: i64::from(!matches!(answer, Answer::Judged(_))),
         input_sha256: "0".repeat(64),
         model: "ctc-demo".into(),
         answer,
@@ -102,4 +108,42 @@ fn faults_of_answers() {
     check(words(json!([word(1, 2, json!(null))])), "bad_field");
     check(words(Value::Array(vec![word(1, 2, json!(0)); MAX_WORDS + 1])), "bad_field");
     assert!(read(&with(words(Value::Array(vec![word(1, 2, json!(0)); MAX_WORDS])))).is_ok());
+}
+
+/// A judgement that contradicts itself is no answer.
+#[test]
+fn judgements_are_bounded() {
+    let record = |judged: Value| {
+        json!({
+            "v": 1, "type": "greeting", "session_id": SESSION, "request_id": "a".repeat(64),
+            "input_sha256": "0".repeat(64), "model": "azure-openai:m:v", "judged": judged,
+        })
+    };
+    let judged = |reasoning: &str, is_match: bool, confidence: f64| {
+        record(json!({"reasoning": reasoning, "is_match": is_match, "confidence_score": confidence}))
+    };
+    assert!(read(&judged("gray_band_llm_match", true, 0.7)).is_ok());
+    assert!(read(&judged("gray_band_llm_nonmatch", false, 1.0)).is_ok());
+    assert!(read(&judged("semantic_timeout", false, 0.0)).is_ok());
+    for bad in [
+        judged("gray_band_llm_match", false, 0.7),
+        judged("gray_band_llm_nonmatch", true, 0.7),
+        judged("semantic_error", true, 0.0),
+        judged("semantic_error", false, 0.1),
+        judged("gray_band_llm_match", true, 1.1),
+        judged("gray_band_llm_match", true, -0.1),
+    ] {
+        assert_eq!(read(&bad), Err("bad_field".into()), "{bad}");
+    }
+    assert!(read(&judged("because", true, 1.0)).is_err());
+    assert!(
+        read(&record(
+            json!({"reasoning": "semantic_error", "is_match": false, "confidence_score": 0, "why": "x"})
+        ))
+        .is_err()
+    );
+    let mut speech = judged("gray_band_llm_match", true, 0.7);
+    speech["type"] = json!("speech");
+    speech["ordinal"] = json!(1);
+    assert_eq!(read(&speech), Err("bad_field".into()));
 }

@@ -19,8 +19,8 @@ use std::time::{Duration, Instant};
 
 use lsie_connectors::feed::session_id;
 use lsie_schemas::Topic;
-use lsie_tests::faults::servers::{Servers, signal};
-use lsie_tests::harness::{binary, read_all};
+use lsie_tests::faults::servers::Servers;
+use lsie_tests::harness::{binary, read_all, signal};
 use lsie_tests::webhook::signature;
 use serde_json::Value;
 
@@ -69,7 +69,7 @@ fn lsie(dir: &Path, arguments: &[&str], core: Option<&str>, said: &str) -> Child
 }
 
 fn end(child: &mut Child) {
-    signal(&child.id().to_string(), "TERM");
+    signal(child.id(), "TERM");
     let _ = child.wait();
 }
 
@@ -199,9 +199,9 @@ fn webhooks(time: Duration) {
     };
     rate("warming up", Duration::from_secs(3));
     rate("in peace", time);
-    signal(&servers.broker_pid(), "STOP");
+    signal(servers.broker_pid(), "STOP");
     let before = rate("the broker hangs", PAUSE);
-    signal(&servers.broker_pid(), "CONT");
+    signal(servers.broker_pid(), "CONT");
     let back = Instant::now();
     while seen.accepted.load(Ordering::SeqCst) < before + 100 {
         assert!(back.elapsed() < Duration::from_secs(120), "it does not come back");

@@ -23,6 +23,8 @@ pub enum Fault {
     Kill,
     /// kill -9 of the engine, and again while it recovers.
     KillRecovering,
+    /// kill -9 of one of the two processes of the engine.
+    KillOne,
     /// The engine is killed, and away for longer than a record may be ahead of its epoch.
     Outage,
     /// The engine dies at named places: between file write and rename, between rename and manifest, while it
@@ -62,10 +64,11 @@ pub enum Fault {
 
 impl Fault {
     /// All of them, each alone, and the storm.
-    pub const ALL: [Fault; 20] = [
+    pub const ALL: [Fault; 21] = [
         Fault::None,
         Fault::Kill,
         Fault::KillRecovering,
+        Fault::KillOne,
         Fault::Outage,
         Fault::Place,
         Fault::Deadly,

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Display;
+use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
@@ -9,12 +10,15 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use lsie_connectors::feed::{Pace, TimedRecord, feed, merge};
-use lsie_connectors::{KafkaConfig, KafkaLog};
+use lsie_connectors::{KafkaConfig, KafkaLog, llm};
 use lsie_dataflow::config::Config;
+use lsie_dataflow::gray_band::GrayBand;
 use lsie_dataflow::ingest::{INPUTS, Shared};
+use lsie_dataflow::judge::Judge;
 use lsie_dataflow::pool::{MeasurerFactory, Outcome, Task};
 use lsie_dataflow::speech::{self, SpeechSettings, TranscriberFactory};
 use lsie_dataflow::{Engine, Range, Run, epochs, faces, judge};
+use lsie_operators::semantic::{Method, ScoreError, Scorer};
 use lsie_operators::speech::{Heard, SpeechError, Transcriber};
 use lsie_schemas::log::{
     Appended, Fetch, Log, LogRecord, NewRecord, TimestampType, TopicPartition, TopicSpec,
@@ -191,6 +195,31 @@ pub struct Settings {
     pub ears: Ears,
     /// Whether the sentence model judges what was said; else the words alone do, as the oracle does.
     pub meaning: bool,
+    /// Whether the sentence model judges beside whoever judges.
+    pub shadow: bool,
+    /// The local scorer is never sure (its probability is 0.6), and this endpoint is asked.
+    pub unsure: Option<SocketAddr>,
+}
+
+/// A scorer that is never sure.
+struct Unsure;
+
+impl Scorer for Unsure {
+    fn score(&mut self, _expected: &str, _said: &str) -> Result<f64, ScoreError> {
+        Ok(0.6)
+    }
+
+    fn method(&self) -> Method {
+        Method::CrossEncoder
+    }
+
+    fn version(&self) -> &str {
+        "unsure"
+    }
+
+    fn model(&self) -> &str {
+        "no model at all"
+    }
 }
 
 /// As long as a live run waits for the speech model by default.
@@ -242,6 +271,8 @@ impl Settings {
         voices: true,
         ears: Ears::Demo,
         meaning: false,
+        shadow: false,
+        unsure: None,
     };
 
     /// One worker that measures everything but faces.
@@ -267,10 +298,21 @@ impl Settings {
                 }
                 _ => config.speech,
             },
-            judge: match self.meaning {
-                true => judge::sentence_model(config.models_folder()),
-                false => judge::token_overlap(),
+            judge: match (self.unsure, self.meaning) {
+                (Some(_), _) => Arc::new(|| Ok(Judge::Model(Box::new(Unsure)))),
+                (None, true) => judge::sentence_model(config.models_folder()),
+                (None, false) => judge::token_overlap(),
             },
+            shadow: self.shadow.then(|| judge::sentence_model(config.models_folder())),
+            gray_band: self.unsure.map(|address| GrayBand {
+                access: llm::Access {
+                    url: format!("http://{address}/v1"),
+                    model: "stand-in".into(),
+                    key: String::new(),
+                    limit: Duration::from_millis(500),
+                },
+                api_version: "v1".into(),
+            }),
             limits: config.session,
             fetch: Fetch { prefetch_bytes: self.budget_bytes, poll_bytes: self.poll_bytes },
             budget_bytes: self.budget_bytes,
@@ -385,4 +427,13 @@ pub fn signal(pid: impl Display, name: &str) {
     let (name, pid) = (format!("-{name}"), pid.to_string());
     let sent = Command::new("kill").args([&name, &pid]).stderr(Stdio::null()).status();
     sent.expect("kill starts");
+}
+
+/// Writes a hosts file for so many processes of one run on this machine.
+pub fn write_hosts(file: &Path, processes: usize) {
+    // Held together, so that all are different.
+    let ports: Vec<TcpListener> =
+        (0..processes).map(|_| TcpListener::bind("127.0.0.1:0").expect("a free port")).collect();
+    let hosts = ports.iter().map(|port| format!("{}\n", port.local_addr().expect("an address")));
+    std::fs::write(file, hosts.collect::<String>()).expect("hosts");
 }

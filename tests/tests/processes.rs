@@ -3,7 +3,6 @@
 
 use std::collections::BTreeSet;
 use std::fs::File;
-use std::net::TcpListener;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -13,7 +12,7 @@ use lsie_schemas::LogTime;
 use lsie_schemas::row::{EncounterRow, FaceRow, SegmentRow, SessionRow, TranscriptRow};
 use lsie_schemas::topic::partition_of;
 use lsie_sinks::parquet::Reader;
-use lsie_tests::harness::{TopicSet, assert_law_4, assert_same, binary, signal};
+use lsie_tests::harness::{TopicSet, assert_law_4, assert_same, binary, signal, write_hosts};
 use lsie_tests::sessions::{recording, records};
 use lsie_tests::tables::Tables;
 use lsie_tests::telemetry::telemetry;
@@ -47,15 +46,6 @@ impl Site {
         self.dir.path().join(name)
     }
 
-    /// Writes a hosts file for so many processes.
-    fn hosts(&self, processes: usize) {
-        // Held together, so that all are different.
-        let ports: Vec<TcpListener> =
-            (0..processes).map(|_| TcpListener::bind("127.0.0.1:0").expect("a free port")).collect();
-        let hosts = ports.iter().map(|port| format!("{}\n", port.local_addr().expect("an address")));
-        std::fs::write(self.path("hosts"), hosts.collect::<String>()).expect("hosts");
-    }
-
     /// Starts a process with these arguments.
     fn spawn(&self, arguments: &[&str]) -> Child {
         let said = File::options().create(true).append(true).open(self.path("said")).expect("a file");
@@ -66,7 +56,7 @@ impl Site {
 
     /// Starts so many processes of one run with so many workers each.
     fn start(&self, processes: usize, workers: usize, command: &[&str]) -> Vec<Child> {
-        self.hosts(processes);
+        write_hosts(&self.path("hosts"), processes);
         let start = |process: usize| {
             let (number, workers) = (process.to_string(), workers.to_string());
             let mut arguments = vec!["--workers", &workers];
@@ -167,7 +157,7 @@ fn a_process_with_other_settings_is_not_let_in() {
     let site = Site::new("others");
     let settings = std::fs::read_to_string(site.path("lsie.toml")).expect("settings");
     std::fs::write(site.path("other.toml"), settings + "[session]\nmax_wait_ms = 45000\n").expect("settings");
-    site.hosts(2);
+    write_hosts(&site.path("hosts"), 2);
     let mut first = site.spawn(&["run", "--out", "live", "--process", "0", "--hosts", "hosts"]);
     let other = ["--config", "other.toml", "run", "--process", "1", "--hosts", "hosts"];
     let mut other = site.spawn(&other);

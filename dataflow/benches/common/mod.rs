@@ -99,6 +99,8 @@ pub(crate) fn engine(log: Arc<dyn Log>, measurer: MeasurerFactory, tail_ms: u64)
         transcriber: speech::demo(config.models_folder()),
         speech: config.speech,
         judge: judge::token_overlap(),
+        shadow: None,
+        gray_band: None,
         limits: config.session,
         fetch: config.fetch(),
         budget_bytes: config.engine.budget_mib << 20,

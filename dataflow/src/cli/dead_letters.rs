@@ -179,7 +179,7 @@ fn heal(config: &Config, dir: &Path, dry_run: bool) -> anyhow::Result<ExitCode> 
     let healed = healing::heal(&*log, target, &mut *sink, |heal, tables, state| {
         let state = state.map(crate::checkpoint::store::Store::in_folder).transpose()?;
         let checkpoints = kept.zip(state).map(|(kept, store)| Checkpoints { store, ..kept });
-        let engine = engine(config, log.clone(), 0);
+        let engine = engine(config, log.clone(), 0)?;
         let engine = Engine { checkpoints, heal: Some(heal), ..engine };
         let sinks = vec![parquet(config, tables)?];
         let ran = run_with_progress(engine, Run::Bounded(Range::ALL), sinks, Arc::default())?;

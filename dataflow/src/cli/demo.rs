@@ -85,7 +85,7 @@ impl Demo {
         match self.speed {
             Speed::Max => {
                 self.feed_all(&*log, &recording, super::feed::recorded_at(&recording), Pace::Max)?;
-                let engine = engine(&config, log, config.session.max_wait_ms);
+                let engine = engine(&config, log, config.session.max_wait_ms)?;
                 run_with_progress(engine, Run::Bounded(Range::ALL), sinks, shared)?;
             }
             Speed::One => {
@@ -146,7 +146,7 @@ impl Demo {
                 }
                 result
             });
-            let engine = engine(config, log.clone(), 0);
+            let engine = engine(config, log.clone(), 0)?;
             let ran = run_with_progress(engine, Run::Live(ending.clone()), sinks, shared.clone());
             // Nobody waits for an engine that could not run.
             ending.store(true, Ordering::SeqCst);

@@ -52,6 +52,7 @@ fn topics_as_they_should(config: &Config) -> anyhow::Result<String> {
 }
 
 fn models(config: &Config) -> anyhow::Result<String> {
+    config.choose_provider()?;
     let models = FaceModels::load(&config.models_folder())?;
     Ok(models.fingerprint())
 }

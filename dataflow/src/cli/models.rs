@@ -60,7 +60,10 @@ impl Models {
                 Ok(ExitCode::SUCCESS)
             }
             Subcommands::Fetch => fetch(&config),
-            Subcommands::Check => Ok(ExitCode::from(u8::from(!check(&folder)))),
+            Subcommands::Check => {
+                config.choose_provider()?;
+                Ok(ExitCode::from(u8::from(!check(&folder))))
+            }
         }
     }
 }

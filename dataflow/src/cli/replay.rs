@@ -53,7 +53,7 @@ impl Replay {
             println!("the archive is without {topic}: so is this replay");
         }
         if is_member {
-            return follow(Engine { cluster, ..engine(&config, log, 0) }, &config, false);
+            return follow(Engine { cluster, ..engine(&config, log, 0)? }, &config, false);
         }
         let mut sinks = vec![parquet(&config, &self.out)?];
         let watch = add_postgres(&mut sinks, &config, &self.out, false)?;
@@ -63,7 +63,7 @@ impl Replay {
             until: self.until.map_or(Range::ALL.until, LogTime),
         };
         ensure!(range.from <= range.until, "--from is later than --until: the range holds nothing");
-        let engine = Engine { without, cluster, ..engine(&config, log, tail_ms) };
+        let engine = Engine { without, cluster, ..engine(&config, log, tail_ms)? };
         let replayed = run_with_progress(engine, Run::Bounded(range), sinks, Arc::default())?;
         println!("{replayed}");
         println!("tables in {}; `lsie verify` gives their hashes", self.out.display());

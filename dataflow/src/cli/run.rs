@@ -46,7 +46,7 @@ impl RunLive {
         let cluster = self.several.cluster(&config)?;
         if cluster.as_ref().is_some_and(Cluster::is_member) {
             let checkpoints = checkpoints(&config, &dir)?;
-            return follow(Engine { checkpoints, cluster, ..engine(&config, log, 0) }, &config, true);
+            return follow(Engine { checkpoints, cluster, ..engine(&config, log, 0)? }, &config, true);
         }
         let views = served();
         let letters = Box::new(DeadLetters::open(&*log)?);
@@ -64,7 +64,7 @@ impl RunLive {
         println!("tables in {}", dir.display());
         let ending = Arc::new(AtomicBool::new(false));
         end_on_signal(ending.clone(), config.checkpoint.stop_timeout_ms)?;
-        let engine = Engine { checkpoints: checkpoints(&config, &dir)?, cluster, ..engine(&config, log, 0) };
+        let engine = Engine { checkpoints: checkpoints(&config, &dir)?, cluster, ..engine(&config, log, 0)? };
         run_with_progress(engine, Run::Live(ending), sinks, shared)?;
         report_postgres(watch.as_ref());
         server.stop()?;

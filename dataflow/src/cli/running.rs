@@ -13,6 +13,7 @@ use anyhow::{Context, ensure};
 use indicatif::{ProgressBar, ProgressStyle};
 use lsie_connectors::file_log::FileLogOptions;
 use lsie_connectors::ingest::{self, Credentials};
+use lsie_connectors::llm;
 use lsie_connectors::seal::{Key, key_of_hex};
 use lsie_connectors::{FileLog, Health, SealedLog, Stop, archive};
 use lsie_operators::speech::WhisperSettings;
@@ -26,9 +27,10 @@ use lsie_sinks::{Catalog, Follower, ParquetSink, PostgresSink, Selected, Sink, V
 
 use crate::checkpoint::gate::Rule;
 use crate::checkpoint::store::Store;
-use crate::config::{ApiConfig, Config};
+use crate::config::{ApiConfig, Config, GrayBandConfig};
 use crate::engine::{Checkpoints, Engine, Run};
 use crate::faces;
+use crate::gray_band::GrayBand;
 use crate::ingest::{INPUTS, Shared};
 use crate::judge::JudgeFactory;
 use crate::metrics;
@@ -64,15 +66,18 @@ pub(super) fn open_archive(config: &Config, dir: &Path) -> anyhow::Result<(Arc<d
 }
 
 /// The engine of the configuration; `tail_ms` of log time is added after a feed's last record.
-pub(super) fn engine(config: &Config, log: Arc<dyn Log>, tail_ms: u64) -> Engine {
-    Engine {
+pub(super) fn engine(config: &Config, log: Arc<dyn Log>, tail_ms: u64) -> anyhow::Result<Engine> {
+    config.choose_provider()?;
+    Ok(Engine {
         log,
         workers: config.engine.workers,
         pool_threads: config.pool_threads(),
         measurer: faces::with_models(config.models_folder(), config.models.max_pixels),
         transcriber: transcriber(config),
         speech: config.speech,
-        judge: scorer(config),
+        judge: scorer(config, &config.models.scorer),
+        shadow: Some(&config.models.shadow).filter(|name| !name.is_empty()).map(|name| scorer(config, name)),
+        gray_band: gray_band(config)?,
         limits: config.session,
         fetch: config.fetch(),
         budget_bytes: config.engine.budget_mib << 20,
@@ -81,7 +86,7 @@ pub(super) fn engine(config: &Config, log: Arc<dyn Log>, tail_ms: u64) -> Engine
         without: BTreeSet::new(),
         heal: None,
         cluster: None,
-    }
+    })
 }
 
 fn transcriber(config: &Config) -> TranscriberFactory {
@@ -93,13 +98,24 @@ fn transcriber(config: &Config) -> TranscriberFactory {
     speech::whisper(folder, models.speech.clone().into(), WhisperSettings { language, beams: models.beams })
 }
 
-fn scorer(config: &Config) -> JudgeFactory {
+fn scorer(config: &Config, name: &str) -> JudgeFactory {
     let folder = config.models_folder();
-    match config.models.scorer.as_str() {
+    match name {
         "sentence_model" => judge::sentence_model(folder),
         "token_overlap" => judge::token_overlap(),
         directory => judge::cross_encoder(folder, directory.into()),
     }
+}
+
+/// The fallback of the gray band, if one is configured.
+fn gray_band(config: &Config) -> anyhow::Result<Option<GrayBand>> {
+    let GrayBandConfig { url, model, api_version, key_file, timeout_ms } = &config.gray_band;
+    if url.is_empty() {
+        return Ok(None);
+    }
+    let key = secret(key_file).context("gray_band.key_file")?.unwrap_or_default();
+    let (url, model, limit) = (url.clone(), model.clone(), Duration::from_millis(*timeout_ms));
+    Ok(Some(GrayBand { access: llm::Access { url, model, key, limit }, api_version: api_version.clone() }))
 }
 
 /// Checkpoints that belong to the tables in a directory, if there are to be any.

@@ -6,12 +6,12 @@ RATE = 16_000
 LETTERS = " abcdefghijklmnopqrstuvwxyz'"
 
 
-def mel_filters(bands=80):
-    """Triangles of equal area on Slaney's mel scale, [201, bands]."""
+def mel_filters(bands=80, throat=1.0):
+    """Triangles of equal area on Slaney's mel scale, [201, bands]; a shorter `throat` has higher formants."""
     step = np.log(6.4) / 27
     mels = np.linspace(0, 15 + np.log(8) / step, bands + 2)
     corners = np.where(mels < 15, mels * 200 / 3, 1000 * np.exp(step * (mels - 15)))
-    hertz = np.arange(201)[:, None] * RATE / 400
+    hertz = np.arange(201)[:, None] * RATE / 400 * throat
     low, peak, high = corners[:-2], corners[1:-1], corners[2:]
     triangle = np.minimum((hertz - low) / (peak - low), (high - hertz) / (high - peak))
     return np.maximum(triangle, 0) * 2 / (high - low)

@@ -35,12 +35,11 @@ TEMPLATES = [
     "pleased to meet you", "glad you are here {when}", "thank you for joining us {when}",
     "i really appreciate your support",
 ]
-GREETING_SHARE = 0.45
 
 
-def sentence(random):
+def sentence(random, greeting_share):
     """A sentence, drawn by `random` (a `random.Random`)."""
-    if random.random() < GREETING_SHARE:
+    if random.random() < greeting_share:
         text = random.choice(TEMPLATES).format(
             greeting=random.choice(GREETINGS), who=random.choice(WHO), where=random.choice(WHERE),
             when=random.choice(WHEN), doing=random.choice(DOING), word=random.choice(WORDS),

@@ -2,12 +2,11 @@
 
 use std::path::Path;
 
-use ort::environment::Environment;
 use ort::session::builder::{GraphOptimizationLevel, SessionBuilder};
 use ort::session::{Session, SessionInputValue, SessionOutputs};
 use ort::value::{Outlet, ValueType};
 
-use super::{ModelError, ModelInfo, Runtime, text};
+use super::{ModelError, ModelInfo, Provider, Runtime, gpu, text};
 use crate::models;
 
 /// A loaded graph.
@@ -21,7 +20,7 @@ impl Network {
     pub(crate) fn load(runtime: &Runtime, name: &'static str, file: &Path) -> Result<Network, ModelError> {
         let foreign = |reason: String| ModelError::Foreign { path: file.to_path_buf(), reason };
         let sha256 = super::hash_of(file).map_err(|error| foreign(text(error)))?;
-        let session = builder(&runtime.environment)
+        let session = builder(runtime)
             .and_then(|mut builder| builder.commit_from_file(file).map_err(text))
             .map_err(foreign)?;
         Ok(Network { session, info: ModelInfo { name, sha256, runtime_version: runtime.version() } })
@@ -36,7 +35,7 @@ impl Network {
     ) -> Result<Network, ModelError> {
         let bytes = models::read(folder, file)?;
         let mismatch = |reason: String| ModelError::Mismatch { path: folder.join(file), reason };
-        let session = builder(&runtime.environment)
+        let session = builder(runtime)
             .and_then(|mut builder| builder.commit_from_memory(&bytes).map_err(text))
             .map_err(mismatch)?;
         let sha256 = super::hex_hash(&bytes);
@@ -90,11 +89,15 @@ pub(crate) fn floats<'a>(
     Ok((shape, data))
 }
 
-fn builder(environment: &Environment) -> Result<SessionBuilder, String> {
+fn builder(runtime: &Runtime) -> Result<SessionBuilder, String> {
     // One thread, and only optimisations that do not depend on timing: the same input gives the same bits.
-    let builder = Session::builder(environment).map_err(text)?;
+    let builder = Session::builder(&runtime.environment).map_err(text)?;
     let builder = builder.with_optimization_level(GraphOptimizationLevel::Level3).map_err(text)?;
     let builder = builder.with_intra_threads(1).map_err(text)?;
     let builder = builder.with_inter_threads(1).map_err(text)?;
-    builder.with_deterministic_compute(true).map_err(text)
+    let builder = builder.with_deterministic_compute(true).map_err(text)?;
+    match runtime.provider {
+        Provider::Cpu => Ok(builder),
+        Provider::Cuda => gpu::onto(builder),
+    }
 }

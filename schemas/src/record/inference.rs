@@ -17,9 +17,10 @@ const MAX_MODEL_BYTES: usize = 1_000;
 /// 9999-12-31T23:59:59.999999Z, the last instant that has a canonical text.
 const LAST_US: i64 = 253_402_300_799_999_999;
 
-/// What a speech model answered to one request, or why there is no answer.
+/// What a model that is asked via the log answered to one request, or why there is no answer: the speech model about a segment
+/// (type `speech`), or the fallback of the gray band about an utterance (type `greeting`).
 ///
-/// The request is made by the graph when a segment closes; its id is the hash of what was asked, so that it is the
+/// The request is made by the graph; its id is the hash of what was asked, so that it is the
 /// same in every run. The first answer by offset counts.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Inference {
@@ -27,11 +28,11 @@ pub struct Inference {
     pub session_id: Uuid,
     /// The request: 64 lowercase hex digits.
     pub request_id: String,
-    /// The segment whose closing asked, 1 for the first.
+    /// The segment whose closing asked, 1 for the first; 0 where no segment did.
     pub ordinal: i64,
-    /// SHA-256 of the samples that were given to the model (s16le, 16 kHz), lowercase hex.
+    /// SHA-256 of the samples that were given to the model (s16le, 16 kHz) or of the two texts, lowercase hex.
     pub input_sha256: String,
-    /// Model, version, hash and runtime fingerprint.
+    /// Model, version, hash and runtime fingerprint; of the fallback, its version.
     pub model: String,
     /// The answer.
     pub answer: Answer,
@@ -44,6 +45,43 @@ pub enum Answer {
     Heard(Heard),
     /// Nothing will come.
     None(NoAnswer),
+    /// What the fallback of the gray band decided.
+    Judged(Judgement),
+}
+
+/// A decision of the fallback: bounded, never free text (contracts §8).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Judgement {
+    /// Why.
+    pub reasoning: Reasoning,
+    /// Whether it is a match; agrees with the reason.
+    pub is_match: bool,
+    /// How sure, 0 to 1; 0 where the fallback failed.
+    pub confidence_score: Real,
+}
+
+/// The codes of the fallback.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Reasoning {
+    /// It found a match.
+    GrayBandLlmMatch,
+    /// It found none.
+    GrayBandLlmNonmatch,
+    /// Its last attempt took too long.
+    SemanticTimeout,
+    /// Its last attempt failed.
+    SemanticError,
+}
+
+impl Judgement {
+    fn is_sound(&self) -> bool {
+        let failed = matches!(self.reasoning, Reasoning::SemanticTimeout | Reasoning::SemanticError);
+        self.is_match == (self.reasoning == Reasoning::GrayBandLlmMatch)
+            && (0.0..=1.0).contains(&self.confidence_score.0)
+            && !(failed && self.confidence_score.0 > 0.0)
+    }
 }
 
 /// What was said, on the session's time line.
@@ -101,6 +139,7 @@ struct Wire {
     #[serde(with = "session_field")]
     session_id: Uuid,
     request_id: String,
+    #[serde(default, skip_serializing_if = "is_zero")]
     ordinal: i64,
     input_sha256: String,
     model: String,
@@ -108,27 +147,41 @@ struct Wire {
     heard: Option<Heard>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     none: Option<NoAnswer>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    judged: Option<Judgement>,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde hands it over so")]
+fn is_zero(ordinal: &i64) -> bool {
+    *ordinal == 0
 }
 
 impl Inference {
     pub(crate) fn decode(value: &Bytes) -> Result<Inference, Rejection> {
         let (kind, body) = codec::envelope(value)?;
-        if kind != "speech" {
+        if !["speech", "greeting"].contains(&&*kind) {
             return Err(Rejection::new("unknown_type", "not an answer of a model"));
         }
+        let is_speech = kind == "speech";
         let wire: Wire = codec::fields(body)?;
         let bad = |detail: &str| Err(Rejection::new("bad_field", detail));
-        let answer = match (wire.heard, wire.none) {
-            (Some(heard), None) => Answer::Heard(heard),
-            (None, Some(reason)) => Answer::None(reason),
-            _ => return bad("exactly one of `heard` and `none` must be there"),
+        let answer = match (wire.heard, wire.none, wire.judged) {
+            (Some(heard), None, None) if is_speech => Answer::Heard(heard),
+            (None, Some(reason), None) if is_speech => Answer::None(reason),
+            (None, None, Some(judgement)) if !is_speech => Answer::Judged(judgement),
+            _ if is_speech => return bad("exactly one of `heard` and `none` must be there"),
+            _ => return bad("`judged` and nothing else must be there"),
         };
         match &answer {
             _ if !is_hash(&wire.request_id) => bad("`request_id` is not 64 lowercase hex digits"),
             _ if !is_hash(&wire.input_sha256) => bad("`input_sha256` is not 64 lowercase hex digits"),
-            _ if wire.ordinal < 1 => bad("`ordinal` is below 1"),
+            _ if is_speech && wire.ordinal < 1 => bad("`ordinal` is below 1"),
+            _ if !is_speech && wire.ordinal != 0 => bad("`ordinal` is for speech only"),
             _ if wire.model.trim().is_empty() => bad("`model` is blank"),
             _ if wire.model.len() > MAX_MODEL_BYTES => bad("`model` is too long"),
+            Answer::Judged(judgement) if !judgement.is_sound() => {
+                bad("the judgement contradicts itself, or its confidence is not between 0 and 1")
+            }
             Answer::Heard(heard) if heard.words.len() > MAX_WORDS => bad("`words` are too many"),
             Answer::Heard(heard) if !heard.words.iter().all(HeardWord::is_sound) => {
                 bad("a word has no place in time or no confidence between 0 and 1")
@@ -146,9 +199,10 @@ impl Inference {
 
     /// The record to append.
     pub fn encode(&self, timestamp: Option<LogTime>) -> NewRecord {
-        let (heard, none) = match &self.answer {
-            Answer::Heard(heard) => (Some(heard.clone()), None),
-            Answer::None(reason) => (None, Some(*reason)),
+        let (kind, heard, none, judged) = match &self.answer {
+            Answer::Heard(heard) => ("speech", Some(heard.clone()), None, None),
+            Answer::None(reason) => ("speech", None, Some(*reason), None),
+            Answer::Judged(judgement) => ("greeting", None, None, Some(*judgement)),
         };
         let wire = Wire {
             session_id: self.session_id,
@@ -158,9 +212,10 @@ impl Inference {
             model: self.model.clone(),
             heard,
             none,
+            judged,
         };
         let key = self.session_id.to_string().into();
-        let value = codec::write("speech", &wire);
+        let value = codec::write(kind, &wire);
         NewRecord { topic: Topic::Inference, key, value, headers: Vec::new(), timestamp }
     }
 }

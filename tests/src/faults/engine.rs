@@ -12,7 +12,7 @@ use lsie_dataflow::crash_book::Place;
 use lsie_schemas::LogTime;
 use lsie_sinks::parquet::Reader;
 
-use crate::harness::{binary, signal};
+use crate::harness::{binary, signal, write_hosts};
 
 use super::servers::{Servers, text};
 
@@ -34,6 +34,8 @@ pub struct Lsie {
     starts: AtomicU32,
     /// Process of the running engine, 0 if there is none.
     pid: AtomicU32,
+    /// The second process of a run of two.
+    member: Option<AtomicU32>,
     /// Where the engine is to die: at the next start only, or at each.
     die_at: Mutex<Option<(String, bool)>>,
     deadly: Mutex<BTreeSet<Place>>,
@@ -43,7 +45,8 @@ pub struct Lsie {
 }
 
 impl Lsie {
-    /// Writes the configuration into a folder; tables go to `tables`.
+    /// Writes the configuration into a folder; tables go to `tables`. Its clock jumps, and it is two processes, if a
+    /// fault needs that.
     pub fn new(
         servers: &Servers,
         dir: &Path,
@@ -51,6 +54,7 @@ impl Lsie {
         schema: &str,
         tables: PathBuf,
         jumps: bool,
+        is_two: bool,
     ) -> Lsie {
         std::fs::create_dir_all(dir).expect("a folder");
         let settings = format!(
@@ -69,6 +73,7 @@ impl Lsie {
             workers: AtomicU64::new(1),
             starts: AtomicU32::new(0),
             pid: AtomicU32::new(0),
+            member: is_two.then(AtomicU32::default),
             die_at: Mutex::new(None),
             deadly: Mutex::default(),
             stopping: AtomicBool::new(false),
@@ -92,10 +97,16 @@ impl Lsie {
     /// Keeps an engine running until it is told to stop; its exit status then.
     pub fn supervise(&self) -> std::process::ExitStatus {
         loop {
-            let mut child = self.spawn();
+            let mut child = self.spawn(0);
             self.pid.store(child.id(), Ordering::SeqCst);
+            let member = self.member.as_ref().map(|pid| {
+                let member = self.spawn(1);
+                pid.store(member.id(), Ordering::SeqCst);
+                member
+            });
             let status = child.wait().expect("an engine that ends");
             self.pid.store(0, Ordering::SeqCst);
+            member.into_iter().for_each(ends_too);
             if self.stopping.load(Ordering::SeqCst) {
                 return status;
             }
@@ -111,12 +122,19 @@ impl Lsie {
         self.down.store(down, Ordering::SeqCst);
     }
 
-    fn spawn(&self) -> Child {
-        let start = self.starts.fetch_add(1, Ordering::SeqCst);
-        let log = File::create(self.dir.join(format!("engine-{start}.log"))).expect("a file");
+    fn spawn(&self, process: usize) -> Child {
+        let start = self.starts.fetch_add(u32::from(process == 0), Ordering::SeqCst);
+        let name = if process == 0 { format!("engine-{start}.log") } else { format!("member-{start}.log") };
+        let log = File::create(self.dir.join(name)).expect("a file");
         let workers = self.workers.load(Ordering::SeqCst).to_string();
         let mut command = Command::new(binary());
         command.args(["--workers", &workers, "run", "--out", text(&self.tables), "--port", "0"]);
+        if self.member.is_some() {
+            if process == 0 {
+                write_hosts(&self.dir.join("hosts"), 2);
+            }
+            command.args(["--process", &process.to_string(), "--hosts", "hosts"]);
+        }
         let mut armed = self.die_at.lock().expect("no panic while it was held");
         if let Some((place, always)) = armed.take() {
             command.args(["--die-at", &place]);
@@ -160,6 +178,14 @@ impl Lsie {
         }
     }
 
+    /// Sends a signal to the second process of the run.
+    pub fn signal_member(&self, name: &str) {
+        let pid = self.member.as_ref().map_or(0, |pid| pid.load(Ordering::SeqCst));
+        if pid != 0 {
+            signal(pid, name);
+        }
+    }
+
     /// Ends the engine in an orderly way, and it is not started again.
     pub fn stop(&self) {
         self.stopping.store(true, Ordering::SeqCst);
@@ -178,4 +204,16 @@ impl Lsie {
         let last = self.starts.load(Ordering::SeqCst);
         (last.saturating_sub(3)..last).map(|start| format!("start {start}: {}\n", log(start))).collect()
     }
+}
+
+/// A process of a run whose first one has ended. It ends too; if it still looks for the first, it is ended.
+fn ends_too(mut member: Child) {
+    for _ in 0..200 {
+        if member.try_wait().expect("a process").is_some() {
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    let _ = member.kill();
+    let _ = member.wait();
 }

@@ -43,7 +43,8 @@ pub fn round(servers: &Servers, fault: Fault, seed: u64) -> Outcome {
     let (dir, prefix) = (servers.dir().join(&name), format!("{name}."));
     let disk = Disk::mount_for(&faults, &servers.dir().join(format!("{name}-disk")));
     let tables = disk.0.as_deref().unwrap_or(&dir).join("tables");
-    let lsie = Lsie::new(servers, &dir, &prefix, &name, tables, faults.contains(&Fault::ClockJump));
+    let (jumps, is_two) = (faults.contains(&Fault::ClockJump), faults.contains(&Fault::KillOne));
+    let lsie = Lsie::new(servers, &dir, &prefix, &name, tables, jumps, is_two);
     lsie.must(&["topics", "create", "--partitions", "4"]);
     let log = servers.log(&prefix);
     let (schema, mount) = (name.clone(), disk.0.as_deref());

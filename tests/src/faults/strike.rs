@@ -67,6 +67,13 @@ impl Target<'_> {
                     self.lsie.signal("KILL");
                 }
             }
+            Fault::KillOne => {
+                self.other_workers(chance);
+                match chance.below(2) {
+                    0 => self.lsie.signal("KILL"),
+                    _ => self.lsie.signal_member("KILL"),
+                }
+            }
             Fault::Outage => {
                 self.lsie.keep_down(true);
                 self.lsie.signal("KILL");

@@ -155,8 +155,8 @@ impl Bench {
         }
         records
             .iter()
-            .filter_map(|record| match Answered::decode(record) {
-                Ok(Answered::Enriched(answer)) => Some(answer),
+            .map(|record| match Answered::decode(record) {
+                Ok(Answered::Enriched(answer)) => answer,
                 other => panic!("{other:?}"),
             })
             .collect()

@@ -66,11 +66,13 @@ fn step(band: &mut Band, epoch: u64, inputs: Vec<Input>) -> Vec<Output> {
 }
 
 fn decisions(out: &[Output]) -> Vec<(u128, &Evaluation)> {
-    let decided = |output| match output {
-        &Output::Decided(ref question, ref evaluation) => Some((question.action.as_u128(), evaluation)),
-        _ => None,
-    };
-    out.iter().filter_map(decided).collect()
+    let mut decided = Vec::new();
+    for output in out {
+        if let Output::Decided(question, evaluation) = output {
+            decided.push((question.action.as_u128(), evaluation));
+        }
+    }
+    decided
 }
 
 fn classes(out: &[Output]) -> Vec<(Class, String)> {

@@ -70,11 +70,17 @@ fn main() -> anyhow::Result<()> {
     })?;
     table("demo speech, segments of 30 s /s", &setting, |setting| {
         let (sound, mut model) = (sound(setting)?, DemoSpeech::load_with(setting.runtime, &setting.models)?);
-        Ok(move || Ok(drop(model.transcribe(&sound)?)))
+        Ok(move || {
+            model.transcribe(&sound)?;
+            Ok(())
+        })
     })?;
     table("tiny Whisper (random weights), segments of 30 s /s", &setting, |setting| {
         let (sound, mut model) = (sound(setting)?, whisper(setting)?);
-        Ok(move || Ok(drop(model.transcribe(&sound)?)))
+        Ok(move || {
+            model.transcribe(&sound)?;
+            Ok(())
+        })
     })?;
     table("sentence model, utterances /s", &setting, |setting| {
         let mut model = MiniLm::load_with(setting.runtime, &setting.models)?;

@@ -31,6 +31,9 @@ pub(crate) struct Hub {
     mirrors: Vec<Arc<Mirror>>,
 }
 
+/// Puts what is guilty into quarantine, and adds it to what is known to be there.
+pub(crate) type Quarantining = dyn Fn(Vec<(Place, u32)>, &mut BTreeSet<Place>) -> anyhow::Result<()> + Send;
+
 /// What the first process listens with.
 pub(crate) struct Ear {
     pub(crate) begin: Begin,
@@ -39,7 +42,7 @@ pub(crate) struct Ear {
     pub(crate) epochs: Sender<Message>,
     pub(crate) ending: Option<Arc<AtomicBool>>,
     /// Puts records into quarantine over which another process has died too often.
-    pub(crate) quarantine: Box<dyn Fn(Vec<(Place, u32)>, &mut BTreeSet<Place>) -> anyhow::Result<()> + Send>,
+    pub(crate) quarantine: Box<Quarantining>,
     /// The other processes, and what each of their partitions is.
     pub(crate) config: String,
     pub(crate) workers: usize,

@@ -122,13 +122,13 @@ impl Target<'_> {
                 signal(&pid, "CONT");
             }
             Fault::BrokerKill => {
-                signal(&self.servers.broker_pid(), "KILL");
+                signal(self.servers.broker_pid(), "KILL");
                 seconds(0, 3, chance);
                 self.servers.start_broker();
             }
             Fault::PostgresRestart => {
                 // SIGQUIT: at once, as in a crash.
-                signal(&self.servers.postgres_pid(), "QUIT");
+                signal(self.servers.postgres_pid(), "QUIT");
                 seconds(1, 6, chance);
                 self.servers.start_postgres();
                 return Some(self.until_postgres());

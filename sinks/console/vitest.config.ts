@@ -1,4 +1,4 @@
 // Units in src, browser tests in tests; the latter wait for what a page shows.
 import { defineConfig } from "vitest/config";
 
-export default defineConfig({ test: { testTimeout: 45_000, hookTimeout: 60_000 } });
+export default defineConfig({ test: { testTimeout: 90_000, hookTimeout: 90_000 } });

@@ -12,8 +12,8 @@ function encounter(id: string, at: string, state: EncounterState): Encounter {
   };
 }
 const old = encounter("old", "2026-01-05T10:00:10Z", "completed");
-const own = (state: EncounterState) => encounter("own", "2026-01-05T10:00:20Z", state);
-const submit = (rail: Rail, newId: string, encounters: Encounter[] = [old]) => step(rail, { type: "submit", newId, encounters, alerts: [] });
+const own = (state: EncounterState) => encounter("1", "2026-01-05T10:00:20Z", state);
+const submit = (rail: Rail, newId: string) => step(rail, { type: "submit", newId, alerts: [] });
 
 describe("the rail", () => {
   it("goes from idle through all states to completed", () => {
@@ -24,14 +24,15 @@ describe("the rail", () => {
     rail = step(rail, { type: "encounters", encounters: [own("stimulus_issued"), old], heardUpTo: -Infinity });
     expect(rail.phase).toBe("measuring");
     rail = step(rail, { type: "encounters", encounters: [own("rejected_gate_closed"), old], heardUpTo: -Infinity });
-    expect(rail).toMatchObject({ phase: "completed", encounter: { encounter_id: "own" } });
+    expect(rail).toMatchObject({ phase: "completed", encounter: { encounter_id: "1" } });
     expect(submit(rail, "2")).toMatchObject({ phase: "submitting", actionId: "2", encounter: null });
   });
-  it("is never completed by an encounter older than the submission", () => {
+  it("is never completed by an encounter older than the submission, nor by another's", () => {
     let rail = submit(idle, "1");
     rail = step(rail, { type: "answered", actionId: "1", accepted: true, message: null });
     const unseen = encounter("unseen", "2026-01-05T10:00:05Z", "completed");
-    expect(step(rail, { type: "encounters", encounters: [old, unseen], heardUpTo: -Infinity }).phase).toBe("accepted");
+    const other = encounter("other", "2026-01-05T10:00:30Z", "completed");
+    expect(step(rail, { type: "encounters", encounters: [old, unseen, other], heardUpTo: -Infinity }).phase).toBe("accepted");
   });
   it("is free again when nothing was heard after the greeting, which the engine does not judge then", () => {
     let rail = step(submit(idle, "1"), { type: "answered", actionId: "1", accepted: true, message: null });
@@ -50,7 +51,7 @@ describe("the rail", () => {
   it("fails when an alert tells that the graph refused what the API had taken", () => {
     const alert = (id: string, kind: string, session: string) => ({ alert_id: id, severity: "warning" as const, kind, message: "why", session_id: session, subsystem_key: null, emitted_at_utc: "2026-01-05T10:00:21Z", acknowledged: false });
     const before = alert("1", "stimulus_failed", "s");
-    const submitted = step(idle, { type: "submit", newId: "1", encounters: [], alerts: [before] });
+    const submitted = step(idle, { type: "submit", newId: "1", alerts: [before] });
     const accepted = step(submitted, { type: "answered", actionId: "1", accepted: true, message: null });
     const told = (...alerts: (typeof before)[]) => step(accepted, { type: "alerts", sessionId: "s", alerts, message: (a) => a.message });
     expect(told(before, alert("2", "stimulus_failed", "other"), alert("3", "data_gap", "s"))).toBe(accepted);

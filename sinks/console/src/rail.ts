@@ -9,10 +9,8 @@ export interface Rail {
   phase: Phase;
   /** The submission's id; a retry after a transport error keeps it. */
   actionId: string | null;
-  /** Encounters and alerts that were there when it was submitted: none of them can end it. */
+  /** Alerts that were there when it was submitted: none of them is about it. */
   known: ReadonlySet<string>;
-  /** The newest stimulus of that moment, ms. */
-  after: number;
   /** The encounter that it became. */
   encounter: Encounter | null;
   message: string | null;
@@ -20,11 +18,11 @@ export interface Rail {
   unsure: boolean;
 }
 
-export const idle: Rail = { phase: "idle", actionId: null, known: new Set(), after: -Infinity, encounter: null, message: null, unsure: false };
+export const idle: Rail = { phase: "idle", actionId: null, known: new Set(), encounter: null, message: null, unsure: false };
 
 export type RailEvent =
   | { type: "session" }
-  | { type: "submit"; newId: string; encounters: readonly Encounter[]; alerts: readonly Alert[] }
+  | { type: "submit"; newId: string; alerts: readonly Alert[] }
   | { type: "answered"; actionId: string; accepted: boolean; message: string | null }
   | { type: "failed"; actionId: string; message: string; unsure: boolean }
   | { type: "alerts"; sessionId: string; alerts: readonly Alert[]; message: (alert: Alert) => string }
@@ -38,7 +36,7 @@ export function step(rail: Rail, event: RailEvent): Rail {
     case "session":
       return idle;
     case "submit":
-      return maySubmit(rail.phase) ? submitted(rail, event.newId, event.encounters, event.alerts) : rail;
+      return maySubmit(rail.phase) ? submitted(rail, event.newId, event.alerts) : rail;
     case "answered":
       if (rail.phase !== "submitting" || event.actionId !== rail.actionId) return rail;
       return event.accepted
@@ -54,25 +52,17 @@ export function step(rail: Rail, event: RailEvent): Rail {
   }
 }
 
-function submitted(rail: Rail, newId: string, encounters: readonly Encounter[], alerts: readonly Alert[]): Rail {
+function submitted(rail: Rail, newId: string, alerts: readonly Alert[]): Rail {
   // A retry of what may have arrived is the same action, and looks for the same encounter.
   if (rail.phase === "failed" && rail.unsure) return { ...rail, phase: "submitting", message: null };
-  const times = encounters.map((e) => toMs(e.stimulus_time_utc) ?? -Infinity);
-  return {
-    ...idle,
-    phase: "submitting",
-    actionId: newId,
-    known: new Set([...encounters.map((e) => e.encounter_id), ...alerts.map((a) => a.alert_id)]),
-    after: Math.max(-Infinity, ...times),
-  };
+  return { ...idle, phase: "submitting", actionId: newId, known: new Set(alerts.map((a) => a.alert_id)) };
 }
 
+/** An encounter has the id of the action that sent its greeting: no older one, and nobody else's, is taken for it. */
 function followed(rail: Rail, encounters: readonly Encounter[], heardUpTo: number): Rail {
   if (rail.phase !== "accepted" && rail.phase !== "measuring") return rail;
-  const own = encounters
-    .filter((e) => !rail.known.has(e.encounter_id) && (toMs(e.stimulus_time_utc) ?? -Infinity) > rail.after)
-    .sort((a, b) => (toMs(a.stimulus_time_utc) ?? 0) - (toMs(b.stimulus_time_utc) ?? 0))[0];
-  if (own === undefined) return rail;
+  const own = encounters.find((e) => e.encounter_id === rail.actionId);
+  if (own === undefined || own.stimulus_time_utc === null) return rail;
   const phase = finished(own.state) || unheard(own, heardUpTo) ? "completed" : "measuring";
   return { ...rail, phase, encounter: own };
 }

@@ -17,7 +17,7 @@ const HEAD: &str = r#"<!doctype html>
 <style>
   :root { color-scheme: light dark }
   body { font: 16px/1.5 system-ui, sans-serif; color: light-dark(#222, #ddd); background: light-dark(#fff, #15181d) }
-  body { max-width: 60rem; margin: 2rem auto; padding: 0 1rem; overflow-wrap: anywhere }
+  body { max-width: 60rem; margin: 2rem auto; padding: 0 1rem; overflow-wrap: break-word }
   a { color: light-dark(#0a58ca, #7db4ff) }
   code { background: light-dark(#f3f3f3, #2a2f37); padding: 0 .2rem }
   table { border-collapse: collapse; width: 100% }

@@ -98,7 +98,7 @@ function whyBlocked(): string | null {
 async function submit(): Promise<void> {
   const sessionId = selected.value;
   if (sessionId === null || !maySubmit(rail.value.phase)) return;
-  send({ type: "submit", newId: crypto.randomUUID(), encounters: encounters.data ?? [], alerts: alerts.data ?? [] });
+  send({ type: "submit", newId: crypto.randomUUID(), alerts: alerts.data ?? [] });
   const actionId = rail.value.actionId!;
   try {
     const answer = await sendStimulus(sessionId, actionId, note.value.trim() || null);

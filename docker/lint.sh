@@ -66,10 +66,14 @@ PYTHON
 install
 install_promtool
 "$tools/venv/bin/hadolint" "$here/Dockerfile" || die "docker/Dockerfile" "see the lines above"
-"$tools/venv/bin/check-jsonschema" --builtin-schema vendor.compose-spec "$here/compose.yaml"
+"$tools/venv/bin/check-jsonschema" --builtin-schema vendor.compose-spec "$here"/compose*.yaml
 for file in "$here"/kubernetes/*.yaml; do
   [[ $(basename "$file") == kustomization.yaml ]] && continue
   "$tools/venv/bin/kubernetes-validate" --strict "$file"
 done
 "$tools/venv/bin/python" "$here/lint/references.py" "$here"
+several=$(mktemp --suffix=.yaml)
+"$tools/venv/bin/python" "$here/lint/references.py" "$here" --merged >"$several"
+"$tools/venv/bin/kubernetes-validate" --strict "$several"
+rm -f "$several"
 check_metrics

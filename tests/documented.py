@@ -29,6 +29,7 @@ import tomllib
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 PLAN = ROOT / "tests/documented.toml"
 FENCE = re.compile(r"^```(\w+)[^\n]*\n(.*?)^```", re.MULTILINE | re.DOTALL)
+FENCE_ANY = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
 ENGINE = re.compile(r"lsie (run|demo)")
 BESIDE = re.compile(r"#.*until Ctrl-C")
 RUN = ("sh", "console", "python")
@@ -280,6 +281,9 @@ class World:
 
     def one(self, shell, block, command, shown):
         began = time.monotonic()
+        for start, given in self.plan.get("given", {}).items():
+            if command.startswith(start):
+                command = f"{self.replaced(given)} {command}"
         beside = BESIDE.search(command.splitlines()[0])
         if beside:
             if ENGINE.search(command):
@@ -315,6 +319,9 @@ def check_plan(plan):
     faults = [f"{page}: two worlds run it" for page in set(run) if run.count(page) > 1]
     faults += [f"{page}: there is no such page with commands" for page in run if page not in pages]
     left_out = plan["not_run"]
+    for page in listed.stdout.split():
+        bare = re.findall(r"^ {4}((?:lsie|make|docker|curl|cargo) .*)$", FENCE_ANY.sub("", (ROOT / page).read_text()), re.MULTILINE)
+        faults += [f"{page}: {command}: a command outside a fenced block" for command in bare]
     for page in pages:
         for block in blocks_of(page):
             if page not in run and not reason(left_out, block):

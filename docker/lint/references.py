@@ -3,6 +3,8 @@
 
     references.py DOCKER
 
+    references.py DOCKER --merged   prints the manifests of kubernetes-several as they lie over those of kubernetes
+
 In the compose file: secrets, volumes, networks, dependencies, mounted files, stages of the Dockerfile, the one published port. In the
 Kubernetes manifests: the kustomization's files, config maps, secrets that are described, volumes, ports of probes and services,
 selectors, disruption budgets. Of both: a read-only root, no privileges, no rights to more.
@@ -64,6 +66,45 @@ def pods(document):
     return spec["template"] if "template" in spec else None
 
 
+def laid(base, over):
+    """A strategic merge, as far as it is used here: lists of named things by name or port, null takes away."""
+    if isinstance(base, dict) and isinstance(over, dict):
+        merged = {key: laid(base[key], value) if key in base else value for key, value in over.items()}
+        return {key: value for key, value in (base | merged).items() if value is not None}
+    if isinstance(base, list) and base and all(isinstance(item, dict) and "name" in item for item in base + over):
+        names = {item["name"]: item for item in base}
+        for item in over:
+            names[item["name"]] = laid(names.get(item["name"], {}), item)
+        return list(names.values())
+    return over
+
+
+def merged(folder):
+    """The base's documents with the patches of the overlay."""
+    over, base = folder / "kubernetes-several", folder / "kubernetes"
+    kustomization = yaml.safe_load((over / "kustomization.yaml").read_text())
+    patches = [yaml.safe_load((over / patch["path"]).read_text()) for patch in kustomization["patches"]]
+    wanted(len(patches) == len(list(over.glob("*.yaml"))) - 1, "kubernetes-several: a file that is no patch")
+    documents = []
+    for path in sorted(base.glob("*.yaml")):
+        documents += [d for d in yaml.safe_load_all(path.read_text()) if d["kind"] != "Kustomization"]
+    for patch in patches:
+        same = [n for n, d in enumerate(documents) if (d["kind"], d["metadata"]["name"]) == (patch["kind"], patch["metadata"]["name"])]
+        wanted(same, f"kubernetes-several: there is no {patch['kind']} {patch['metadata']['name']} to patch")
+        for n in same:
+            documents[n] = laid(documents[n], patch)
+    hosts = (over / "hosts").read_text().split()
+    engine = next(d for d in documents if d["kind"] == "StatefulSet")
+    name, service = engine["metadata"]["name"], engine["spec"]["serviceName"]
+    ports = [p["port"] for d in documents if d["metadata"]["name"] == service for p in d["spec"]["ports"]]
+    expected = [f"{name}-{n}.{service}:2101" for n in range(engine["spec"]["replicas"])]
+    wanted(hosts == expected and 2101 in ports, f"kubernetes-several: hosts are {hosts}, wanted {expected}")
+    maps = {g["name"] for g in kustomization["configMapGenerator"]} | {"lsie"}
+    used = [v["configMap"]["name"] for v in pods(engine)["spec"]["volumes"] if "configMap" in v]
+    wanted(set(used) <= maps, f"kubernetes-several: config maps {used}")
+    return documents
+
+
 def kubernetes(folder):
     kustomization = yaml.safe_load((folder / "kustomization.yaml").read_text())
     files = {path.name for path in folder.glob("*.yaml")} - {"kustomization.yaml"}
@@ -117,6 +158,10 @@ def kubernetes(folder):
 
 def main():
     folder = pathlib.Path(sys.argv[1])
+    if sys.argv[2:] == ["--merged"]:
+        print(yaml.safe_dump_all(merged(folder)))
+        return
+    merged(folder)
     compose(folder)
     kubernetes(folder / "kubernetes")
     if faults:

@@ -43,6 +43,8 @@ def main():
         checks.append((f"compose {name}", [*words, "--help"], environment))
     settings = folder / "kubernetes/lsie.toml"
     checks.append(("kubernetes", ["--config", str(settings), "config", "check"], base | {"LSIE_API_TOKENS": tokens}))
+    run_of_several = ["--config", str(settings), "run", "--process", "0", "--hosts", "hosts", "--help"]
+    checks.append(("kubernetes-several", run_of_several, base | {"LSIE_API_TOKENS": tokens}))
     faults = [f"{what}: {fault}" for what, arguments, environment in checks if (fault := run(arguments, environment, scratch))]
     if faults:
         raise SystemExit("settings: " + "\n          ".join(faults))

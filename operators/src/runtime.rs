@@ -143,11 +143,11 @@ impl Runtime {
         self.provider
     }
 
-    /// Build of the runtime and SHA-256 of its library; the GPU, if one runs the graphs.
-    pub fn version(&self) -> String {
+    /// Build of the runtime and SHA-256 of its library; the GPU, if one runs the graph.
+    fn version(&self, provider: Provider) -> String {
         let build = ort::info();
         let commit = build.split("git-commit-id=").nth(1).and_then(|rest| rest.split(',').next());
-        let provider = match self.provider {
+        let provider = match provider {
             Provider::Cpu => String::new(),
             Provider::Cuda => format!(" cuda {}", gpu::name()),
         };

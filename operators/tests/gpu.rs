@@ -1,6 +1,5 @@
-//! The CUDA provider where there is none: the pinned library has no CUDA, so a wish for it is refused or falls back, as told.
-//!
-//! One test, since a process has one runtime. What a GPU gives is measured by `tests/examples/providers.rs` (docs/MODELS.md).
+//! The CUDA provider where there is none: the pinned library has no CUDA, so a wish for it falls back, as told. That it is refused
+//! otherwise is `gpu_refused.rs`, since a process has one runtime. What a GPU gives is measured by `tests/examples/providers.rs` (docs/MODELS.md).
 
 #![allow(clippy::disallowed_methods, reason = "a test may read its environment")]
 
@@ -14,7 +13,7 @@ use lsie_operators::runtime::{ModelError, Provider, RUNTIME_FILE, Runtime};
 use lsie_operators::speech::{DemoSpeech, Transcriber};
 
 #[test]
-fn without_a_gpu_the_start_is_refused_or_the_processor_works() {
+fn without_a_gpu_the_processor_works() {
     let missing = Runtime::choose_cuda(Path::new("/nowhere/libonnxruntime.so"), true);
     assert!(
         matches!(missing, Err(ModelError::Missing { .. })),
@@ -22,9 +21,6 @@ fn without_a_gpu_the_start_is_refused_or_the_processor_works() {
     );
 
     let library = models_folder().join(RUNTIME_FILE);
-    let refused = Runtime::choose_cuda(&library, false).err().expect("no CUDA in it").to_string();
-    assert!(refused.contains("no GPU can be used") && refused.contains("without_cuda"), "{refused}");
-
     let (runtime, why) = Runtime::choose_cuda(&library, true).unwrap_or_else(|error| panic!("{error}"));
     assert_eq!(runtime.provider(), Provider::Cpu);
     assert!(why.is_some_and(|why| !why.is_empty()));

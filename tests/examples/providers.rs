@@ -177,7 +177,7 @@ fn differences(ours: &Outputs, theirs: &Outputs) {
         |pairs: &mut dyn Iterator<Item = (f64, f64)>| pairs.map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
     let flat = |outputs: &Outputs| outputs.landmarks.iter().flatten().copied().collect::<Vec<f64>>();
     println!(
-        "largest difference, landmarks: {:.2e} px",
+        "largest difference, landmarks: {:.2e} of the width",
         largest(&mut flat(ours).into_iter().zip(flat(theirs)))
     );
     let words = &mut ours.confidences.iter().copied().zip(theirs.confidences.iter().copied());

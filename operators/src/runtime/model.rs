@@ -31,7 +31,7 @@ impl Model {
         file: &str,
         signature: &'static Signature,
     ) -> Result<Model, ModelError> {
-        let network = Network::pinned(runtime, name, folder, file)?;
+        let network = Network::pinned_on_processor(runtime, name, folder, file)?;
         let mismatch = |reason: String| ModelError::Mismatch { path: folder.join(file), reason };
         check_outlet(network.inputs(), signature.input.0, |shape| shape == signature.input.1)
             .map_err(mismatch)?;

@@ -20,10 +20,11 @@ impl Network {
     pub(crate) fn load(runtime: &Runtime, name: &'static str, file: &Path) -> Result<Network, ModelError> {
         let foreign = |reason: String| ModelError::Foreign { path: file.to_path_buf(), reason };
         let sha256 = super::hash_of(file).map_err(|error| foreign(text(error)))?;
-        let session = builder(runtime)
+        let session = builder(runtime, runtime.provider)
             .and_then(|mut builder| builder.commit_from_file(file).map_err(text))
             .map_err(foreign)?;
-        Ok(Network { session, info: ModelInfo { name, sha256, runtime_version: runtime.version() } })
+        let runtime_version = runtime.version(runtime.provider);
+        Ok(Network { session, info: ModelInfo { name, sha256, runtime_version } })
     }
 
     /// Loads `file` of `folder`, whose bytes must be those of the committed manifest.
@@ -33,13 +34,34 @@ impl Network {
         folder: &Path,
         file: &str,
     ) -> Result<Network, ModelError> {
+        Network::pinned_on(runtime, runtime.provider, name, folder, file)
+    }
+
+    /// The same on the processor, also where a GPU runs the others: for graphs of many small steps (docs/MODELS.md).
+    pub(crate) fn pinned_on_processor(
+        runtime: &Runtime,
+        name: &'static str,
+        folder: &Path,
+        file: &str,
+    ) -> Result<Network, ModelError> {
+        Network::pinned_on(runtime, Provider::Cpu, name, folder, file)
+    }
+
+    fn pinned_on(
+        runtime: &Runtime,
+        provider: Provider,
+        name: &'static str,
+        folder: &Path,
+        file: &str,
+    ) -> Result<Network, ModelError> {
         let bytes = models::read(folder, file)?;
         let mismatch = |reason: String| ModelError::Mismatch { path: folder.join(file), reason };
-        let session = builder(runtime)
+        let session = builder(runtime, provider)
             .and_then(|mut builder| builder.commit_from_memory(&bytes).map_err(text))
             .map_err(mismatch)?;
         let sha256 = super::hex_hash(&bytes);
-        Ok(Network { session, info: ModelInfo { name, sha256, runtime_version: runtime.version() } })
+        let runtime_version = runtime.version(provider);
+        Ok(Network { session, info: ModelInfo { name, sha256, runtime_version } })
     }
 
     /// What identifies the graph.
@@ -89,14 +111,14 @@ pub(crate) fn floats<'a>(
     Ok((shape, data))
 }
 
-fn builder(runtime: &Runtime) -> Result<SessionBuilder, String> {
+fn builder(runtime: &Runtime, provider: Provider) -> Result<SessionBuilder, String> {
     // One thread, and only optimisations that do not depend on timing: the same input gives the same bits.
     let builder = Session::builder(&runtime.environment).map_err(text)?;
     let builder = builder.with_optimization_level(GraphOptimizationLevel::Level3).map_err(text)?;
     let builder = builder.with_intra_threads(1).map_err(text)?;
     let builder = builder.with_inter_threads(1).map_err(text)?;
     let builder = builder.with_deterministic_compute(true).map_err(text)?;
-    match runtime.provider {
+    match provider {
         Provider::Cpu => Ok(builder),
         Provider::Cuda => gpu::onto(builder),
     }

@@ -31,7 +31,8 @@ impl VoiceActivity {
 
     /// The same with a runtime that lies elsewhere.
     pub fn load_with(runtime: &Runtime, folder: &Path) -> Result<VoiceActivity, ModelError> {
-        let mut model = VoiceActivity { network: Network::pinned(runtime, "silero_vad", folder, FILE)? };
+        let mut model =
+            VoiceActivity { network: Network::pinned_on_processor(runtime, "silero_vad", folder, FILE)? };
         // A decaying ring 160 times a second: enough of a voice to the model.
         let known: Vec<i16> = (0..SELF_TEST.len() * STEP)
             .map(|i| (i % 100) as i16)

@@ -74,7 +74,7 @@ function Subsystems({ list }: { list: r.Subsystem[] }) {
         <tbody>
           {list.map((s) => (
             <tr key={s.subsystem_key}>
-              <td class="nowrap">{s.label}</td>
+              <td class="label">{s.label}</td>
               <td><Pill status={healthStatus[s.state]} title={t.meanings[s.state]}>{t.states[s.state]}</Pill></td>
               <td>{words(s.recovery_mode)}</td>
               <td class="long">{s.detail ?? "—"}</td>

@@ -238,14 +238,14 @@ async fn the_history_of_posteriors_is_bounded() {
             diff: 1,
         }
     };
-    let epochs: Vec<_> = (1..=1_500).map(|n| (n * 10, vec![step("b", n * 10), step("a", n * 10)])).collect();
+    let epochs: Vec<_> = (1..=1_500).map(|n| (n * 2, vec![step("b", n * 2), step("a", n * 2)])).collect();
     drive(&mut views.sink(), &epochs);
     let path = "/api/v1/experiments/e/history";
     let newest = get(&views, path).await;
     assert_eq!(newest.as_array().map(Vec::len), Some(1_000));
     assert_eq!(
         (&newest[0]["at"], &newest[999]["at"]),
-        (&json!("1970-01-01T00:00:10.010000Z"), &json!("1970-01-01T00:00:15Z"))
+        (&json!("1970-01-01T00:00:02.002000Z"), &json!("1970-01-01T00:00:03Z"))
     );
     let three = get(&views, &format!("{path}?limit=3")).await;
     assert_eq!(field(&three, "arm"), ["a", "b", "a"]);
@@ -271,12 +271,12 @@ async fn what_was_heard_and_what_became_of_records_is_read_by_session() {
             answer: None,
             reason: None,
         };
-        Change { table: InferenceRow::TABLE.name.into(), row: row.cells(), epoch: LogTime(10), diff: 1 }
+        Change { table: InferenceRow::TABLE.name.into(), row: row.cells(), epoch: LogTime(3_000), diff: 1 }
     };
     let class = |session: String, class: &str, records: i64| {
         let topic = "av.audio".into();
         let row = RecordClassRow { session, topic, class: class.into(), reason: "".into(), records };
-        Change { table: RecordClassRow::TABLE.name.into(), row: row.cells(), epoch: LogTime(10), diff: 1 }
+        Change { table: RecordClassRow::TABLE.name.into(), row: row.cells(), epoch: LogTime(3_000), diff: 1 }
     };
     let changes = vec![
         answer(1, "ff", 10),
@@ -288,7 +288,7 @@ async fn what_was_heard_and_what_became_of_records_is_read_by_session() {
         class(session_id(2).to_string(), "used", 3),
         class("unattributed".into(), "filed", 2),
     ];
-    drive(&mut views.sink(), &[(10, changes)]);
+    drive(&mut views.sink(), &[(3_000, changes)]);
     let of = |session: u128, rest: &str| format!("/api/v1/operator/sessions/{}/{rest}", session_id(session));
     assert_eq!(field(&get(&views, &of(1, "inferences")).await, "request_id"), ["0a", "7c", "ff"]);
     let newest = get(&views, &of(1, "inferences?limit=1")).await;

@@ -171,7 +171,11 @@ mod tests {
             let name = entry.expect("an entry").file_name().into_string().expect("a name");
             let is_carried = carried.contains_key(format!("docker/setup/{name}").as_str());
             // Debian's packages and the GPU's libraries are not fetched by it.
-            assert_eq!(is_carried, !["packages.sh", "cuda.sh"].contains(&name.as_str()), "{name}");
+            assert_eq!(
+                is_carried,
+                !["packages.sh", "cuda.sh", "cuda.lock"].contains(&name.as_str()),
+                "{name}"
+            );
         }
         let folder = tempfile::tempdir().expect("a folder");
         write_setup(folder.path()).expect("written");

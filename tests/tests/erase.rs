@@ -16,6 +16,7 @@ use lsie_sinks::parquet::Reader;
 use lsie_tests::broker;
 use lsie_tests::harness::{TopicSet, binary};
 use lsie_tests::sessions::{RECORDED_AT, recording, records};
+use lsie_tests::tables::Tables;
 use lsie_tests::telemetry::telemetry;
 use tempfile::TempDir;
 use tokio_postgres::NoTls;
@@ -214,20 +215,14 @@ fn an_erasure_that_was_broken_off_is_finished_by_the_same_command() {
 #[test]
 fn what_still_runs_is_not_erased() {
     let case = Case::new("erase_early");
-    // The tables end a moment after the second session's end.
-    let tables = case.path("tables");
+    // The tables end with the epoch at which the second session does.
     case.must(&["--config", "alone.toml", "replay", "--out", "tables"]);
-    let ended = rows::<SessionRow>(&tables).into_iter().find(|row| row.session_id == case.second);
-    let ended_ms = ended.and_then(|row| row.ended_at).expect("an end").0 / 1_000;
-    case.must(&[
-        "--config",
-        "alone.toml",
-        "replay",
-        "--out",
-        "early",
-        "--until",
-        &(ended_ms + 1_000).to_string(),
-    ]);
+    let tables = Tables::of(&Reader::open(&case.path("tables")).expect("result tables"));
+    let has_ended = |row: &SessionRow| row.session_id == case.second && row.ended_at.is_some();
+    let sessions = tables.changes::<SessionRow>();
+    let ended = sessions.iter().find(|(_, row, diff)| has_ended(row) && *diff > 0).expect("an end").0;
+    let until = ended.0.to_string();
+    case.must(&["--config", "alone.toml", "replay", "--out", "early", "--until", &until]);
     let early = case.lsie(&["--config", "alone.toml", "erase", "--dir", "early", &case.second.to_string()]);
     assert!(!early.status.success());
     assert!(String::from_utf8_lossy(&early.stderr).contains("may still be on its way"), "{early:?}");

@@ -281,13 +281,15 @@ describe("the action rail", () => {
     await tab.keyboard.press("Control+Enter");
     await pill().getByText("accepted").waitFor();
     const first = world.encounters[1]!;
-    const at = new Date(Date.now() + 1000).toISOString();
+    // The engine's clock decides, and stands where the test puts it: first in the window, then behind it.
+    const at = new Date(Date.now() + 60_000).toISOString();
     world.epoch = Date.now();
-    world.encounters = [{ ...first, encounter_id: (world.sent[0]!.body as { client_action_id: string }).client_action_id, state: "stimulus_issued", stimulus_time_utc: at, segment_timestamp_utc: new Date(Date.now() + 9000).toISOString(), gated_reward: null as never, semantic_gate: null as never }, ...world.encounters];
+    world.encounters = [{ ...first, encounter_id: (world.sent[0]!.body as { client_action_id: string }).client_action_id, state: "stimulus_issued", stimulus_time_utc: at, segment_timestamp_utc: new Date(Date.now() + 900_000).toISOString(), gated_reward: null as never, semantic_gate: null as never }, ...world.encounters];
     await pill().getByText("measuring").waitFor({ timeout: 20_000 });
-    await rail().getByText(/measuring \d s/).waitFor({ timeout: 20_000 });
+    await rail().getByText(/measuring \d+ s/).waitFor({ timeout: 20_000 });
     await tab.screenshot({ path: join(artefacts, "rail-measuring.png") });
-    await rail().getByText(/judging \d s/).waitFor({ timeout: 20_000 });
+    world.epoch = Date.now() + 120_000;
+    await rail().getByText(/judging \d+ s/).waitFor({ timeout: 20_000 });
     Object.assign(world.encounters[0]!, { state: "completed", semantic_gate: 1, gated_reward: 0.402, p90_intensity: 0.402 });
     await pill().getByText("completed").waitFor({ timeout: 20_000 });
     await rail().getByText("Reward 0.402").waitFor();

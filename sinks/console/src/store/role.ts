@@ -35,6 +35,7 @@ export const mayAct = () => role.value === null || role.value === "operator";
 export async function loadRole(): Promise<void> {
   try {
     role.value = (await get("../../whoami", Who)).data.role;
+    if (role.value !== null) remember(true);
   } catch (error) {
     if (!(error instanceof ApiError && error.kind === "login")) role.value = null;
   }
@@ -47,7 +48,6 @@ export async function signIn(token: string): Promise<void> {
   // Let in, the engine sends a browser on to the console.
   if (response.type !== "opaqueredirect" && !response.ok) throw failure(response.status, null);
   loginNeeded.value = false;
-  remember(true);
   await loadRole();
 }
 

@@ -29,7 +29,7 @@ use crate::answers::Answers;
 use crate::checkpoint::Encoded;
 use crate::checkpoint::manifest::Witness;
 use crate::checkpoint::state_file::Added;
-use crate::crash_book::Place;
+use crate::crash_book::{CrashBook, Place};
 use crate::epochs::Positions;
 use crate::ingest::{News, Shared};
 
@@ -40,7 +40,8 @@ pub struct Cluster {
     pub process: usize,
     /// The address of every process, `host:port`, in their order.
     pub addresses: Vec<String>,
-    /// The hash of every setting that a result depends on: all processes must have the same.
+    /// The hash of every setting that a result depends on, and the number of workers: all processes must have the
+    /// same.
     pub config: String,
 }
 
@@ -82,14 +83,25 @@ impl Cluster {
     }
 }
 
-/// Ends the run when the connection to another process breaks. Timely's thread for it panics then, and nobody
-/// else is told.
-pub(crate) fn notice_lost_processes(shared: &Arc<Shared>) {
-    let (shared, before) = (shared.clone(), std::panic::take_hook());
+/// How timely names the threads of its connections.
+const CONNECTIONS: [&str; 2] = ["timely:recv", "timely:send"];
+
+/// Ends the run when the connection to another process breaks. One of timely's threads panics then, and nobody
+/// else is told. What this process is working on is not to blame for that.
+pub(crate) fn notice_lost_processes(shared: &Arc<Shared>, book: &Arc<CrashBook>) {
+    let (shared, book, before) = (shared.clone(), book.clone(), std::panic::take_hook());
     std::panic::set_hook(Box::new(move |panic| {
         let text = panic.payload_as_str().unwrap_or_default();
+        let thread = std::thread::current();
         match text.strip_prefix("timely communication error: ") {
-            Some(why) => shared.fail(format!("another process of the run is gone ({why})")),
+            Some(why) => {
+                book.leave();
+                shared.fail(format!("another process of the run is gone ({why})"));
+            }
+            None if thread.name().is_some_and(|name| CONNECTIONS.iter().any(|of| name.starts_with(of))) => {
+                before(panic);
+                shared.fail("the connections broke: have all processes the same number of workers?".into());
+            }
             None => before(panic),
         }
     }));

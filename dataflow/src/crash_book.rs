@@ -42,6 +42,8 @@ pub struct CrashBook {
     /// The process before this one did not end in an orderly way, and not all it had is committed yet.
     careful: AtomicBool,
     alone: RwLock<()>,
+    /// The process ends through no fault of its records: nothing is noted any more.
+    left: AtomicBool,
     started: Instant,
     pages: Mutex<Vec<Arc<AtomicU64>>>,
 }
@@ -88,6 +90,7 @@ impl CrashBook {
             suspects,
             careful: AtomicBool::new(careful),
             alone: RwLock::default(),
+            left: AtomicBool::new(false),
             started: Instant::now(),
             pages: Mutex::default(),
         }
@@ -116,6 +119,15 @@ impl CrashBook {
         {
             // Left there, it is read again at the next start, and its records are careful work once more.
             let _ = fs::remove_file(folder.join("suspects"));
+        }
+    }
+
+    /// The process ends because another one has: what is being worked on now is under no suspicion.
+    pub fn leave(&self) {
+        self.left.store(true, Ordering::SeqCst);
+        if let Some(notes) = &self.notes {
+            // On a full disk a suspicion too many stays.
+            let _ = notes.set_len(0);
         }
     }
 
@@ -158,7 +170,7 @@ impl CrashBook {
     }
 
     fn note(&self, page: u64, text: &str) {
-        let Some(notes) = &self.notes else { return };
+        let Some(notes) = self.notes.as_ref().filter(|_| !self.left.load(Ordering::SeqCst)) else { return };
         let line = format!("{text:<width$}\n", width = NOTE - 1);
         // On a full disk a crash leaves no note; a suspicion comes a crash later.
         let _ = notes.write_all_at(line.as_bytes(), page * NOTE as u64);
@@ -259,6 +271,17 @@ mod tests {
         assert_eq!(guilty(dir.path()), []);
         crash(dir.path(), &[(VIDEO, 7)]);
         assert_eq!(guilty(dir.path()), [((VIDEO, 7), 3)]);
+    }
+
+    #[test]
+    fn who_leaves_suspects_nothing() {
+        let dir = tempfile::tempdir().expect("a folder");
+        for _ in 0..5 {
+            let book = Arc::new(CrashBook::open(dir.path()).expect("a book"));
+            book.page(true).work((VIDEO, 3), || book.leave());
+            book.page(true).work((VIDEO, 4), || ());
+        }
+        assert_eq!(guilty(dir.path()), []);
     }
 
     #[test]

@@ -9,7 +9,7 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use crossbeam_channel::{Sender, unbounded};
 use lsie_operators::align::Limits;
-use lsie_schemas::log::{AppendRecord, Fetch, Log, TopicPartition};
+use lsie_schemas::log::{AppendRecord, Fetch, Log, LogError, TopicPartition};
 use lsie_schemas::record::{EpochRecord, Healing, QuarantineRecord};
 use lsie_schemas::{LogTime, Topic};
 use lsie_sinks::Sink;
@@ -22,7 +22,7 @@ use crate::checkpoint::state_file::StateFile;
 use crate::checkpoint::store::Store;
 use crate::checkpoint::writer::{Identity, Writer};
 use crate::checkpoint::{Keep, Restored};
-use crate::cluster::hub::{Ear, Hub};
+use crate::cluster::hub::{Ear, Hub, Quarantining};
 use crate::cluster::member::Member;
 use crate::cluster::wire::Wire;
 use crate::cluster::{Begin, Cluster, Packet, notice_lost_processes};
@@ -206,10 +206,7 @@ impl Engine {
             recovery::refuse_ends(&table, &*self.log)?;
         }
         // A live run that starts behind catches up before its log time follows the clock.
-        let mut ends = Positions::new();
-        for (partition, _) in from.iter().filter(|_| matches!(run, Run::Live(_))) {
-            ends.insert(*partition, self.log.bounds(*partition)?.1);
-        }
+        let ends = if coordinating.is_some() { ends_of(&*self.log, &from)? } else { Positions::new() };
         let resumed_at = resumed.as_ref().map_or(LogTime(0), |(manifest, _)| manifest.epoch);
         let begin = Begin {
             live: coordinating.is_some(),
@@ -228,8 +225,8 @@ impl Engine {
         let rule = self.checkpoints.as_ref().map(|checkpoints| checkpoints.rule);
         let mut gate = Gate::new(rule, begin.from.iter().copied().collect());
         let hub = self.cluster.as_ref().map(|cluster| {
-            notice_lost_processes(&shared);
-            Hub::new(cluster, self.workers, &shared)
+            notice_lost_processes(&shared, &book);
+            Hub::new(cluster, self.workers, &at, &shared)
         });
         if let Some((hub, ..)) = &hub {
             let hub = hub.clone();
@@ -259,35 +256,12 @@ impl Engine {
 
         let mut threads = Threads::of(&shared);
         let (epochs, complete) = unbounded();
-        let (mut among, mut others) = (None, Vec::new());
-        let mut speaking = None;
-        if let (Some(cluster), Some((hub, plug, arrivals))) = (self.cluster.clone(), hub) {
-            let state = kept.restored.as_ref().map(|restored| restored.state.encode()).transpose()?;
-            let ear = Ear {
-                begin: begin.clone(),
-                state,
-                gate: gate.clone(),
-                epochs: epochs.clone(),
-                ending: match &run {
-                    Run::Live(ending) => Some(ending.clone()),
-                    Run::Bounded(_) => None,
-                },
-                quarantine: Box::new(move |guilty, known| {
-                    quarantine.as_ref().map_or(Ok(()), |judge| judge.put(guilty.into_iter(), known))
-                }),
-                config: cluster.config.clone(),
-                workers: self.workers,
-            };
-            others.extend(hub.intakes());
-            among = Some(Among { cluster, plug, closes: Some(hub.wire()) });
-            speaking = Some(hub.clone());
-            threads.spawn("cluster", move |shared| hub.listen(ear, &arrivals, shared))?;
-        }
-        let is_live = begin.live;
+        let others = hub.is_some().then(|| (begin.clone(), kept.restored.clone(), epochs.clone()));
         let (local, writers) = self.assemble(begin, selections, kept, &book, epochs, &mut threads)?;
         let inboxes = local.inboxes.clone();
         let committing = inboxes.clone();
         let calm = (last, book.clone());
+        let speaking = hub.as_ref().map(|(hub, ..)| hub.clone());
         let committer = Committer {
             sinks,
             gate: gate.clone(),
@@ -303,15 +277,18 @@ impl Engine {
         for epoch in table {
             inboxes.iter().for_each(|inbox| inbox.release(epoch.clone()));
         }
+        let signal = match &run {
+            Run::Live(ending) => Some(ending.clone()),
+            Run::Bounded(_) => None,
+        };
         match (run, coordinating) {
             (Run::Live(ending), Some(table)) => {
-                debug_assert!(is_live);
                 let mut intakes: Vec<Arc<dyn Intake>> = Vec::new();
-                intakes.extend(inboxes.into_iter().map(|inbox| inbox as Arc<dyn Intake>));
-                intakes.extend(others);
+                intakes.extend(inboxes.iter().map(|inbox| inbox.clone() as Arc<dyn Intake>));
+                intakes.extend(hub.iter().flat_map(|(hub, ..)| hub.intakes()));
                 let SpeechSettings { answer_delay_ms, deadline_ms, .. } = self.speech;
                 let drain = Drain { answer_delay_ms, limit_ms: 2 * deadline_ms };
-                let pace = (self.cut.epoch_ms, drain);
+                let (pace, gate) = ((self.cut.epoch_ms, drain), gate.clone());
                 threads.spawn("coordinator", move |shared| {
                     Ok(coordinator::run(&*table, &intakes, at, last, pace, &gate, (&ending, shared))?)
                 })?;
@@ -319,9 +296,34 @@ impl Engine {
             _ => inboxes.iter().for_each(|inbox| inbox.finish()),
         }
 
-        let begun = Arc::new(Begun::default());
-        begun.begin(local, self.workers);
-        work(self.workers, begun, among, &shared)?;
+        let (begun, workers) = (Arc::new(Begun::default()), self.workers);
+        let mut among = None;
+        match (self.cluster.clone(), hub, others) {
+            (Some(cluster), Some((hub, plug, arrivals)), Some((begin, restored, epochs))) => {
+                let state = restored.map(|restored| restored.state.encode()).transpose()?;
+                let (handing, log, partitions) = (begun.clone(), self.log.clone(), begin.from.clone());
+                let is_live = begin.live;
+                let ready = move |quarantined| {
+                    let mut local = local;
+                    local.told.1 = Arc::new(quarantined);
+                    let ends = if is_live { ends_of(&*log, &partitions)? } else { Positions::new() };
+                    inboxes.iter().for_each(|inbox| inbox.open(&ends));
+                    handing.begin(local, workers);
+                    Ok(())
+                };
+                let quarantine: Box<Quarantining> = Box::new(move |guilty, known| {
+                    quarantine.as_ref().map_or(Ok(()), |judge| judge.put(guilty.into_iter(), known))
+                });
+                let config = cluster.config.clone();
+                let ready = Box::new(ready);
+                let ear =
+                    Ear { begin, state, gate, epochs, ending: signal, ready, quarantine, config, workers };
+                among = Some(Among { cluster, plug, closes: Some(hub.wire()) });
+                threads.spawn("cluster", move |shared| hub.listen(ear, &arrivals, shared))?;
+            }
+            _ => begun.begin(local, workers),
+        }
+        work(workers, begun, among, &shared)?;
         writers.end();
         threads.join()?;
         book.close();
@@ -331,13 +333,13 @@ impl Engine {
     /// Runs as a process other than the first, until that one ends the run. A signal is passed on to it.
     pub fn follow(self, ending: Arc<AtomicBool>, shared: Arc<Shared>) -> anyhow::Result<()> {
         let cluster = self.cluster.clone().context("a run of one process has none that follows")?;
-        notice_lost_processes(&shared);
         let book = match &self.checkpoints {
             Some(checkpoints) => CrashBook::open(&checkpoints.crashes.join(cluster.process.to_string()))?,
             None => CrashBook::blank(),
         };
         let book = Arc::new(book);
         book.watch()?;
+        notice_lost_processes(&shared, &book);
         let (wire, plug, arrivals) = Wire::new(cluster.process, self.workers, &shared);
         let member = Arc::new(Member::new(wire, book.clone(), ending));
         member.greet(cluster.config.clone());
@@ -355,7 +357,7 @@ impl Engine {
         })?;
         let mut writers = Writers::default();
         for (_, packet) in arrivals {
-            let Packet::Begin(begin, state) = packet else {
+            let Packet::Begin(mut begin, state) = packet else {
                 member.obey(packet, &shared);
                 continue;
             };
@@ -363,14 +365,17 @@ impl Engine {
             let handing = member.clone();
             threads.spawn("parts", move |_| Ok(handing.hand_on(&parts)?))?;
             shared.committed.store(begin.resumed.0, Ordering::SeqCst);
-            let (epoch, last) = (begin.resumed.0, begin.last);
+            let (epoch, last, is_live) = (begin.resumed.0, begin.last, begin.live);
+            if is_live {
+                begin.ends = ends_of(&*self.log, &begin.from)?;
+            }
             let state = state.map(|bytes| StateFile::decode(&bytes)).transpose()?;
             let restored = state.map(|state| Arc::new(Restored { epoch, state }));
             let kept = Kept { gate: member.gate.clone(), stations: Arc::default(), restored };
             let selections = Arc::new(Selections::new(begin.selections.iter().cloned()));
             let (local, writing) = self.assemble(*begin, selections, kept, &book, epochs, &mut threads)?;
             writers = writing;
-            member.begin(local.inboxes.clone(), last);
+            member.begin(local.inboxes.clone(), last, is_live);
             begun.begin(local, workers);
         }
         drop(over);
@@ -378,6 +383,10 @@ impl Engine {
         threads.join()?;
         book.close();
         Ok(())
+    }
+
+    fn is_first_of_several(&self) -> bool {
+        self.cluster.as_ref().is_some_and(|cluster| !cluster.is_member())
     }
 
     fn processes(&self) -> usize {
@@ -401,7 +410,9 @@ impl Engine {
             .map(|worker| {
                 let owned = begin.from.iter().filter(|(at, _)| owns(worker, all, *at)).copied().collect();
                 let inbox = Inbox::new(owned, self.budget_bytes, &begin.ends).without(begin.left_out.clone());
-                Arc::new(inbox.behind_gate(kept.gate.clone()))
+                let inbox = inbox.behind_gate(kept.gate.clone());
+                // The first process fetches when all are there.
+                Arc::new(if self.is_first_of_several() { inbox.shut() } else { inbox })
             })
             .collect();
         // The run's own, unless the same were shared by two runs.
@@ -545,6 +556,11 @@ impl Engine {
         erasures.into_iter().for_each(|erasure| erased.add(erasure.session_id, erasure.events));
         Ok((table, at, Told { healings, erased, quarantined }))
     }
+}
+
+/// Where partitions end now.
+fn ends_of(log: &dyn Log, partitions: &[(TopicPartition, i64)]) -> Result<Positions, LogError> {
+    partitions.iter().map(|(at, _)| Ok((*at, log.bounds(*at)?.1))).collect()
 }
 
 /// Puts the records into quarantine over which a process has died too often.

@@ -128,6 +128,8 @@ struct State {
     /// How often that was.
     pauses: u64,
     paused: BTreeSet<TopicPartition>,
+    /// Nothing is fetched yet.
+    shut: bool,
     bytes: usize,
     epochs: VecDeque<EpochRecord>,
     finished: bool,
@@ -190,6 +192,20 @@ impl Inbox {
         self
     }
 
+    /// The same, fetching nothing before it is [opened](Inbox::open).
+    pub fn shut(self) -> Inbox {
+        lock(&self.state).shut = true;
+        self
+    }
+
+    /// Begins to fetch. What lies before `ends` is backlog; a bounded run has none.
+    pub fn open(&self, ends: &Positions) {
+        let mut state = lock(&self.state);
+        let owned = self.owned.iter().filter_map(|(at, _)| Some((*at, *ends.get(at)?)));
+        state.ends = owned.collect();
+        state.shut = false;
+    }
+
     /// Where it stands.
     pub fn standing(&self) -> Standing {
         let state = lock(&self.state);
@@ -225,6 +241,12 @@ impl Inbox {
     pub fn fetch(&self, log: &dyn Log, fetch: Fetch, shared: &Shared) -> Result<(), LogError> {
         if self.owned.is_empty() {
             return Ok(());
+        }
+        while lock(&self.state).shut {
+            if shared.stopped() {
+                return Ok(());
+            }
+            std::thread::sleep(LOOK);
         }
         let mut reader = log.reader(&self.owned, fetch)?;
         let mut looked = now();

@@ -52,22 +52,47 @@ pub(crate) struct Local {
 /// Hands [`Local`] to the workers, which may be there before it is known.
 #[derive(Default)]
 pub(crate) struct Begun {
-    waiting: Mutex<Option<(Local, usize)>>,
+    waiting: Mutex<Waiting>,
+}
+
+#[derive(Default)]
+enum Waiting {
+    /// It is not known yet.
+    #[default]
+    Unknown,
+    /// So many workers are still to be handed this.
+    For(usize, Box<Local>),
+    /// No worker takes any more.
+    Over,
 }
 
 impl Begun {
     /// So many workers are handed this, one each.
     pub(crate) fn begin(&self, local: Local, workers: usize) {
-        *lock(&self.waiting) = Some((local, workers));
+        let mut waiting = lock(&self.waiting);
+        if !matches!(*waiting, Waiting::Over) {
+            *waiting = Waiting::For(workers, Box::new(local));
+        }
     }
 
     fn take(&self) -> Option<Local> {
         let mut waiting = lock(&self.waiting);
-        let (local, left) = waiting.take()?;
-        if left > 1 {
-            *waiting = Some((local.clone(), left - 1));
+        match &mut *waiting {
+            Waiting::For(left @ 2.., local) => {
+                *left -= 1;
+                Some(Local::clone(local))
+            }
+            Waiting::For(..) => match std::mem::replace(&mut *waiting, Waiting::Over) {
+                Waiting::For(_, local) => Some(*local),
+                _ => None,
+            },
+            _ => None,
         }
-        Some(local)
+    }
+
+    /// No worker takes any more; what it holds goes, and with it what others wait for the end of.
+    fn over(&self) {
+        *lock(&self.waiting) = Waiting::Over;
     }
 }
 
@@ -101,7 +126,7 @@ pub(crate) fn work(
     }
     let (built, plug) = (AtomicUsize::new(0), Mutex::new(plug));
     let (over, overs) = bounded::<()>(workers);
-    let running = shared.clone();
+    let (running, handing) = (shared.clone(), begun.clone());
     let guards = timely::execute(config, move |worker| {
         let shared = &running;
         let local_index = worker.index() - first;
@@ -110,7 +135,7 @@ pub(crate) fn work(
                 let plug = if local_index == 0 { lock(&plug).take() } else { None };
                 wire::build(worker, plug);
             }
-            let Some(local) = wait(worker, &begun, shared) else { return };
+            let Some(local) = wait(worker, &handing, shared) else { return };
             let keep = local.keep.clone();
             let graph = worker.next_dataflow_index();
             let (board, parts) = (shared.board.clone(), parts(local, local_index, worker.index()));
@@ -147,6 +172,7 @@ pub(crate) fn work(
     let guards = guards.map_err(|why| anyhow::anyhow!("the workers did not start: {why}"))?;
     if is_clustered {
         overs.iter().take(workers).for_each(drop);
+        begun.over();
         if shared.failure().is_some() {
             // Timely would wait for the other processes, which may never end.
             std::mem::forget(guards);

@@ -23,6 +23,7 @@ impl Several {
     /// The processes of the run, if it has several.
     pub(super) fn cluster(&self, config: &Config) -> anyhow::Result<Option<Cluster>> {
         let (Some(process), Some(hosts)) = (self.process, &self.hosts) else { return Ok(None) };
-        Cluster::read(process, hosts, config.results_hash()).map(Some)
+        let settings = format!("{}, {} workers", config.results_hash(), config.engine.workers);
+        Cluster::read(process, hosts, settings).map(Some)
     }
 }

@@ -20,6 +20,7 @@ use crate::checkpoint::{Content, Part, STATIONS};
 use crate::commit::Message;
 use crate::coordinator::Intake;
 use crate::crash_book::Place;
+use crate::epochs::Positions;
 use crate::ingest::{Shared, owns};
 
 /// How long a process that is refused has to hear it.
@@ -36,11 +37,14 @@ pub(crate) type Quarantining = dyn Fn(Vec<(Place, u32)>, &mut BTreeSet<Place>) -
 
 /// What the first process listens with.
 pub(crate) struct Ear {
+    /// What every process must know, once all are there.
     pub(crate) begin: Begin,
     pub(crate) state: Option<Bytes>,
     pub(crate) gate: Arc<Gate>,
     pub(crate) epochs: Sender<Message>,
     pub(crate) ending: Option<Arc<AtomicBool>>,
+    /// Has this process begin too, with these records in quarantine, once the others have been told how.
+    pub(crate) ready: Box<dyn FnOnce(BTreeSet<Place>) -> anyhow::Result<()> + Send>,
     /// Puts records into quarantine over which another process has died too often.
     pub(crate) quarantine: Box<Quarantining>,
     /// The other processes, and what each of their partitions is.
@@ -49,14 +53,16 @@ pub(crate) struct Ear {
 }
 
 impl Hub {
-    /// The first process of a cluster, the plug of its wire, and what arrives on that.
+    /// The first process of a cluster, the plug of its wire, and what arrives on that. Its epochs end `at` these
+    /// positions.
     pub(crate) fn new(
         cluster: &Cluster,
         workers: usize,
+        at: &Positions,
         shared: &Arc<Shared>,
     ) -> (Arc<Hub>, Plug, Receiver<(usize, Packet)>) {
         let (wire, plug, arrivals) = Wire::new(cluster.process, workers, shared);
-        let mirrors = (1..cluster.processes()).map(|_| Arc::default()).collect();
+        let mirrors = (1..cluster.processes()).map(|_| Arc::new(Mirror::new(at.clone()))).collect();
         (Arc::new(Hub { wire, mirrors }), plug, arrivals)
     }
 
@@ -93,43 +99,62 @@ impl Hub {
         (1..=self.mirrors.len()).for_each(|process| self.wire.send(process, packet));
     }
 
-    /// Listens until the wire ends.
+    /// Waits until all processes are there, has all begin, and listens until the wire ends.
+    ///
+    /// Nobody begins before: an epoch that enters here must find every process ready for it, and a record that
+    /// any of them suspects is in quarantine for all.
     pub(crate) fn listen(
         &self,
-        mut ear: Ear,
+        ear: Ear,
         arrivals: &Receiver<(usize, Packet)>,
         shared: &Shared,
     ) -> anyhow::Result<()> {
-        for (process, packet) in arrivals {
+        let Ear { mut begin, state, gate, epochs, ending, ready, quarantine, config, workers } = ear;
+        let end = || ending.iter().for_each(|ending| ending.store(true, Ordering::SeqCst));
+        let mut there = BTreeSet::new();
+        while there.len() < self.mirrors.len() {
+            let Ok((process, packet)) = arrivals.recv() else { return Ok(()) };
             match packet {
-                Packet::Hello { config, .. } if config != ear.config => {
-                    let why =
-                        format!("process {process} has other settings than the first: `lsie config show`");
+                Packet::Hello { config: theirs, guilty } if theirs == config => {
+                    tracing::info!(process, "a process of the run is there");
+                    quarantine(guilty, &mut begin.quarantined)?;
+                    there.insert(process);
+                }
+                Packet::Hello { .. } => {
+                    let why = format!(
+                        "process {process} has other settings, or another number of workers, than the first: \
+                         `lsie config show`"
+                    );
                     self.wire.send(process, &Packet::Refused(why.clone()));
                     // So that it hears why before the connection breaks.
                     std::thread::sleep(FAREWELL);
                     bail!(why);
                 }
-                Packet::Hello { guilty, .. } => {
-                    tracing::info!(process, "a process of the run is there");
-                    (ear.quarantine)(guilty, &mut ear.begin.quarantined)?;
-                    let begin = Packet::Begin(Box::new(ear.begin.clone()), ear.state.clone());
-                    self.wire.send(process, &begin);
-                }
+                Packet::Ending => end(),
+                packet => bail!("process {process} sent before it was told to begin: {packet:?}"),
+            }
+        }
+        let owned: Vec<Vec<TopicPartition>> =
+            (0..=self.mirrors.len()).map(|process| self.owned(&begin, process, workers)).collect();
+        let quarantined = begin.quarantined.clone();
+        self.tell(&Packet::Begin(Box::new(begin), state));
+        ready(quarantined)?;
+        for (process, packet) in arrivals {
+            match packet {
                 Packet::News { news, unanswered, committed } => {
                     if let Some(mirror) = self.mirrors.get(process.wrapping_sub(1)) {
                         mirror.hear(news, unanswered, LogTime(committed));
                     }
                 }
                 Packet::Took { epoch, bytes, last } => {
-                    let owned = ear.owned(process, self.mirrors.len() + 1);
-                    ear.gate.took(epoch, bytes, owned, last.into_iter());
+                    let owned = owned.get(process).into_iter().flatten().copied();
+                    gate.took(epoch, bytes, owned, last.into_iter());
                 }
                 Packet::Part { epoch, station, rewind, further, state } => {
                     // The commit thread is gone only when it failed, and then it has stopped the run.
-                    let _ = ear.epochs.send(Message::Part(part(epoch, &station, (rewind, further), state)?));
+                    let _ = epochs.send(Message::Part(part(epoch, &station, (rewind, further), state)?));
                 }
-                Packet::Ending => ear.ending.iter().for_each(|ending| ending.store(true, Ordering::SeqCst)),
+                Packet::Ending => end(),
                 packet => bail!("process {process} sent what only the first sends: {packet:?}"),
             }
             if shared.stopped() {
@@ -138,15 +163,13 @@ impl Hub {
         }
         Ok(())
     }
-}
 
-impl Ear {
     /// The partitions that a process owns.
-    fn owned(&self, process: usize, processes: usize) -> impl Iterator<Item = TopicPartition> {
-        let (first, all) = (process * self.workers, processes * self.workers);
-        let workers = first..first + self.workers;
-        let is_theirs = move |at: &TopicPartition| workers.clone().any(|worker| owns(worker, all, *at));
-        self.begin.from.iter().map(|(at, _)| *at).filter(is_theirs)
+    fn owned(&self, begin: &Begin, process: usize, workers: usize) -> Vec<TopicPartition> {
+        let all = (self.mirrors.len() + 1) * workers;
+        let theirs = process * workers..(process + 1) * workers;
+        let is_theirs = |at: &TopicPartition| theirs.clone().any(|worker| owns(worker, all, *at));
+        begin.from.iter().map(|(at, _)| *at).filter(is_theirs).collect()
     }
 }
 

@@ -21,8 +21,10 @@ use crate::ingest::{Inbox, News, Shared};
 
 /// The first process.
 const FIRST: usize = 0;
-/// How often the first process is told what was fetched.
+/// How often the first process is told what was fetched, and how often at least something: who is silent holds
+/// log time back.
 const TELL: Duration = Duration::from_millis(20);
+const TELL_AT_LEAST: u32 = 10;
 
 /// What a process tells the first one, and does at its word.
 pub(crate) struct Member {
@@ -30,8 +32,15 @@ pub(crate) struct Member {
     pub(crate) gate: Arc<Gate>,
     pub(crate) book: Arc<CrashBook>,
     pub(crate) ending: Arc<AtomicBool>,
-    /// Once it has begun; and the last epoch that was known then.
-    begun: Mutex<Option<(Vec<Arc<Inbox>>, LogTime)>>,
+    begun: Mutex<Option<Underway>>,
+}
+
+/// A run that has begun.
+struct Underway {
+    inboxes: Vec<Arc<Inbox>>,
+    /// The last epoch that was known at the start.
+    last: LogTime,
+    is_live: bool,
 }
 
 impl Member {
@@ -51,15 +60,15 @@ impl Member {
     }
 
     /// The run has begun with these inboxes; `last` is the last epoch that is known.
-    pub(crate) fn begin(&self, inboxes: Vec<Arc<Inbox>>, last: LogTime) {
-        *self.lock() = Some((inboxes, last));
+    pub(crate) fn begin(&self, inboxes: Vec<Arc<Inbox>>, last: LogTime, is_live: bool) {
+        *self.lock() = Some(Underway { inboxes, last, is_live });
     }
 
     /// Does what the first process says, apart from beginning.
     pub(crate) fn obey(&self, packet: Packet, shared: &Shared) {
         let begun = self.lock();
         let (inboxes, last) = match &*begun {
-            Some((inboxes, last)) => (&inboxes[..], *last),
+            Some(begun) => (&begun.inboxes[..], begun.last),
             None => (&[][..], LogTime(u64::MAX)),
         };
         match packet {
@@ -81,19 +90,27 @@ impl Member {
         }
     }
 
-    /// Tells the first process what is fetched, and of a signal, until the run is over.
+    /// Tells the first process of a signal, and in a live run what is fetched, until the run is over.
     pub(crate) fn tell(&self, over: &Receiver<()>, shared: &Shared) {
         let (mut told, mut before, mut ending) = (Positions::new(), None, false);
-        while !shared.stopped() {
+        for turn in 0u32.. {
+            if shared.stopped() {
+                return;
+            }
             if self.ending.load(Ordering::SeqCst) && !std::mem::replace(&mut ending, true) {
                 self.wire.send(FIRST, &Packet::Ending);
             }
             // Read before the rest: what is said is true of every epoch that was committed by then.
             let committed = shared.committed.load(Ordering::SeqCst);
             let unanswered = shared.unanswered.load(Ordering::SeqCst);
-            let news = self.lock().as_ref().map(|(inboxes, _)| news(inboxes, &mut told));
+            let news = self
+                .lock()
+                .as_ref()
+                .filter(|begun| begun.is_live)
+                .map(|begun| news(&begun.inboxes, &mut told));
             let now = news.map(|news| (news, unanswered, committed));
-            if let Some((news, unanswered, committed)) = now.clone().filter(|_| now != before) {
+            let is_news = now != before || turn.is_multiple_of(TELL_AT_LEAST);
+            if let Some((news, unanswered, committed)) = now.clone().filter(|_| is_news) {
                 self.wire.send(FIRST, &Packet::News { news, unanswered, committed });
             }
             // Records are news once.
@@ -120,7 +137,7 @@ impl Member {
         Ok(())
     }
 
-    fn lock(&self) -> MutexGuard<'_, Option<(Vec<Arc<Inbox>>, LogTime)>> {
+    fn lock(&self) -> MutexGuard<'_, Option<Underway>> {
         // Plain values.
         self.begun.lock().unwrap_or_else(PoisonError::into_inner)
     }

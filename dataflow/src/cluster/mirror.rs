@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use lsie_schemas::LogTime;
 use lsie_schemas::log::TopicPartition;
@@ -11,15 +12,23 @@ use crate::coordinator::Intake;
 use crate::epochs::Positions;
 use crate::ingest::News;
 
+/// A process that is not heard of for so long holds log time back; it speaks several times as often.
+const SILENCE: Duration = Duration::from_secs(1);
+
 /// The inboxes of another process, seen from here: as of its last [`News`].
 #[derive(Debug, Default)]
 pub(crate) struct Mirror {
-    seen: Mutex<Option<Seen>>,
+    seen: Mutex<Seen>,
 }
 
 #[derive(Debug, Default)]
 struct Seen {
+    /// When the process was last heard of.
+    heard: Option<Instant>,
     fetched: Positions,
+    /// What is in an epoch already, and the newest of those.
+    released: Positions,
+    released_at: LogTime,
     /// Offset and log time of what is fetched and in no epoch yet.
     queues: BTreeMap<TopicPartition, VecDeque<(i64, LogTime)>>,
     behind: Option<LogTime>,
@@ -29,23 +38,26 @@ struct Seen {
 }
 
 impl Mirror {
+    /// A mirror of a process, where so much of the log is in epochs.
+    pub(crate) fn new(released: Positions) -> Mirror {
+        Mirror { seen: Mutex::new(Seen { released, ..Seen::default() }) }
+    }
+
     /// Takes in what the process tells.
     pub(crate) fn hear(&self, news: News, unanswered: i64, committed: LogTime) {
         let mut seen = self.lock();
-        let seen = seen.get_or_insert_default();
         for (at, offset, log_time) in news.records {
-            seen.queues.entry(at).or_default().push_back((offset, log_time));
+            if seen.released.get(&at).is_none_or(|released| *released <= offset) {
+                seen.queues.entry(at).or_default().push_back((offset, log_time));
+            }
         }
-        *seen = Seen {
-            fetched: news.fetched,
-            queues: std::mem::take(&mut seen.queues),
-            behind: news.behind,
-            unanswered,
-            committed,
-        };
+        seen.heard = Some(now());
+        seen.fetched = news.fetched;
+        seen.behind = news.behind;
+        (seen.unanswered, seen.committed) = (unanswered, committed);
     }
 
-    fn lock(&self) -> MutexGuard<'_, Option<Seen>> {
+    fn lock(&self) -> MutexGuard<'_, Seen> {
         // Plain values.
         self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -58,13 +70,18 @@ impl Intake for Mirror {
     }
 
     fn behind(&self) -> Option<LogTime> {
-        // Nothing is heard of it yet: how far it has come is not known.
-        self.lock().as_ref().map_or(Some(LogTime(0)), |seen| seen.behind)
+        let seen = self.lock();
+        match seen.heard {
+            // How far it has come is not known.
+            None => Some(LogTime(0)),
+            // What it has fetched since then is not known: time waits for its word.
+            Some(heard) if heard.elapsed() > SILENCE => Some(seen.behind.unwrap_or(seen.released_at)),
+            Some(_) => seen.behind,
+        }
     }
 
     fn fetched(&self, until: Option<LogTime>) -> Positions {
         let seen = self.lock();
-        let Some(seen) = &*seen else { return Positions::new() };
         let mut fetched = seen.fetched.clone();
         for (at, queue) in seen.queues.iter().filter(|_| until.is_some()) {
             if let Some((offset, _)) = queue.iter().find(|(_, log_time)| Some(*log_time) > until) {
@@ -76,9 +93,10 @@ impl Intake for Mirror {
 
     fn release(&self, epoch: EpochRecord) {
         let mut seen = self.lock();
+        seen.released_at = epoch.log_time;
         for range in epoch.ranges {
-            let queue = seen.as_mut().and_then(|seen| seen.queues.get_mut(&range.at));
-            if let Some(queue) = queue {
+            seen.released.insert(range.at, range.to);
+            if let Some(queue) = seen.queues.get_mut(&range.at) {
                 let upto = queue.partition_point(|(offset, _)| *offset < range.to);
                 queue.drain(..upto);
             }
@@ -89,8 +107,14 @@ impl Intake for Mirror {
 
     fn waits(&self, committed: LogTime) -> bool {
         // What it said before it heard of that epoch may be without a request of it.
-        self.lock().as_ref().is_none_or(|seen| seen.unanswered > 0 || seen.committed < committed)
+        let seen = self.lock();
+        seen.heard.is_none() || seen.unanswered > 0 || seen.committed < committed
     }
+}
+
+#[allow(clippy::disallowed_methods, reason = "how long a process is silent is no result")]
+fn now() -> Instant {
+    Instant::now()
 }
 
 #[cfg(test)]
@@ -130,6 +154,13 @@ mod tests {
         mirror.hear(news(&[(3, 400)], Some(400)), 0, LogTime(0));
         assert_eq!(mirror.fetched(Some(LogTime(300))), Positions::from([(AUDIO, 3)]));
         assert_eq!(mirror.fetched(None), Positions::from([(AUDIO, 4)]));
+    }
+
+    #[test]
+    fn what_is_in_the_table_already_is_not_kept() {
+        let mirror = Mirror::new(Positions::from([(AUDIO, 2)]));
+        mirror.hear(news(&[(0, 100), (1, 200), (2, 300)], None), 0, LogTime(0));
+        assert_eq!(mirror.lock().queues[&AUDIO], [(2, LogTime(300))]);
     }
 
     #[test]

@@ -107,9 +107,10 @@ pub(crate) fn build(worker: &mut Worker, plug: Option<Plug>) {
         });
         let to = Exchange::new(|(to, _, _): &Parcel| *to);
         parcels.sink(to, "packets", move |(input, _)| {
-            input.for_each_stamp(|_, batches| {
+            // In the order in which they come: sorted by time they could change places.
+            input.for_each(|_, parcels| {
                 let Some((arrived, shared)) = &arrived else { return };
-                for (_, from, bytes) in batches.flat_map(|batch| batch.drain(..)) {
+                for (_, from, bytes) in parcels.drain(..) {
                     match decode(&bytes) {
                         // Whoever listened has gone only when the run is over.
                         Ok(packet) => drop(arrived.send((from as usize, packet))),

@@ -66,6 +66,7 @@ impl Lsie {
         std::fs::write(dir.join("lsie.toml"), settings).expect("a configuration");
         let clock = dir.join("clock");
         std::fs::write(&clock, "+0").expect("a file");
+        write_hosts(&dir.join("hosts"), 2);
         Lsie {
             dir: dir.to_owned(),
             tables,
@@ -99,14 +100,11 @@ impl Lsie {
         loop {
             let mut child = self.spawn(0);
             self.pid.store(child.id(), Ordering::SeqCst);
-            let member = self.member.as_ref().map(|pid| {
-                let member = self.spawn(1);
-                pid.store(member.id(), Ordering::SeqCst);
-                member
-            });
-            let status = child.wait().expect("an engine that ends");
+            let status = match &self.member {
+                None => child.wait().expect("an engine that ends"),
+                Some(pid) => self.beside(&mut child, pid),
+            };
             self.pid.store(0, Ordering::SeqCst);
-            member.into_iter().for_each(ends_too);
             if self.stopping.load(Ordering::SeqCst) {
                 return status;
             }
@@ -114,6 +112,26 @@ impl Lsie {
             while self.down.load(Ordering::SeqCst) {
                 std::thread::sleep(PAUSE);
             }
+        }
+    }
+
+    /// Keeps the second process running beside the first, until that ends; then it ends too.
+    fn beside(&self, first: &mut Child, pid: &AtomicU32) -> std::process::ExitStatus {
+        loop {
+            let mut member = self.spawn(1);
+            pid.store(member.id(), Ordering::SeqCst);
+            loop {
+                if let Some(status) = first.try_wait().expect("a process") {
+                    ends_too(member);
+                    return status;
+                }
+                if member.try_wait().expect("a process").is_some() {
+                    break;
+                }
+                std::thread::sleep(Duration::from_millis(20));
+            }
+            // Killed before the run had begun, it is started again alone; else the first one ends now, too.
+            std::thread::sleep(PAUSE);
         }
     }
 
@@ -130,9 +148,6 @@ impl Lsie {
         let mut command = Command::new(binary());
         command.args(["--workers", &workers, "run", "--out", text(&self.tables), "--port", "0"]);
         if self.member.is_some() {
-            if process == 0 {
-                write_hosts(&self.dir.join("hosts"), 2);
-            }
             command.args(["--process", &process.to_string(), "--hosts", "hosts"]);
         }
         let mut armed = self.die_at.lock().expect("no panic while it was held");

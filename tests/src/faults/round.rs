@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use lsie_dataflow::epochs;
+use lsie_operators::align::Limits;
 use lsie_schemas::LogTime;
 use lsie_schemas::log::Log;
 use lsie_sinks::postgres::Database;
@@ -69,7 +70,9 @@ pub fn round(servers: &Servers, fault: Fault, seed: u64) -> Outcome {
                 }
             }
             promises = fed.join().expect("the feeder ends");
-            rest(&*log, &lsie);
+            // Records of a session whose start is poison are waited with, and then filed.
+            let waits = if faults.contains(&Fault::Poison) { 2 * Limits::default().start_wait_ms } else { 0 };
+            rest(&*log, &lsie, waits);
         }));
         lsie.stop();
         let start = now();
@@ -111,16 +114,16 @@ fn replay_settings(dir: &Path) -> String {
     settings.lines().filter(|line| !line.starts_with("url = ")).map(|line| format!("{line}\n")).collect()
 }
 
-/// Waits until every record is in an epoch, and that epoch in the tables.
-fn rest(log: &dyn Log, lsie: &Lsie) {
+/// Waits until every record is in an epoch, and the tables hold one that comes so many ms of log time after it.
+fn rest(log: &dyn Log, lsie: &Lsie, waits_ms: u64) {
     let start = now();
-    while !is_at_rest(log, lsie) {
+    while !is_at_rest(log, lsie, waits_ms) {
         assert!(start.elapsed() < REST, "the engine does not come to rest:\n{}", lsie.said());
         std::thread::sleep(Duration::from_millis(200));
     }
 }
 
-fn is_at_rest(log: &dyn Log, lsie: &Lsie) -> bool {
+fn is_at_rest(log: &dyn Log, lsie: &Lsie, waits_ms: u64) -> bool {
     let table = epochs::read_table(log).expect("the log answers").expect("topic epochs");
     let (epochs, reached) = epochs::accept(table.entries);
     let inputs = epochs::input_partitions(log).expect("the log answers");
@@ -129,7 +132,8 @@ fn is_at_rest(log: &dyn Log, lsie: &Lsie) -> bool {
         reached.get(at).copied().unwrap_or(*first) >= end
     });
     // Epochs go on coming; the one that is the last now is soon in the tables.
-    let last = epochs.last().map(|epoch| epoch.log_time);
+    let filled = epochs.iter().rfind(|epoch| !epoch.ranges.is_empty()).map(|epoch| epoch.log_time);
+    let last = epochs.last().map(|epoch| epoch.log_time).max(filled.map(|filled| filled.plus_ms(waits_ms)));
     let is_held = || {
         std::thread::sleep(Duration::from_millis(50));
         lsie.committed() >= last

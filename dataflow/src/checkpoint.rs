@@ -52,6 +52,10 @@ pub const STATIONS: [(&str, u32); 21] = [
     ("watch", 1),
 ];
 
+/// Stations that came after the first format and have no state until they are used: a checkpoint that does not
+/// know one yet is gone on from, and the station begins empty.
+pub const BEGIN_EMPTY: [&str; 1] = ["gray_band"];
+
 /// State as bytes, made on the thread that writes it.
 type Encoding<T> = Box<dyn FnOnce() -> Result<T, StateError> + Send>;
 

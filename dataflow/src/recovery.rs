@@ -8,6 +8,7 @@ use lsie_schemas::log::{Log, TopicPartition};
 use lsie_schemas::record::EpochRecord;
 use lsie_schemas::{LogTime, Topic};
 
+use crate::checkpoint::BEGIN_EMPTY;
 use crate::checkpoint::manifest::{Manifest, ManifestError, Position};
 use crate::epochs::Positions;
 
@@ -136,8 +137,10 @@ pub fn plan(facts: &Facts) -> Plan {
 }
 
 fn judge(manifest: &Manifest, facts: &Facts) -> Verdict {
-    if manifest.stations != facts.stations {
-        return Verdict::Unusable(other_stations(&manifest.stations, &facts.stations));
+    let mut stations = facts.stations.clone();
+    stations.retain(|name, _| manifest.stations.contains_key(name) || !BEGIN_EMPTY.contains(&name.as_str()));
+    if manifest.stations != stations {
+        return Verdict::Unusable(other_stations(&manifest.stations, &stations));
     }
     for file in &manifest.files {
         match facts.files.get(&file.name) {

@@ -254,3 +254,16 @@ fn nothing_goes_on_from_before_a_healing() {
     });
     assert_eq!(replayed(fresh), "", "a new target computes everything again");
 }
+
+#[test]
+fn a_station_that_begins_empty_may_be_unknown() {
+    let mut facts = facts();
+    facts.stations.insert("gray_band".into(), 1);
+    let known = facts.stations.clone();
+    assert!(matches!(plan(&facts), Plan::Resume { .. }), "{:?}", plan(&facts));
+    facts.stations.insert("another".into(), 1);
+    assert!(!matches!(plan(&facts), Plan::Resume { .. }));
+    facts.stations = known;
+    facts.stations.insert("gray_band".into(), 2);
+    assert!(matches!(plan(&facts), Plan::Resume { .. }), "it had no state");
+}

@@ -40,6 +40,7 @@ pub struct Lsie {
     die_at: Mutex<Option<(String, bool)>>,
     deadly: Mutex<BTreeSet<Place>>,
     stopping: AtomicBool,
+    fed: AtomicBool,
     down: AtomicBool,
     jumps: bool,
 }
@@ -78,6 +79,7 @@ impl Lsie {
             die_at: Mutex::new(None),
             deadly: Mutex::default(),
             stopping: AtomicBool::new(false),
+            fed: AtomicBool::new(false),
             down: AtomicBool::new(false),
             jumps,
         }
@@ -173,6 +175,24 @@ impl Lsie {
     pub fn die_over(&self, (at, offset): Place) {
         self.die_at(format!("decode {at} {offset}"), true);
         self.deadly.lock().expect("no panic while it was held").insert((at, offset));
+    }
+
+    /// A record that never comes: no engine dies over it.
+    pub fn spare(&self, place: Place) {
+        *self.die_at.lock().expect("no panic while it was held") = None;
+        self.deadly.lock().expect("no panic while it was held").remove(&place);
+        // The engine that runs is armed.
+        self.signal("TERM");
+    }
+
+    /// Whether the feed is over.
+    pub fn is_fed(&self) -> bool {
+        self.fed.load(Ordering::SeqCst)
+    }
+
+    /// The feed is over.
+    pub fn fed(&self) {
+        self.fed.store(true, Ordering::SeqCst);
     }
 
     /// The records over which engines were to die.

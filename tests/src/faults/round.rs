@@ -59,8 +59,12 @@ pub fn round(servers: &Servers, fault: Fault, seed: u64) -> Outcome {
         let ended = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
             let script = feeder::script(seed, fault.sessions(), wall_clock(), &faults);
             let fed = scope.spawn({
-                let log = log.clone();
-                move || feeder::feed(&*log, &script)
+                let (log, lsie) = (log.clone(), &lsie);
+                move || {
+                    let promises = feeder::feed(&*log, &script);
+                    lsie.fed();
+                    promises
+                }
             });
             std::thread::sleep(Duration::from_millis(chance.between(2_000, 6_000)));
             for fault in &faults {

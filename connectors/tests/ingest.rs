@@ -1,6 +1,8 @@
 //! Ingest over HTTP: what is answered with an acceptance is in the log, what is refused has its reason, and while
 //! the log is away nothing is taken and nothing is lost.
 
+mod away;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -12,10 +14,7 @@ use hmac::{Hmac, Mac};
 use lsie_connectors::file_log::{FileLog, FileLogOptions};
 use lsie_connectors::ingest::{Credentials, router, schema};
 use lsie_connectors::{Health, oura};
-use lsie_schemas::log::{
-    AppendRecord, Appended, Fetch, Log, LogError, LogReader, LogRecord, NewRecord, TimestampType,
-    TopicPartition, TopicSpec, TopicState,
-};
+use lsie_schemas::log::{Fetch, Log, LogRecord, TimestampType, TopicPartition, TopicSpec};
 use lsie_schemas::record::is_follow;
 use lsie_schemas::{LogTime, Topic, canonical, codec};
 use proptest::prelude::*;
@@ -23,13 +22,14 @@ use serde_json::{Map, Value, json};
 use sha2::Sha256;
 use tower::ServiceExt;
 
+use away::Away;
+
 const SECRET: &[u8] = b"a secret of the tests";
 const SESSION: &str = "0b1f8f5e-6f0e-4c55-9d3c-6d1d5bb0a001";
 
-/// The file log, that can be away.
+/// The file log, that can be away, in a folder of its own.
 struct BenchLog {
-    log: FileLog,
-    away: AtomicBool,
+    log: Arc<Away>,
     _dir: tempfile::TempDir,
 }
 
@@ -45,14 +45,15 @@ impl BenchLog {
         };
         let topics = [Topic::Physio, Topic::Events, Topic::Outcomes, Topic::Requests].map(spec);
         log.create_topics(&topics).expect("topics");
-        Arc::new(BenchLog { log, away: AtomicBool::new(false), _dir: dir })
+        let log = Arc::new(Away { log, away: AtomicBool::new(false) });
+        Arc::new(BenchLog { log, _dir: dir })
     }
 
     fn records(&self, topic: Topic) -> Vec<LogRecord> {
         let mut records = Vec::new();
         for at in (0..2).map(|partition| TopicPartition { topic, partition }) {
-            let (from, to) = self.bounds(at).expect("the log");
-            let mut reader = self.reader(&[(at, from)], Fetch::default()).expect("a reader");
+            let (from, to) = self.log.bounds(at).expect("the log");
+            let mut reader = self.log.reader(&[(at, from)], Fetch::default()).expect("a reader");
             while reader.position(at).is_none_or(|position| position < to) {
                 records.extend(reader.poll(std::time::Duration::from_millis(20)).expect("records"));
             }
@@ -61,40 +62,10 @@ impl BenchLog {
     }
 }
 
-impl AppendRecord for BenchLog {
-    fn append(&self, records: Vec<NewRecord>) -> Result<Vec<Appended>, LogError> {
-        match self.away.load(Ordering::SeqCst) {
-            true => Err(LogError::Unavailable("switched off".into())),
-            false => self.log.append(records),
-        }
-    }
-}
-
-impl Log for BenchLog {
-    fn create_topics(&self, specs: &[TopicSpec]) -> Result<(), LogError> {
-        self.log.create_topics(specs)
-    }
-    fn topic(&self, topic: Topic) -> Result<Option<TopicState>, LogError> {
-        self.log.topic(topic)
-    }
-    fn bounds(&self, at: TopicPartition) -> Result<(i64, i64), LogError> {
-        self.log.bounds(at)
-    }
-    fn offset_at(&self, at: TopicPartition, time: LogTime) -> Result<Option<i64>, LogError> {
-        self.log.offset_at(at, time)
-    }
-    fn reader(&self, from: &[(TopicPartition, i64)], fetch: Fetch) -> Result<Box<dyn LogReader>, LogError> {
-        self.log.reader(from, fetch)
-    }
-    fn fenced(&self, id: &str) -> Result<Box<dyn AppendRecord>, LogError> {
-        self.log.fenced(id)
-    }
-}
-
 fn serve(log: &Arc<BenchLog>, token: Option<&str>) -> (Router, Health) {
     let health = Health::new("ingest");
     let credentials = Credentials { token: token.map(str::to_owned), oura_secret: SECRET.to_vec() };
-    (router(log.clone(), &credentials, health.clone()).expect("a router"), health)
+    (router(log.log.clone(), &credentials, health.clone()).expect("a router"), health)
 }
 
 async fn call(router: &Router, request: Request<Body>) -> (u16, Value) {
@@ -211,9 +182,9 @@ async fn notifications_by_the_contract() {
     assert!(answer["detail"].as_str().is_some_and(|detail| detail.contains("subject_role")));
 
     // Nothing was taken while the log is away, and the claim was released.
-    log.away.store(true, Ordering::SeqCst);
+    log.log.away.store(true, Ordering::SeqCst);
     assert_eq!(call(&router, signed(&notification("evt-4"))).await.0, 503);
-    log.away.store(false, Ordering::SeqCst);
+    log.log.away.store(false, Ordering::SeqCst);
     let (status, answer) = call(&router, signed(&notification("evt-4"))).await;
     assert_eq!((status, &answer["status"]), (200, &json!("accepted")));
 
@@ -234,7 +205,7 @@ async fn notifications_by_the_contract() {
 async fn senders_that_come_again_lose_nothing() {
     let log = BenchLog::new();
     let (router, health) = serve(&log, None);
-    log.away.store(true, Ordering::SeqCst);
+    log.log.away.store(true, Ordering::SeqCst);
     let senders: Vec<_> = (0..600)
         .map(|number| {
             let router = router.clone();
@@ -249,7 +220,7 @@ async fn senders_that_come_again_lose_nothing() {
     while health.report().counts.get("notifications_unavailable").is_none_or(|count| *count < 700) {
         tokio::time::sleep(std::time::Duration::from_millis(5)).await;
     }
-    log.away.store(false, Ordering::SeqCst);
+    log.log.away.store(false, Ordering::SeqCst);
     for sender in senders {
         sender.await.expect("a sender that is accepted");
     }

@@ -5,18 +5,15 @@ use std::sync::Arc;
 
 use crossbeam_channel::Sender;
 use differential_dataflow::AsCollection;
-use lsie_operators::align::{Align, AlignSnapshot, Aligned, Arrived, Class, Classified, Limits, classified};
+use lsie_operators::align::{Aligned, Classified, Limits};
 use lsie_operators::attribution::link::LedgerRow;
 use lsie_operators::band::{self, Band};
 use lsie_operators::judging::{self, Judging};
-use lsie_operators::logic::Logic;
 use lsie_operators::measure::{Fact, Input, Measure};
 use lsie_operators::posterior::RewardSum;
 use lsie_operators::telemetry::{Scan, Telemetry, Told};
 use lsie_operators::utterance::Output as Spoken;
-use lsie_schemas::codec;
-use lsie_schemas::log::LogRecord;
-use lsie_schemas::record::{DeadLetter, ExperimentRecord, Record};
+use lsie_schemas::record::{DeadLetter, ExperimentRecord};
 use lsie_schemas::row::{
     ActionRow, DeadLetterRow, EncounterRow, InferenceRow, SegmentStreamRow, StimulusRow,
 };
@@ -31,11 +28,11 @@ use uuid::Uuid;
 use crate::adapter::{Time, at_their_time, kept, per_epoch, stateful};
 use crate::checkpoint::Keep;
 use crate::commit::{self, Message, Written};
-use crate::crash_book::{CrashBook, Page, Place};
-use crate::fault;
+use crate::crash_book::{CrashBook, Place};
+use crate::decode::{Alignment, Decode};
 use crate::gray_band::Asking;
 use crate::healing::Selections;
-use crate::ingest::{self, Inbox, Ingested, Shared};
+use crate::ingest::{self, Inbox, Shared};
 use crate::judge::{Bench, judge};
 use crate::ledger::{self, Ledger};
 use crate::pool::{Inferred, Pool, infer};
@@ -90,7 +87,7 @@ pub fn build(scope: Scope<'_, Time>, parts: Parts) {
     let decoded = per_epoch(ingested, Pipeline, "decode", move |_, records, out| {
         out.extend(records.into_iter().map(|item| decode.item(item)));
     });
-    let align = Alignment(Align::new(limits));
+    let align = Alignment::new(limits);
     let aligned = stateful(decoded, Pipeline, keep.station("align"), align, by_partition);
     let admin = aligned.clone().flat_map(admin);
     let inferred = infer(aligned.clone(), pool, keep.station("infer"), by_partition);
@@ -250,55 +247,6 @@ pub fn build(scope: Scope<'_, Time>, parts: Parts) {
     commit::gather(written, epochs);
 }
 
-/// A record after decoding, or the dead letter it became.
-#[derive(Clone, Debug)]
-enum Decoded {
-    Arrived(Box<Arrived>),
-    Rejected(Box<(LogRecord, codec::Rejection)>),
-    Tick,
-}
-
-/// How records are decoded.
-struct Decode {
-    partitions: BTreeMap<Topic, i32>,
-    page: Page,
-    quarantined: Arc<BTreeSet<Place>>,
-}
-
-impl Decode {
-    fn item(&self, item: Ingested) -> Decoded {
-        let Ingested::Record(raw) = item else { return Decoded::Tick };
-        let place = (raw.at, raw.offset);
-        let decoded = match self.quarantined.contains(&place) {
-            true => Err(codec::Rejection::new("poisoned", "the engine has died over it again and again")),
-            false => self.page.work(place, || {
-                fault::over("decode", raw.at, raw.offset);
-                codec::decode(&raw)
-            }),
-        };
-        match decoded.and_then(|record| in_its_partition(&raw, record, &self.partitions)) {
-            Ok(record) => Decoded::Arrived(Box::new(Arrived { raw, record })),
-            Err(rejection) => Decoded::Rejected(Box::new((raw, rejection))),
-        }
-    }
-}
-
-/// A session's records must be in the partition of its key: elsewhere another worker would get them, and
-/// results would depend on the number of workers.
-fn in_its_partition(
-    raw: &LogRecord,
-    record: Record,
-    partitions: &BTreeMap<Topic, i32>,
-) -> Result<Record, codec::Rejection> {
-    let count = partitions.get(&raw.at.topic).copied().unwrap_or(1);
-    let belongs = partition_of(raw.key.as_deref().unwrap_or_default(), count);
-    if count == 1 || belongs == raw.at.partition {
-        return Ok(record);
-    }
-    let detail = format!("its key belongs to partition {belongs} (murmur2, as Kafka's default partitioner)");
-    Err(codec::Rejection::new("wrong_partition", detail))
-}
-
 fn asked(word: Aligned) -> Option<ActionRow> {
     match word {
         Aligned::Asked(row) => Some(*row),
@@ -317,59 +265,6 @@ fn admin(word: Aligned) -> Option<(AdminOrder, LogTime, ExperimentRecord)> {
     match word {
         Aligned::Experiment { order, at, record } => Some((order, at, record)),
         _ => None,
-    }
-}
-
-/// Alignment behind decoding: what could not be decoded has its class already.
-struct Alignment(Align);
-
-impl Logic for Alignment {
-    type Record = Decoded;
-    type Output = Aligned;
-    type Snapshot = AlignSnapshot;
-
-    fn on_epoch(&mut self, epoch: LogTime, decoded: Vec<Decoded>, out: &mut Vec<Aligned>) {
-        let mut records = Vec::with_capacity(decoded.len());
-        for item in decoded {
-            match item {
-                Decoded::Arrived(arrived) => {
-                    let asked = view::asked(&arrived.raw, &arrived.record);
-                    out.extend(asked.map(|row| Aligned::Asked(Box::new(row))));
-                    records.push(*arrived);
-                }
-                Decoded::Rejected(rejected) => {
-                    let (raw, why) = *rejected;
-                    out.push(Aligned::Classified(classified(&raw, Class::Filed, &why.reason)));
-                    out.push(Aligned::Dead(DeadLetter::new(&raw, why)));
-                }
-                Decoded::Tick => {}
-            }
-        }
-        self.0.on_epoch(epoch, records, out);
-    }
-
-    fn snapshot(&self) -> AlignSnapshot {
-        self.0.snapshot()
-    }
-
-    fn restore(&mut self, snapshot: AlignSnapshot) {
-        self.0.restore(snapshot);
-    }
-
-    fn rewind(&self) -> Option<LogTime> {
-        self.0.rewind()
-    }
-
-    fn rebuild(&mut self, epoch: LogTime, decoded: Vec<Decoded>, again: &mut Vec<Aligned>) {
-        let arrived = decoded.into_iter().filter_map(|item| match item {
-            Decoded::Arrived(arrived) => Some(*arrived),
-            Decoded::Rejected(_) | Decoded::Tick => None,
-        });
-        let arrived: Vec<Arrived> = arrived.collect();
-        // Open requests are made of sound whose segment has closed here.
-        let sound = arrived.iter().filter(|arrived| matches!(arrived.record, Record::Audio(_)));
-        again.extend(sound.cloned().map(Arc::new).map(Aligned::Sound));
-        self.0.rebuild(epoch, arrived, again);
     }
 }
 

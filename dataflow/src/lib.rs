@@ -13,6 +13,7 @@ pub mod commit;
 pub mod config;
 pub mod coordinator;
 pub mod crash_book;
+mod decode;
 pub mod engine;
 pub mod epochs;
 pub mod erasing;

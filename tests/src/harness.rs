@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use lsie_connectors::feed::{Pace, TimedRecord, feed, merge};
 use lsie_connectors::{KafkaConfig, KafkaLog, llm};
@@ -436,4 +436,24 @@ pub fn write_hosts(file: &Path, processes: usize) {
         (0..processes).map(|_| TcpListener::bind("127.0.0.1:0").expect("a free port")).collect();
     let hosts = ports.iter().map(|port| format!("{}\n", port.local_addr().expect("an address")));
     std::fs::write(file, hosts.collect::<String>()).expect("hosts");
+}
+
+/// Waits until the tables of a run are as wanted.
+///
+/// # Panics
+///
+/// If they are not, a minute later.
+pub fn wait_for(store: &MemoryStore, wanted: impl Fn(&Tables) -> bool) {
+    let waited = (0..600).any(|_| {
+        std::thread::sleep(Duration::from_millis(100));
+        wanted(&Tables::new(store.changes()))
+    });
+    assert!(waited, "the tables are not as wanted a minute after the last record");
+}
+
+/// The wall clock, for a live feed that begins now.
+#[allow(clippy::disallowed_methods, reason = "a live feed begins now")]
+pub fn now() -> LogTime {
+    let wall = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970");
+    LogTime(wall.as_millis() as u64)
 }

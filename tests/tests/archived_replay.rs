@@ -6,16 +6,16 @@ use std::path::Path;
 use std::process::{Command, Output};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use lsie_connectors::feed::{Pace, session_id};
 use lsie_dataflow::Run;
 use lsie_schemas::log::LogRecord;
 use lsie_schemas::record::{HEADER_CAPTURE_US, Record};
 use lsie_schemas::row::{DeadLetterRow, FaceRow, SegmentRow, SegmentStreamRow, SessionRow};
-use lsie_schemas::{LogTime, Topic, codec};
+use lsie_schemas::{Topic, codec};
 use lsie_tests::broker;
-use lsie_tests::harness::{Settings, TopicSet, assert_same, binary, read_all};
+use lsie_tests::harness::{Settings, TopicSet, assert_same, binary, now, read_all};
 use lsie_tests::sessions::{recording, records};
 use lsie_tests::tables::Tables;
 use lsie_tests::telemetry::telemetry;
@@ -170,10 +170,4 @@ fn command(dir: &Path, arguments: &[&str]) -> Output {
 
 fn path(path: &Path) -> &str {
     path.to_str().expect("a path that is text")
-}
-
-#[allow(clippy::disallowed_methods, reason = "a live feed begins now")]
-fn now() -> LogTime {
-    let wall = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970");
-    LogTime(wall.as_millis() as u64)
 }

@@ -3,18 +3,17 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use lsie_connectors::feed::{Pace, session_id};
 use lsie_dataflow::Run;
-use lsie_schemas::LogTime;
 use lsie_schemas::row::{
     AlertRow, ArmSummaryRow, AttributionScoreRow, Au12Row, EncounterRow, EncounterSummaryRow,
     EventOutcomeLinkRow, EventRow, FaceRow, HealthRow, InferenceRow, PhysiologyCurrentRow, PhysiologyRow,
     PosteriorUpdateRow, SegmentRow, SessionRow, SessionSummaryRow, TranscriptRow,
 };
 use lsie_sinks::MemoryStore;
-use lsie_tests::harness::{Settings, TopicSet, assert_law_4, assert_same};
+use lsie_tests::harness::{Settings, TopicSet, assert_law_4, assert_same, now};
 use lsie_tests::oracle::summaries;
 use lsie_tests::sessions::{RECORDED_AT, recording, records};
 use lsie_tests::tables::Tables;
@@ -114,10 +113,4 @@ fn wait_for_end(store: &MemoryStore) {
     });
     assert!(waited, "the session has not ended a minute after its last record");
     std::thread::sleep(Duration::from_secs(1));
-}
-
-#[allow(clippy::disallowed_methods, reason = "a live feed begins now")]
-fn now() -> LogTime {
-    let wall = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970");
-    LogTime(wall.as_millis() as u64)
 }

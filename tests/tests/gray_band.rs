@@ -6,15 +6,14 @@ use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, channel};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use lsie_connectors::feed::{Pace, TimedRecord, session_id};
 use lsie_dataflow::Run;
 use lsie_schemas::record::{Control, EndSession};
 use lsie_schemas::row::{EncounterRow, EvaluationRow, InferenceRow, PosteriorUpdateRow};
 use lsie_schemas::{LogTime, Topic};
-use lsie_sinks::MemoryStore;
-use lsie_tests::harness::{Settings, TopicSet, assert_law_4, assert_same, read_all};
+use lsie_tests::harness::{Settings, TopicSet, assert_law_4, assert_same, now, read_all, wait_for};
 use lsie_tests::sessions::{RECORDED_AT, recording, records};
 use lsie_tests::tables::Tables;
 use serde_json::{Value, json};
@@ -178,19 +177,4 @@ fn shortened(id: Uuid, base: LogTime) -> Vec<TimedRecord> {
     let record = end.encode(Some(base.plus_ms(SHORTENED_MS)));
     kept.push(TimedRecord { at_ms: SHORTENED_MS, record });
     kept
-}
-
-/// Waits until the tables are as wanted.
-fn wait_for(store: &MemoryStore, wanted: impl Fn(&Tables) -> bool) {
-    let waited = (0..600).any(|_| {
-        std::thread::sleep(Duration::from_millis(100));
-        wanted(&Tables::new(store.changes()))
-    });
-    assert!(waited, "the tables are not as wanted a minute after the last record");
-}
-
-#[allow(clippy::disallowed_methods, reason = "a live feed begins now")]
-fn now() -> LogTime {
-    let wall = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970");
-    LogTime(wall.as_millis() as u64)
 }

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use lsie_connectors::feed::{Pace, TimedRecord, session_id};
 use lsie_dataflow::Run;
@@ -13,8 +13,7 @@ use lsie_schemas::row::{
     EncounterRow, EvaluationRow, InferenceRow, RecordClassRow, SessionRow, TranscriptRow,
 };
 use lsie_schemas::{LogTime, Topic, codec};
-use lsie_sinks::MemoryStore;
-use lsie_tests::harness::{Ears, Settings, TopicSet, assert_law_4, assert_same, read_all};
+use lsie_tests::harness::{Ears, Settings, TopicSet, assert_law_4, assert_same, now, read_all, wait_for};
 use lsie_tests::sessions::{RECORDED_AT, id_for_arm, recording, records};
 use lsie_tests::tables::Tables;
 use uuid::Uuid;
@@ -205,19 +204,4 @@ fn answers_of_a_live_run_are_in_the_log() {
     assert_eq!(live.tables.rows::<EncounterRow>().len(), 1);
     let replay = set.replay(Settings { workers: 2, ..Settings::WITHOUT_MODELS });
     assert_same(live.path(), replay.path(), "live and replayed");
-}
-
-/// Waits until the tables are as wanted.
-fn wait_for(store: &MemoryStore, wanted: impl Fn(&Tables) -> bool) {
-    let waited = (0..600).any(|_| {
-        std::thread::sleep(Duration::from_millis(100));
-        wanted(&Tables::new(store.changes()))
-    });
-    assert!(waited, "the tables are not as wanted a minute after the last record");
-}
-
-#[allow(clippy::disallowed_methods, reason = "a live feed begins now")]
-fn now() -> LogTime {
-    let wall = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970");
-    LogTime(wall.as_millis() as u64)
 }

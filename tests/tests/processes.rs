@@ -5,14 +5,13 @@ use std::collections::BTreeSet;
 use std::fs::File;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use lsie_connectors::feed::{Pace, TimedRecord, session_id};
-use lsie_schemas::LogTime;
 use lsie_schemas::row::{EncounterRow, FaceRow, SegmentRow, SessionRow, TranscriptRow};
 use lsie_schemas::topic::partition_of;
 use lsie_sinks::parquet::Reader;
-use lsie_tests::harness::{TopicSet, assert_law_4, assert_same, binary, signal, write_hosts};
+use lsie_tests::harness::{TopicSet, assert_law_4, assert_same, binary, now, signal, write_hosts};
 use lsie_tests::sessions::{recording, records};
 use lsie_tests::tables::Tables;
 use lsie_tests::telemetry::telemetry;
@@ -168,10 +167,4 @@ fn a_process_with_other_settings_is_not_let_in() {
         "{}",
         site.said()
     );
-}
-
-#[allow(clippy::disallowed_methods, reason = "a live feed begins now")]
-fn now() -> LogTime {
-    let wall = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970");
-    LogTime(wall.as_millis() as u64)
 }

@@ -1,10 +1,11 @@
 //! Checkpoints: what operators hand over at a chosen epoch, and take back at the next start.
 //!
 //! An operator with state is a *station*. When the frontier has passed a chosen epoch, and before it works on
-//! a later one, it hands over its state as of exactly that epoch; the commit thread encodes and writes it
-//! ([`writer`]). Completed epochs are the consistent cut: no barrier travels with the records.
+//! a later one, it hands over its state as of exactly that epoch; a thread of its own encodes and writes it
+//! ([`keeper`]). Completed epochs are the consistent cut: no barrier travels with the records.
 
 pub mod gate;
+pub mod keeper;
 pub mod manifest;
 pub mod state_file;
 pub mod store;

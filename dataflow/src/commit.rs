@@ -20,12 +20,11 @@ use timely::dataflow::operators::generic::Operator;
 use crate::adapter::Time;
 use crate::checkpoint::Part;
 use crate::checkpoint::gate::Gate;
-use crate::checkpoint::writer::Writer;
+use crate::checkpoint::keeper::Handed;
 use crate::cluster::hub::Hub;
 use crate::crash_book::CrashBook;
 use crate::fault;
 use crate::ingest::{Inbox, Shared};
-use crate::metrics::instant;
 
 /// What reaches the committing writer.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -91,15 +90,15 @@ fn consolidate(mut changes: Vec<Change>) -> Vec<Change> {
     kept
 }
 
-/// Drives the sinks, and the writer of checkpoints behind them, until the epochs end. Runs on a thread of its
-/// own.
+/// Drives the sinks, and tells the keeper of checkpoints what they hold, until the epochs end. Runs on a thread of
+/// its own.
 pub struct Committer {
     /// Where epochs go.
     pub sinks: Vec<Box<dyn Sink>>,
     /// Which epochs are checkpoints.
     pub gate: Arc<Gate>,
-    /// Writes them, if there are any.
-    pub checkpoints: Option<Writer>,
+    /// To the thread that writes them, if there are any.
+    pub checkpoints: Option<Sender<Handed>>,
     /// The sessions of which no row goes on that says anything of a person.
     pub erased: Erased,
     /// The checkpoint that the run resumed from: epochs up to it are seen again and known to every sink.
@@ -119,6 +118,7 @@ impl Committer {
         shared: &Shared,
     ) -> anyhow::Result<()> {
         let mut shown = None;
+        let mut held = None;
         for message in messages {
             match message {
                 Message::Epoch(epoch) if epoch.log_time <= self.resumed => {}
@@ -139,13 +139,13 @@ impl Committer {
                         inbox.wake();
                     }
                 }
-                Message::Part(part) => {
-                    if let Some(checkpoints) = &mut self.checkpoints {
-                        checkpoints.take(part)?;
-                    }
-                }
+                Message::Part(part) => self.hand(Handed::Part(part)),
             }
-            self.checkpoint(shared);
+            let now = self.sinks.iter().map(|sink| sink.resumable_after()).min().flatten();
+            if let Some(epoch) = now.filter(|_| now > held) {
+                held = now;
+                self.hand(Handed::Held(epoch));
+            }
         }
         for sink in &mut self.sinks {
             sink.finish()?;
@@ -177,19 +177,10 @@ impl Committer {
         Ok(())
     }
 
-    /// Writes the next checkpoint once all of its state is there and every sink holds its epoch. Without it
-    /// the run is as right as before, only its next start takes longer.
-    fn checkpoint(&mut self, shared: &Shared) {
-        let Some(checkpoints) = &mut self.checkpoints else { return };
-        let held = self.sinks.iter().map(|sink| sink.resumable_after()).min().flatten();
-        while let Some(epoch) = checkpoints.ready().filter(|epoch| held >= Some(*epoch)) {
-            let began = instant();
-            let written = checkpoints.write();
-            self.speaking.iter().for_each(|hub| hub.written(epoch));
-            shared.metrics.checkpoint(began, written.is_ok().then(|| checkpoints.bytes()));
-            if let Err(why) = written {
-                tracing::warn!(%why, "a checkpoint could not be written; the next one will be tried");
-            }
+    fn hand(&self, handed: Handed) {
+        // The keeper is gone only when it failed, and then it has stopped the run.
+        if let Some(keeper) = &self.checkpoints {
+            let _ = keeper.send(handed);
         }
     }
 }

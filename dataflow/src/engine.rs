@@ -17,6 +17,7 @@ use lsie_sinks::erase::Erased;
 
 use crate::answers::Answers;
 use crate::checkpoint::gate::{Gate, Rule};
+use crate::checkpoint::keeper::Keeper;
 use crate::checkpoint::manifest::Manifest;
 use crate::checkpoint::state_file::StateFile;
 use crate::checkpoint::store::Store;
@@ -34,8 +35,9 @@ use crate::fault;
 use crate::gray_band::{Asker, Asking, GrayBand};
 use crate::healing::{Heal, Selections};
 use crate::ingest::{Inbox, Shared, owns};
-use crate::judge::{Bench, JudgeFactory};
+use crate::judge::{self, Bench, JudgeFactory};
 use crate::pool::{MeasurerFactory, Pool};
+use crate::recorded::{self, Inferring};
 use crate::recovery::{self, Facts, Plan};
 use crate::speech::{Scribe, SpeechPool, SpeechSettings, TranscriberFactory};
 use crate::transcribe::{Answering, Hearing};
@@ -78,6 +80,8 @@ pub struct Engine {
     pub without: BTreeSet<Topic>,
     /// A run that heals: it ends with an epoch more than the table has, and selections stay as they were made.
     pub heal: Option<Heal>,
+    /// Where the results of models come from, in a bounded run.
+    pub inferring: Inferring,
     /// The processes of the run, if it has several.
     pub cluster: Option<Cluster>,
 }
@@ -205,6 +209,9 @@ impl Engine {
         if matches!(run, Run::Bounded(_)) {
             recovery::refuse_ends(&table, &*self.log)?;
         }
+        if let (Inferring::Recorded(known), Some(last)) = (&self.inferring, table.last()) {
+            known.reach(last.log_time)?;
+        }
         // A live run that starts behind catches up before its log time follows the clock.
         let ends = if coordinating.is_some() { ends_of(&*self.log, &from)? } else { Positions::new() };
         let resumed_at = resumed.as_ref().map_or(LogTime(0), |(manifest, _)| manifest.epoch);
@@ -262,15 +269,17 @@ impl Engine {
         let committing = inboxes.clone();
         let calm = (last, book.clone());
         let speaking = hub.as_ref().map(|(hub, ..)| hub.clone());
-        let committer = Committer {
-            sinks,
-            gate: gate.clone(),
-            checkpoints: writer,
-            erased,
-            resumed: resumed_at,
-            calm,
-            speaking,
+        let checkpoints = match writer {
+            Some(writer) => {
+                let (handing, handed) = unbounded();
+                let keeper = Keeper { writer, speaking: speaking.clone() };
+                threads.spawn("checkpoints", move |shared| keeper.run(&handed, shared))?;
+                Some(handing)
+            }
+            None => None,
         };
+        let committer =
+            Committer { sinks, gate: gate.clone(), checkpoints, erased, resumed: resumed_at, calm, speaking };
         threads.spawn("commit", move |shared| committer.run(&complete, &committing, shared))?;
         shared.span.0.store(table.first().map_or(0, |epoch| epoch.log_time.0), Ordering::SeqCst);
         shared.span.1.store(last.0, Ordering::SeqCst);
@@ -417,9 +426,23 @@ impl Engine {
             .collect();
         // The run's own, unless the same were shared by two runs.
         let _ = shared.inboxes.set(inboxes.clone());
-        let pool = Pool::start(self.pool_threads, self.measurer.clone(), book, &shared)?;
-        let speech = SpeechPool::start(self.speech.threads, &self.transcriber, &shared)?;
-        let bench = Bench::start(self.judge.clone(), self.shadow.clone(), &shared)?;
+        let speaking = || SpeechPool::start(self.speech.threads, &self.transcriber, &shared);
+        let models = || (self.measurer.clone(), self.judge.clone(), self.shadow.clone());
+        let (speech, (measurer, judge, shadow), recompute) = match &self.inferring {
+            Inferring::AsLogged => (speaking()?, models(), None),
+            Inferring::Strict(recomputed) => (speaking()?, models(), Some(recomputed.clone())),
+            Inferring::Recorded(known) => {
+                let judge =
+                    if known.has_scores() { judge::recorded(known.clone()) } else { self.judge.clone() };
+                (
+                    SpeechPool::recorded(known.clone(), &shared),
+                    (recorded::faces(known.clone()), judge, None),
+                    None,
+                )
+            }
+        };
+        let pool = Pool::start(self.pool_threads, measurer, book, &shared)?;
+        let bench = Bench::start(judge, shadow, &shared)?;
         for (worker, inbox) in (first..).zip(&inboxes) {
             let (inbox, log, fetch) = (inbox.clone(), self.log.clone(), self.fetch);
             threads
@@ -446,7 +469,7 @@ impl Engine {
             None => None,
         };
         let gray_band = Asking::new(self.gray_band.is_some(), answers.clone(), asker.clone());
-        let hearing = Hearing { answering, answers };
+        let hearing = Hearing { answering, answers, recompute };
         let keep = Keep {
             worker: first,
             workers: all,

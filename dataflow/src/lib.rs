@@ -28,6 +28,7 @@ pub mod judge;
 pub mod ledger;
 pub mod metrics;
 pub mod pool;
+pub mod recorded;
 pub mod recovery;
 pub mod select;
 pub mod speech;

@@ -320,6 +320,7 @@ impl Settings {
             checkpoints: None,
             without: Default::default(),
             heal: None,
+            inferring: Default::default(),
             cluster: None,
         }
     }
@@ -329,9 +330,9 @@ impl Settings {
 fn deaf(measurers: MeasurerFactory) -> MeasurerFactory {
     Arc::new(move |thread| {
         let mut measure = measurers(thread)?;
-        Ok(Box::new(move |task| match task {
+        Ok(Box::new(move |epoch, task| match task {
             Task::Voice(_) => Ok(Outcome::default()),
-            _ => measure(task),
+            _ => measure(epoch, task),
         }))
     })
 }

@@ -85,6 +85,7 @@ pub(super) fn engine(config: &Config, log: Arc<dyn Log>, tail_ms: u64) -> anyhow
         checkpoints: None,
         without: BTreeSet::new(),
         heal: None,
+        inferring: Default::default(),
         cluster: None,
     })
 }
@@ -120,11 +121,16 @@ fn gray_band(config: &Config) -> anyhow::Result<Option<GrayBand>> {
 
 /// Checkpoints that belong to the tables in a directory, if there are to be any.
 pub(super) fn checkpoints(config: &Config, tables: &Path) -> anyhow::Result<Option<Checkpoints>> {
-    let Some(folder) = config.checkpoints_of(tables) else { return Ok(None) };
+    let Some((place, crashes)) = config.checkpoints_of(tables)? else { return Ok(None) };
     let rule = Rule { interval_ms: config.checkpoint.interval_ms, bytes: config.checkpoint.every_mib << 20 };
-    let store = Store::in_folder(&folder).with_context(|| format!("checkpoints in {}", folder.display()))?;
-    let (keep, crashes) = (config.checkpoint.keep, folder.join("crashes"));
-    Ok(Some(Checkpoints { store, rule, keep, config: config.results_hash(), crashes }))
+    let store = Store::open(&place)?;
+    Ok(Some(Checkpoints {
+        store,
+        rule,
+        keep: config.checkpoint.keep,
+        config: config.results_hash(),
+        crashes,
+    }))
 }
 
 /// The Parquet tables in a directory.

@@ -5,13 +5,17 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use object_store::aws::AmazonS3Builder;
 use object_store::local::LocalFileSystem;
 use object_store::prefix::PrefixStore;
-use object_store::{Error, ObjectStore, ObjectStoreExt};
+use object_store::{Error, ObjectStore, ObjectStoreExt, RetryConfig};
 use tokio::runtime::{Builder, Runtime};
+
+/// How long a request to a store that does not answer is tried again.
+const PATIENCE: Duration = Duration::from_secs(15);
 
 /// A place for checkpoints, as it stands in a configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -85,7 +89,9 @@ impl Store {
             Location::Bucket { bucket, prefix } => {
                 // Whoever chose a provider before did so for the same reason.
                 let _ = tokio_rustls::rustls::crypto::ring::default_provider().install_default();
-                let bucket = AmazonS3Builder::from_env().with_bucket_name(bucket).build().map_err(failed)?;
+                let retry = RetryConfig { retry_timeout: PATIENCE, ..RetryConfig::default() };
+                let bucket = AmazonS3Builder::from_env().with_bucket_name(bucket).with_retry(retry);
+                let bucket = bucket.build().map_err(failed)?;
                 Arc::new(PrefixStore::new(bucket, prefix.as_str()))
             }
         };

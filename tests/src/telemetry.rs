@@ -29,6 +29,14 @@ pub fn telemetry(id: Uuid, base: LogTime, start_ms: u64) -> Vec<TimedRecord> {
     ]
 }
 
+/// So many comments at one moment, 10 s into session `id`, each by somebody else.
+pub fn flood(id: Uuid, base: LogTime, start_ms: u64, comments: u64) -> Vec<TimedRecord> {
+    let made = Made { id, begin: base.plus_ms(start_ms), start_ms };
+    (0..comments)
+        .map(|number| made.event(10_000, 9_000 + number % 900, "comment", &format!("viewer-{number}")))
+        .collect()
+}
+
 struct Made {
     id: Uuid,
     begin: LogTime,

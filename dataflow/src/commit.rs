@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use crossbeam_channel::{Receiver, Sender};
-use lsie_schemas::row::{self, OperatorRow};
+use lsie_schemas::row;
 use lsie_schemas::{Change, LogTime, TableRow};
 use lsie_sinks::Sink;
 use lsie_sinks::erase::Erased;
@@ -127,7 +127,7 @@ impl Committer {
                     let epoch = Epoch { log_time, changes };
                     shared.metrics.count(&epoch.changes);
                     let timer = shared.metrics.committing();
-                    self.commit(epoch, operators(log_time, &mut shown, shared))?;
+                    self.commit(epoch, standing(log_time, &mut shown, shared, inboxes))?;
                     timer.observe_duration();
                     shared.metrics.committed(log_time);
                     shared.committed.store(log_time.0, Ordering::SeqCst);
@@ -185,15 +185,19 @@ impl Committer {
     }
 }
 
-/// The rows of table `operators`, once a second of log time.
-fn operators(epoch: LogTime, shown: &mut Option<u64>, shared: &Shared) -> Vec<Change> {
+/// The rows of tables `operators` and `sources`, once a second of log time.
+fn standing(epoch: LogTime, shown: &mut Option<u64>, shared: &Shared, inboxes: &[Arc<Inbox>]) -> Vec<Change> {
+    fn changes<R: TableRow>(rows: Vec<R>, epoch: LogTime) -> impl Iterator<Item = Change> {
+        let change = move |row: R| Change { table: R::TABLE.name.into(), row: row.cells(), epoch, diff: 1 };
+        rows.into_iter().map(change)
+    }
     let second = epoch.0 / 1_000;
     if shown.replace(second) == Some(second) {
         return Vec::new();
     }
-    let change =
-        |row: OperatorRow| Change { table: OperatorRow::TABLE.name.into(), row: row.cells(), epoch, diff: 1 };
-    shared.board.rows().into_iter().map(change).collect()
+    let partitions = inboxes.iter().flat_map(|inbox| inbox.standing().partitions);
+    let sources = shared.sources.rows(epoch, partitions);
+    changes(shared.board.rows(), epoch).chain(changes(sources, epoch)).collect()
 }
 
 #[cfg(test)]

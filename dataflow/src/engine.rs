@@ -1,13 +1,14 @@
 //! A run: threads, workers and sinks around one graph, from the first epoch to the last.
 
+mod assemble;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use anyhow::{Context, bail};
-use crossbeam_channel::{Sender, unbounded};
+use crossbeam_channel::{bounded, unbounded};
 use lsie_operators::align::Limits;
 use lsie_schemas::log::{AppendRecord, Fetch, Log, LogError, TopicPartition};
 use lsie_schemas::record::{EpochRecord, Healing, QuarantineRecord};
@@ -16,32 +17,33 @@ use lsie_sinks::Sink;
 use lsie_sinks::erase::Erased;
 
 use crate::answers::Answers;
+use crate::checkpoint::Restored;
 use crate::checkpoint::gate::{Gate, Rule};
 use crate::checkpoint::keeper::Keeper;
 use crate::checkpoint::manifest::Manifest;
 use crate::checkpoint::state_file::StateFile;
 use crate::checkpoint::store::Store;
 use crate::checkpoint::writer::{Identity, Writer};
-use crate::checkpoint::{Keep, Restored};
 use crate::cluster::hub::{Ear, Hub, Quarantining};
 use crate::cluster::member::Member;
 use crate::cluster::wire::Wire;
 use crate::cluster::{Begin, Cluster, Packet, notice_lost_processes};
-use crate::commit::{Committer, Message};
+use crate::commit::Committer;
 use crate::coordinator::{self, Drain, Intake};
 use crate::crash_book::{CrashBook, Place};
 use crate::epochs::{self, Cut, Positions, Table};
 use crate::fault;
-use crate::gray_band::{Asker, Asking, GrayBand};
+use crate::gray_band::GrayBand;
 use crate::healing::{Heal, Selections};
-use crate::ingest::{Inbox, Shared, owns};
-use crate::judge::{self, Bench, JudgeFactory};
-use crate::pool::{MeasurerFactory, Pool};
-use crate::recorded::{self, Inferring};
+use crate::ingest::Shared;
+use crate::judge::JudgeFactory;
+use crate::pool::MeasurerFactory;
+use crate::recorded::Inferring;
 use crate::recovery::{self, Facts, Plan};
-use crate::speech::{Scribe, SpeechPool, SpeechSettings, TranscriberFactory};
-use crate::transcribe::{Answering, Hearing};
-use crate::workers::{Among, Begun, Local, Threads, work};
+use crate::speech::{SpeechSettings, TranscriberFactory};
+use crate::watchdog::watch;
+use crate::workers::{Among, Begun, Threads, work};
+use assemble::Writers;
 
 /// Name under which coordinators fence each other.
 pub(crate) const COORDINATOR: &str = "lsie-coordinator";
@@ -131,20 +133,6 @@ struct Kept {
     restored: Option<Arc<Restored>>,
 }
 
-/// What writes answers to the log.
-#[derive(Default)]
-struct Writers {
-    scribe: Option<Scribe>,
-    asker: Option<Asker>,
-}
-
-impl Writers {
-    fn end(&self) {
-        self.scribe.iter().for_each(Scribe::end);
-        self.asker.iter().for_each(Asker::end);
-    }
-}
-
 /// The epochs that a run takes, and the checkpoint that it resumes from, if it does.
 type Beginning = (Vec<EpochRecord>, Option<(Manifest, Restored)>);
 
@@ -229,6 +217,8 @@ impl Engine {
             from,
         };
 
+        let partitions: Vec<TopicPartition> = begin.from.iter().map(|(at, _)| *at).collect();
+        let (over, is_over) = bounded::<()>(0);
         let rule = self.checkpoints.as_ref().map(|checkpoints| checkpoints.rule);
         let mut gate = Gate::new(rule, begin.from.iter().copied().collect());
         let hub = self.cluster.as_ref().map(|cluster| {
@@ -297,7 +287,13 @@ impl Engine {
                 intakes.extend(hub.iter().flat_map(|(hub, ..)| hub.intakes()));
                 let SpeechSettings { answer_delay_ms, deadline_ms, .. } = self.speech;
                 let drain = Drain { answer_delay_ms, limit_ms: 2 * deadline_ms };
-                let (pace, gate) = ((self.cut.epoch_ms, drain), gate.clone());
+                let (pace, watched) = ((self.cut.epoch_ms, drain), gate.clone());
+                let log = self.log.clone();
+                threads.spawn("watchdog", move |shared| {
+                    watch(&*log, &partitions, &watched, &is_over, shared);
+                    Ok(())
+                })?;
+                let gate = gate.clone();
                 threads.spawn("coordinator", move |shared| {
                     Ok(coordinator::run(&*table, &intakes, at, last, pace, &gate, (&ending, shared))?)
                 })?;
@@ -333,6 +329,7 @@ impl Engine {
             _ => begun.begin(local, workers),
         }
         work(workers, begun, among, &shared)?;
+        drop(over);
         writers.end();
         threads.join()?;
         book.close();
@@ -400,95 +397,6 @@ impl Engine {
 
     fn processes(&self) -> usize {
         self.cluster.as_ref().map_or(1, Cluster::processes)
-    }
-
-    /// Makes what the workers of this process are handed, and starts what fills it.
-    fn assemble(
-        &self,
-        begin: Begin,
-        selections: Arc<Selections>,
-        kept: Kept,
-        book: &Arc<CrashBook>,
-        epochs: Sender<Message>,
-        threads: &mut Threads,
-    ) -> anyhow::Result<(Local, Writers)> {
-        let shared = threads.shared.clone();
-        let all = self.workers * self.processes();
-        let first = self.workers * self.cluster.as_ref().map_or(0, |cluster| cluster.process);
-        let inboxes: Vec<Arc<Inbox>> = (first..first + self.workers)
-            .map(|worker| {
-                let owned = begin.from.iter().filter(|(at, _)| owns(worker, all, *at)).copied().collect();
-                let inbox = Inbox::new(owned, self.budget_bytes, &begin.ends).without(begin.left_out.clone());
-                let inbox = inbox.behind_gate(kept.gate.clone());
-                // The first process fetches when all are there.
-                Arc::new(if self.is_first_of_several() { inbox.shut() } else { inbox })
-            })
-            .collect();
-        // The run's own, unless the same were shared by two runs.
-        let _ = shared.inboxes.set(inboxes.clone());
-        let speaking = || SpeechPool::start(self.speech.threads, &self.transcriber, &shared);
-        let models = || (self.measurer.clone(), self.judge.clone(), self.shadow.clone());
-        let (speech, (measurer, judge, shadow), recompute) = match &self.inferring {
-            Inferring::AsLogged => (speaking()?, models(), None),
-            Inferring::Strict(recomputed) => (speaking()?, models(), Some(recomputed.clone())),
-            Inferring::Recorded(known) => {
-                let judge =
-                    if known.has_scores() { judge::recorded(known.clone()) } else { self.judge.clone() };
-                (
-                    SpeechPool::recorded(known.clone(), &shared),
-                    (recorded::faces(known.clone()), judge, None),
-                    None,
-                )
-            }
-        };
-        let pool = Pool::start(self.pool_threads, measurer, book, &shared)?;
-        let bench = Bench::start(judge, shadow, &shared)?;
-        for (worker, inbox) in (first..).zip(&inboxes) {
-            let (inbox, log, fetch) = (inbox.clone(), self.log.clone(), self.fetch);
-            threads
-                .spawn(&format!("fetch-{worker}"), move |shared| Ok(inbox.fetch(&*log, fetch, shared)?))?;
-        }
-        let (answering, scribe) = match begin.live {
-            true => {
-                let deadline = Duration::from_millis(self.speech.deadline_ms);
-                let (scribe, write) = Scribe::new(speech, deadline);
-                let log = self.log.clone();
-                threads.spawn("scribe", move |shared| Ok(write(&*log, shared)?))?;
-                (Answering::Live(scribe.clone()), Some(scribe))
-            }
-            false => (Answering::InRun(speech, self.speech.answer_delay_ms), None),
-        };
-        let answers = Arc::new(begin.answers);
-        let asker = match self.gray_band.clone().filter(|_| begin.live) {
-            Some(fallback) => {
-                let (asker, work) = fallback.start();
-                let log = self.log.clone();
-                threads.spawn("gray-band", move |shared| Ok(work(&*log, shared)?))?;
-                Some(asker)
-            }
-            None => None,
-        };
-        let gray_band = Asking::new(self.gray_band.is_some(), answers.clone(), asker.clone());
-        let hearing = Hearing { answering, answers, recompute };
-        let keep = Keep {
-            worker: first,
-            workers: all,
-            gate: kept.gate,
-            stations: kept.stations,
-            parts: begin.checkpoints.then(|| epochs.clone()),
-            resumed: begin.resumed.0,
-            restored: Arc::new(Mutex::new(kept.restored)),
-            shared,
-        };
-        let local = Local {
-            inboxes,
-            models: (pool, hearing, bench, gray_band),
-            limits: (self.limits, begin.partitions),
-            told: (book.clone(), Arc::new(begin.quarantined), selections),
-            epochs,
-            keep,
-        };
-        Ok((local, Writers { scribe, asker }))
     }
 
     /// Decides how the run begins, and prepares that: the epochs to take and the positions to read from.

@@ -79,7 +79,7 @@ pub fn build(scope: Scope<'_, Time>, parts: Parts) {
     let by_partition = move |session: &Uuid| partition_of(session.to_string().as_bytes(), sessions) as u64;
 
     // Topics, by session: a session's records are all on the worker of its partition.
-    let unanswered = shared.clone();
+    let (unanswered, watching) = (shared.clone(), shared.clone());
     let ingested = ingest::stream(scope, inbox, shared, resumed);
     let ticks =
         per_epoch(ingested.clone(), Pipeline, "tick", |epoch, _, out| out.push(Written::Tick(epoch.0)));
@@ -89,6 +89,13 @@ pub fn build(scope: Scope<'_, Time>, parts: Parts) {
     });
     let align = Alignment::new(limits);
     let aligned = stateful(decoded, Pipeline, keep.station("align"), align, by_partition);
+    let aligned = aligned.inspect_core(move |event| {
+        if let Ok((stamp, words)) = event
+            && let Some(epoch) = stamp.least()
+        {
+            watching.sources.hear(LogTime(*epoch), words);
+        }
+    });
     let admin = aligned.clone().flat_map(admin);
     let inferred = infer(aligned.clone(), pool, keep.station("infer"), by_partition);
     let reactions = aligned.clone().map(Input::Aligned).concat(inferred.clone().flat_map(measured_input));

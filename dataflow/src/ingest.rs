@@ -25,6 +25,7 @@ use crate::checkpoint::manifest::Witness;
 use crate::coordinator::Intake;
 use crate::epochs::Positions;
 use crate::metrics::Metrics;
+use crate::sources::Sources;
 
 /// The topics the engine has operators for.
 pub const INPUTS: [Topic; 8] = [
@@ -78,6 +79,8 @@ pub struct Shared {
     pub span: (AtomicU64, AtomicU64),
     /// Where every operator stands.
     pub board: Arc<Board>,
+    /// Where every source stands.
+    pub sources: Sources,
     /// What the engine measures of itself.
     pub metrics: Metrics,
     /// Where the records of each worker wait, once the run has begun.

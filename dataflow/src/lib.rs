@@ -31,9 +31,11 @@ pub mod pool;
 pub mod recorded;
 pub mod recovery;
 pub mod select;
+pub mod sources;
 pub mod speech;
 pub mod transcribe;
 mod view;
+mod watchdog;
 mod workers;
 
 pub use engine::{Engine, Range, Run};

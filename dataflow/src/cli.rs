@@ -3,6 +3,7 @@
 mod audit;
 mod capture;
 mod config;
+mod connecting;
 mod dead_letters;
 mod demo;
 mod doctor;

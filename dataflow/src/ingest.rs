@@ -27,7 +27,7 @@ use crate::epochs::Positions;
 use crate::metrics::Metrics;
 
 /// The topics the engine has operators for.
-pub const INPUTS: [Topic; 8] = [
+pub const INPUTS: [Topic; 9] = [
     Topic::Control,
     Topic::Experiments,
     Topic::Physio,
@@ -36,6 +36,7 @@ pub const INPUTS: [Topic; 8] = [
     Topic::AvAudio,
     Topic::AvVideo,
     Topic::Inference,
+    Topic::Answers,
 ];
 
 /// Epochs that may be released and not yet committed; empty ones count no bytes.

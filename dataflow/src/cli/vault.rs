@@ -4,9 +4,9 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Args;
-use lsie_connectors::{Health, Stop, vault};
+use lsie_connectors::{Health, vault};
 
-use super::running::{on_signal, print_health};
+use super::connecting::{print_health, stop_on_signal};
 use crate::config::Config;
 
 /// Shred everything in the folders of debug media, at once and every vault.shred_hours, until a signal. One line of
@@ -16,11 +16,7 @@ pub(super) struct Vault {}
 
 impl Vault {
     pub(super) fn run(self, config: Config) -> anyhow::Result<ExitCode> {
-        let (health, stop) = (Health::new("vault"), Stop::default());
-        on_signal("leaving the vault", {
-            let stop = stop.clone();
-            move || stop.stop()
-        })?;
+        let (health, stop) = (Health::new("vault"), stop_on_signal("leaving the vault")?);
         let every = Duration::from_secs(config.vault.shred_hours * 3_600);
         let keeper = std::thread::Builder::new().name("vault".into()).spawn({
             let (health, stop) = (health.clone(), stop.clone());

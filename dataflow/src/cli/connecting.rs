@@ -1,5 +1,6 @@
 //! What every command of a connector shares: it starts, says how it does, and stops at a signal.
 
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -10,7 +11,7 @@ use super::running::{on_signal, open_log};
 use crate::config::Config;
 
 /// How often a connector's health is printed.
-const HEALTH: Duration = Duration::from_secs(30);
+pub(super) const HEALTH: Duration = Duration::from_secs(30);
 
 /// What a connector is given.
 pub(super) struct Given<'g> {
@@ -31,7 +32,8 @@ pub(super) fn connect(
     let log = open_log(config)?;
     let reporter = std::thread::Builder::new().name("health".into()).spawn({
         let (health, over) = (health.clone(), over.clone());
-        move || print_health(&health, &over)
+        let file = config.health.file.clone();
+        move || print_health(&health, &over, &file)
     })?;
     let result = run(Given { log: &*log, health: &health, stop: &stop });
     over.stop();
@@ -50,11 +52,26 @@ pub(super) fn stop_on_signal(what: &'static str) -> anyhow::Result<Stop> {
     Ok(stop)
 }
 
-/// Prints a connector's health, a line of JSON every 30 s and one at the end, until it shall stop.
-pub(super) fn print_health(health: &Health, stop: &Stop) {
-    let print = || println!("{}", serde_json::to_string(&health.report()).unwrap_or_default());
+/// Prints a connector's health, a line of JSON every 30 s and one at the end, until it shall stop. With a file, what is
+/// printed stands in it, too, from the beginning on.
+pub(super) fn print_health(health: &Health, stop: &Stop, file: &Path) {
+    let report = || serde_json::to_string(&health.report()).unwrap_or_default();
+    write(file, &report());
     while !stop.wait(HEALTH) {
-        print();
+        println!("{}", report());
+        write(file, &report());
     }
-    print();
+    println!("{}", report());
+    write(file, &report());
+}
+
+/// Replaces a file as a whole; a report that could not be written is an old one to whoever looks.
+fn write(file: &Path, report: &str) {
+    if file.as_os_str().is_empty() {
+        return;
+    }
+    let partial = file.with_extension("partial");
+    if let Err(why) = std::fs::write(&partial, report).and_then(|()| std::fs::rename(&partial, file)) {
+        tracing::warn!(%why, file = %file.display(), "the report of health could not be written");
+    }
 }

@@ -38,7 +38,7 @@ impl Ingest {
         let server =
             Server::start(listen, None, |_| router).with_context(|| format!("ingest on {listen}"))?;
         println!("ingest on http://{}/api/v1/ingest/", server.address());
-        print_health(&health, &stop);
+        print_health(&health, &stop, &config.health.file);
         server.stop()?;
         Ok(ExitCode::SUCCESS)
     }

@@ -39,10 +39,10 @@ impl Vault {
         }
         let (health, stop) = (Health::new("vault"), stop_on_signal("leaving the vault")?);
         let keeper = std::thread::Builder::new().name("vault".into()).spawn({
-            let (health, stop) = (health.clone(), stop.clone());
-            move || vault::keep(&config.vault.dirs, every, &health, &stop)
+            let (health, stop, dirs) = (health.clone(), stop.clone(), config.vault.dirs.clone());
+            move || vault::keep(&dirs, every, &health, &stop)
         })?;
-        print_health(&health, &stop);
+        print_health(&health, &stop, &config.health.file);
         let _ = keeper.join();
         Ok(ExitCode::SUCCESS)
     }

@@ -56,7 +56,6 @@ impl Open {
 pub(crate) struct Appender {
     jobs: SyncSender<Job>,
     asked: Asked,
-    patience: Duration,
 }
 
 /// Since when the log has owed an answer; none while it owes none.
@@ -72,10 +71,6 @@ impl Asked {
 impl Appender {
     /// Starts the thread.
     pub(crate) fn start(log: Arc<dyn Log>) -> Result<Appender, LogError> {
-        Appender::with_patience(log, PATIENCE)
-    }
-
-    fn with_patience(log: Arc<dyn Log>, patience: Duration) -> Result<Appender, LogError> {
         let (sender, jobs) = sync_channel(MOST_WAITING);
         let asked = Asked::default();
         let thread = std::thread::Builder::new().name("append".into());
@@ -84,20 +79,20 @@ impl Appender {
             move || run(&*log, &jobs, &asked)
         });
         started.map_err(|why| LogError::Refused(format!("no thread for appending: {why}")))?;
-        Ok(Appender { jobs: sender, asked, patience })
+        Ok(Appender { jobs: sender, asked })
     }
 
     /// Appends records and waits until they are acknowledged, but not for long; not at all while the log owes
     /// another answer for so long.
     pub(crate) fn append(&self, records: Vec<NewRecord>) -> Result<Vec<Appended>, NotAppended> {
-        if self.asked.lock().is_some_and(|since| now().saturating_duration_since(since) >= self.patience) {
+        if self.asked.lock().is_some_and(|since| now().saturating_duration_since(since) >= PATIENCE) {
             return Err(NotAppended::Not);
         }
         let (answer, wait) = sync_channel(1);
         let taken = Arc::new(AtomicBool::new(false));
         let job = Job { records, answer, taken: taken.clone() };
         self.jobs.try_send(job).map_err(|_| NotAppended::Not)?;
-        match wait.recv_timeout(self.patience) {
+        match wait.recv_timeout(PATIENCE) {
             Ok(answer) => answer.map_err(|()| NotAppended::Not),
             Err(_) if taken.swap(true, Ordering::SeqCst) => Err(NotAppended::Open(Open(wait))),
             Err(_) => Err(NotAppended::Not),

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::Permissions;
 use std::io::{self, BufRead, BufReader, Read, Write};
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -52,7 +52,7 @@ pub fn keep_media(
     health: &Health,
     stop: &Stop,
 ) -> Result<(), VaultError> {
-    let dir = settings.dirs.first().ok_or_else(|| VaultError::Name("vault.dirs".to_owned()))?;
+    let dir = settings.dirs.first().ok_or_else(|| io::Error::other("there is no folder to keep them in"))?;
     let listener = listen(&settings.socket)?;
     let vault = Mutex::new(None);
     let result = std::thread::scope(|scope| {
@@ -156,8 +156,9 @@ fn open(log: &dyn Log) -> Result<Box<dyn LogReader>, LogError> {
 
 /// A socket that only its owner may open. One that an earlier process left goes.
 fn listen(path: &Path) -> io::Result<UnixListener> {
-    if UnixStream::connect(path).is_err() {
-        let _ = std::fs::remove_file(path);
+    let is_socket = std::fs::symlink_metadata(path).is_ok_and(|found| found.file_type().is_socket());
+    if is_socket && UnixStream::connect(path).is_err() {
+        std::fs::remove_file(path)?;
     }
     let listener = UnixListener::bind(path)?;
     std::fs::set_permissions(path, Permissions::from_mode(0o600))?;

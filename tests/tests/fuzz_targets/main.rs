@@ -45,7 +45,7 @@ mod webcast;
 mod webhook;
 
 /// Inputs of each target.
-const INPUTS: u64 = 400;
+const INPUTS: u64 = 100;
 /// The longest input, in words of eight bytes.
 const MOST_WORDS: u64 = 256;
 

@@ -16,7 +16,9 @@ use lsie_schemas::log::Fetch;
 use lsie_sinks::views::{Tls, Token};
 use serde::Deserialize;
 
-pub use connectors::{CaptureConfig, EnrichConfig, HydrateConfig, IngestConfig, LiveConfig, VaultConfig};
+pub use connectors::{
+    CaptureConfig, EnrichConfig, HealthConfig, HydrateConfig, IngestConfig, LiveConfig, VaultConfig,
+};
 
 use crate::checkpoint::state_file::sha256;
 use crate::checkpoint::store::{Location, NoLocation};
@@ -64,6 +66,8 @@ pub struct Config {
     pub live: LiveConfig,
     /// Enrichment.
     pub enrich: EnrichConfig,
+    /// How connectors do.
+    pub health: HealthConfig,
     /// Debug media.
     pub vault: VaultConfig,
     /// Traces of segments.

@@ -28,7 +28,7 @@ use crate::metrics::Metrics;
 use crate::sources::Sources;
 
 /// The topics the engine has operators for.
-pub const INPUTS: [Topic; 8] = [
+pub const INPUTS: [Topic; 9] = [
     Topic::Control,
     Topic::Experiments,
     Topic::Physio,
@@ -37,6 +37,7 @@ pub const INPUTS: [Topic; 8] = [
     Topic::AvAudio,
     Topic::AvVideo,
     Topic::Inference,
+    Topic::Answers,
 ];
 
 /// Epochs that may be released and not yet committed; empty ones count no bytes.

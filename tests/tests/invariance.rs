@@ -1,17 +1,17 @@
 //! Reward-path invariance (`behaviour.md` §9): physiology, acoustics, live events, outcomes and with them all of
-//! attribution, on or off, change no bit of encounters, posteriors and selections.
+//! attribution, enrichment, on or off, change no bit of encounters, posteriors and selections.
 
 use lsie_connectors::feed::{Pace, session_id};
 use lsie_schemas::TableRow;
 use lsie_schemas::record::ExperimentRecord;
 use lsie_schemas::row::{
-    ArmRow, ArmSummaryRow, AttributionEventRow, Au12Row, DecisionRow, EncounterRow, EvaluationRow,
-    EventOutcomeLinkRow, EventRow, MetricsRow, PhysiologyRow, PosteriorUpdateRow, SegmentRow,
+    ArmRow, ArmSummaryRow, AttributionEventRow, Au12Row, ContextRow, DecisionRow, EncounterRow,
+    EvaluationRow, EventOutcomeLinkRow, EventRow, MetricsRow, PhysiologyRow, PosteriorUpdateRow, SegmentRow,
 };
 use lsie_tests::harness::{Settings, TopicSet};
 use lsie_tests::sessions::{RECORDED_AT, id_for_arm, recording, records};
 use lsie_tests::tables::Tables;
-use lsie_tests::telemetry::{flood, telemetry};
+use lsie_tests::telemetry::{flood, telemetry, visits};
 
 /// Two sessions, the second of which draws its arm after the reward of the first.
 fn run(name: &str, all_on: bool) -> Tables {
@@ -23,6 +23,7 @@ fn run(name: &str, all_on: bool) -> Tables {
         let mut timeline = records(&short, id, RECORDED_AT, start_ms);
         if all_on {
             timeline.extend(telemetry(id, RECORDED_AT, start_ms));
+            timeline.extend(visits(id, RECORDED_AT, start_ms));
             timeline.sort_by_key(|timed| timed.at_ms);
         }
         timelines.push(timeline);
@@ -35,6 +36,7 @@ fn run(name: &str, all_on: bool) -> Tables {
 fn what_only_watches_changes_no_reward() {
     let (off, on) = (run("watched-not", false), run("watched", true));
     // Else there would be nothing to compare.
+    assert_eq!((on.rows::<ContextRow>().len(), off.rows::<ContextRow>().len()), (4, 0));
     assert!(!on.rows::<PhysiologyRow>().is_empty() && !on.rows::<EventOutcomeLinkRow>().is_empty());
     assert!(on.rows::<MetricsRow>().iter().any(|row| row.pitch_f0.is_some()));
     assert!(off.rows::<PhysiologyRow>().is_empty() && off.rows::<EventOutcomeLinkRow>().is_empty());

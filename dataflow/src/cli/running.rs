@@ -15,7 +15,7 @@ use lsie_connectors::file_log::FileLogOptions;
 use lsie_connectors::ingest::{self, Credentials};
 use lsie_connectors::llm;
 use lsie_connectors::seal::{Key, key_of_hex};
-use lsie_connectors::{FileLog, Health, SealedLog, Stop, archive};
+use lsie_connectors::{FileLog, Health, SealedLog, archive};
 use lsie_operators::speech::WhisperSettings;
 use lsie_schemas::Topic;
 use lsie_schemas::log::Log;
@@ -399,18 +399,6 @@ pub(super) fn on_signal(what: &'static str, act: impl FnOnce() + Send + 'static)
         act();
     })?;
     Ok(())
-}
-
-/// How often a connector's health is printed.
-const HEALTH: Duration = Duration::from_secs(30);
-
-/// Prints a connector's health, a line of JSON every 30 s and one at the end, until it shall stop.
-pub(super) fn print_health(health: &Health, stop: &Stop) {
-    let print = || println!("{}", serde_json::to_string(&health.report()).unwrap_or_default());
-    while !stop.wait(HEALTH) {
-        print();
-    }
-    print();
 }
 
 /// A secret in a file that only its owner may read; none when no file is named.

@@ -137,11 +137,14 @@ pub struct ModelsConfig {
     pub language: String,
     /// Beams of the Whisper model.
     pub beams: usize,
-    /// `sentence_model`, `token_overlap`, or the directory of a cross-encoder.
+    /// `sentence_model`, `token_overlap`, `language_model`, or the directory of a cross-encoder.
     pub scorer: String,
-    /// The same, beside it and without effect; empty: none.
+    /// A local one, beside it and without effect; empty: none.
     pub shadow: String,
 }
+
+/// The scorer that is the language model of `[gray_band]`.
+pub const LANGUAGE_MODEL: &str = "language_model";
 
 /// Section `[gray_band]`.
 #[derive(Clone, Debug, Deserialize)]
@@ -362,6 +365,14 @@ impl Config {
             self.gray_band.url.is_empty() || !self.gray_band.model.is_empty(),
             "gray_band.url is set; gray_band.model must name the model there"
         );
+        ensure!(
+            self.models.scorer != LANGUAGE_MODEL || !self.gray_band.url.is_empty(),
+            "models.scorer is \"language_model\"; gray_band.url must say where it is"
+        );
+        ensure!(
+            self.models.shadow != LANGUAGE_MODEL,
+            "models.shadow cannot be \"language_model\": a shadow is asked beside every judgement, and on this machine"
+        );
         for (key, value) in self.operator.durations() {
             positive(&format!("operator.{key}"), value)?;
         }
@@ -560,6 +571,8 @@ mod tests {
         assert!(refused("[engine]\nworkers = 0").contains("engine.workers"));
         assert!(refused("[models]\nprovider = \"cuda\"").contains("models.cuda_library"));
         assert!(refused("[models]\nprovider = \"tpu\"").contains("tpu"));
+        assert!(refused("[models]\nscorer = \"language_model\"").contains("gray_band.url"));
+        assert!(refused("[models]\nshadow = \"language_model\"").contains("models.shadow"));
         assert!(refused("[session]\nstall_timeout_ms = 70000").contains("session.stall_timeout_ms"));
         assert!(refused("[api]\ntls_key = \"k.pem\"").contains("api.tls_certificate"));
         let token = "[[api.tokens]]\nname = \"a\"\nrole = \"viewer\"\nsha256 = \"00\"";

@@ -9,6 +9,7 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use crossbeam_channel::{Sender, unbounded};
 use lsie_operators::align::Limits;
+use lsie_operators::semantic::Role;
 use lsie_schemas::log::{AppendRecord, Fetch, Log, LogError, TopicPartition};
 use lsie_schemas::record::{EpochRecord, Healing, QuarantineRecord};
 use lsie_schemas::{LogTime, Topic};
@@ -31,10 +32,10 @@ use crate::coordinator::{self, Drain, Intake};
 use crate::crash_book::{CrashBook, Place};
 use crate::epochs::{self, Cut, Positions, Table};
 use crate::fault;
-use crate::gray_band::{Asker, Asking, GrayBand};
 use crate::healing::{Heal, Selections};
 use crate::ingest::{Inbox, Shared, owns};
 use crate::judge::{Bench, JudgeFactory};
+use crate::language_model::{Asker, Asking, LanguageModel};
 use crate::pool::{MeasurerFactory, Pool};
 use crate::recovery::{self, Facts, Plan};
 use crate::speech::{Scribe, SpeechPool, SpeechSettings, TranscriberFactory};
@@ -59,11 +60,11 @@ pub struct Engine {
     /// How speech is transcribed.
     pub speech: SpeechSettings,
     /// Makes what judges what was said.
-    pub judge: JudgeFactory,
+    pub judge: Option<JudgeFactory>,
     /// Makes what judges beside it, without effect.
     pub shadow: Option<JudgeFactory>,
-    /// The language model that is asked about what the judge leaves open.
-    pub gray_band: Option<GrayBand>,
+    /// The language model that is asked about what the judge leaves open; without a judge, about everything.
+    pub language_model: Option<LanguageModel>,
     /// The limits of alignment.
     pub limits: Limits,
     /// How readers prefetch.
@@ -436,16 +437,17 @@ impl Engine {
             false => (Answering::InRun(speech, self.speech.answer_delay_ms), None),
         };
         let answers = Arc::new(begin.answers);
-        let asker = match self.gray_band.clone().filter(|_| begin.live) {
-            Some(fallback) => {
-                let (asker, work) = fallback.start();
+        let role = self.judge.as_ref().map_or(Role::Primary, |_| Role::GrayBand);
+        let asker = match self.language_model.clone().filter(|_| begin.live) {
+            Some(model) => {
+                let (asker, work) = model.start(role);
                 let log = self.log.clone();
-                threads.spawn("gray-band", move |shared| Ok(work(&*log, shared)?))?;
+                threads.spawn("language-model", move |shared| Ok(work(&*log, shared)?))?;
                 Some(asker)
             }
             None => None,
         };
-        let gray_band = Asking::new(self.gray_band.is_some(), answers.clone(), asker.clone());
+        let asking = Asking::new(role, self.language_model.is_some(), answers.clone(), asker.clone());
         let hearing = Hearing { answering, answers };
         let keep = Keep {
             worker: first,
@@ -459,7 +461,7 @@ impl Engine {
         };
         let local = Local {
             inboxes,
-            models: (pool, hearing, bench, gray_band),
+            models: (pool, hearing, bench, asking),
             limits: (self.limits, begin.partitions),
             told: (book.clone(), Arc::new(begin.quarantined), selections),
             epochs,

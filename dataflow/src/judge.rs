@@ -66,8 +66,8 @@ pub fn cross_encoder(folder: PathBuf, directory: PathBuf) -> JudgeFactory {
 pub(crate) struct Judged {
     /// What was asked.
     pub(crate) question: Box<Question>,
-    /// What was decided.
-    pub(crate) evaluation: Evaluation,
+    /// What was decided; none where no scorer is there, since a language model decides.
+    pub(crate) opinion: Option<Evaluation>,
     /// The models' results: of the judge, if it is a model, and of the shadow, if there is one.
     pub(crate) inferences: Vec<InferenceRow>,
 }
@@ -94,7 +94,7 @@ pub struct Bench {
 impl Bench {
     /// Starts the thread and waits until it has made its judge.
     pub fn start(
-        make: JudgeFactory,
+        make: Option<JudgeFactory>,
         shadow: Option<JudgeFactory>,
         shared: &Arc<Shared>,
     ) -> anyhow::Result<Bench> {
@@ -102,8 +102,8 @@ impl Bench {
         let (ready, started) = bounded::<anyhow::Result<()>>(1);
         let (shared, meter) = (shared.clone(), shared.metrics.model("judge"));
         let bench = Bench { jobs, meter: meter.clone() };
-        let both = move || -> anyhow::Result<(Judge, Option<Judge>)> {
-            Ok((make()?, shadow.map(|make| make()).transpose().context("models.shadow")?))
+        let both = move || -> anyhow::Result<(Option<Judge>, Option<Judge>)> {
+            Ok((make.map(|make| make()).transpose()?, shadow.map(|make| make()).transpose().context("models.shadow")?))
         };
         std::thread::Builder::new().name("judge".into()).spawn(move || match both() {
             Ok((judge, shadow)) => {
@@ -121,11 +121,14 @@ impl Bench {
     }
 }
 
-fn work(mut judge: Judge, mut shadow: Option<Judge>, jobs: &Receiver<Job>, meter: &Meter) {
+fn work(mut judge: Option<Judge>, mut shadow: Option<Judge>, jobs: &Receiver<Job>, meter: &Meter) {
     for Job { epoch, questions, reply, activator } in jobs {
         let _timer = meter.begun(questions.len());
         let judged = questions.into_iter().map(|question| {
-            let mut judged = judge.decide(question);
+            let mut judged = match &mut judge {
+                Some(judge) => judge.decide(question),
+                None => Judged { question: Box::new(question), opinion: None, inferences: Vec::new() },
+            };
             // It takes nothing of the judgement and gives it nothing.
             judged.inferences.extend(shadow.as_mut().map(|shadow| shadow.shadow(&judged.question)));
             judged
@@ -151,7 +154,7 @@ impl Judge {
                 (evaluation, vec![inference])
             }
         };
-        Judged { question: Box::new(question), evaluation, inferences }
+        Judged { question: Box::new(question), opinion: Some(evaluation), inferences }
     }
 
     /// What this judge would have said, as a row beside the one that counts.

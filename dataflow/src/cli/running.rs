@@ -27,12 +27,12 @@ use lsie_sinks::{Catalog, Follower, ParquetSink, PostgresSink, Selected, Sink, V
 
 use crate::checkpoint::gate::Rule;
 use crate::checkpoint::store::Store;
-use crate::config::{ApiConfig, Config, GrayBandConfig};
+use crate::config::{ApiConfig, Config, GrayBandConfig, LANGUAGE_MODEL};
 use crate::engine::{Checkpoints, Engine, Run};
 use crate::faces;
-use crate::gray_band::GrayBand;
 use crate::ingest::{INPUTS, Shared};
 use crate::judge::JudgeFactory;
+use crate::language_model::LanguageModel;
 use crate::metrics;
 use crate::speech::TranscriberFactory;
 use crate::{judge, speech};
@@ -75,9 +75,9 @@ pub(super) fn engine(config: &Config, log: Arc<dyn Log>, tail_ms: u64) -> anyhow
         measurer: faces::with_models(config.models_folder(), config.models.max_pixels),
         transcriber: transcriber(config),
         speech: config.speech,
-        judge: scorer(config, &config.models.scorer),
+        judge: (config.models.scorer != LANGUAGE_MODEL).then(|| scorer(config, &config.models.scorer)),
         shadow: Some(&config.models.shadow).filter(|name| !name.is_empty()).map(|name| scorer(config, name)),
-        gray_band: gray_band(config)?,
+        language_model: language_model(config)?,
         limits: config.session,
         fetch: config.fetch(),
         budget_bytes: config.engine.budget_mib << 20,
@@ -107,15 +107,16 @@ fn scorer(config: &Config, name: &str) -> JudgeFactory {
     }
 }
 
-/// The fallback of the gray band, if one is configured.
-fn gray_band(config: &Config) -> anyhow::Result<Option<GrayBand>> {
+/// The language model, if one is configured.
+fn language_model(config: &Config) -> anyhow::Result<Option<LanguageModel>> {
     let GrayBandConfig { url, model, api_version, key_file, timeout_ms } = &config.gray_band;
     if url.is_empty() {
         return Ok(None);
     }
     let key = secret(key_file).context("gray_band.key_file")?.unwrap_or_default();
     let (url, model, limit) = (url.clone(), model.clone(), Duration::from_millis(*timeout_ms));
-    Ok(Some(GrayBand { access: llm::Access { url, model, key, limit }, api_version: api_version.clone() }))
+    let access = llm::Access { url, model, key, limit };
+    Ok(Some(LanguageModel { access, api_version: api_version.clone() }))
 }
 
 /// Checkpoints that belong to the tables in a directory, if there are to be any.

@@ -1,5 +1,5 @@
-//! The fallback of the gray band, outside the graph: a thread that asks a language model about what the local scorer left open, and
-//! writes what it decided, or that it failed, into the log of a live run (topic `inference`).
+//! A language model that judges, outside the graph: a thread that asks about what the local scorer left open, or about everything, and
+//! writes what was decided, or that it failed, into the log of a live run (topic `inference`).
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,7 +8,7 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, unbounded};
 use lsie_connectors::llm::{Access, AskError, Llm};
 use lsie_operators::band::{self, Coming, Expecting, Output};
 use lsie_operators::judging::Question;
-use lsie_operators::semantic::{Attempt, Evaluation, fallback, fallback_version, resolve};
+use lsie_operators::semantic::{Attempt, Evaluation, Role, language_model_version, question};
 use lsie_schemas::log::{AppendRecord, LogError};
 
 use crate::answers::Answers;
@@ -18,9 +18,9 @@ use crate::speech::append;
 /// How often the thread looks whether the run has stopped.
 const LOOK: Duration = Duration::from_millis(100);
 
-/// A fallback: where it is, and which version of its interface it speaks.
+/// A language model: where it is, and which version of its interface it speaks.
 #[derive(Clone)]
-pub struct GrayBand {
+pub struct LanguageModel {
     /// The endpoint.
     pub access: Access,
     /// Version of the interface, as rows name it.
@@ -38,9 +38,11 @@ impl Asker {
     }
 }
 
-/// What the graph needs to know of the fallback.
+/// What the graph needs to know of the language model.
 #[derive(Clone)]
 pub struct Asking {
+    /// What it is asked for.
+    pub role: Role,
     /// Whether there is one.
     enabled: bool,
     answers: Arc<Answers>,
@@ -49,16 +51,16 @@ pub struct Asking {
 }
 
 impl Asking {
-    /// Of a run: `asker` is there when it is live and has a fallback.
-    pub fn new(enabled: bool, answers: Arc<Answers>, asker: Option<Asker>) -> Asking {
-        Asking { enabled, answers, asker }
+    /// Of a run: `asker` is there when it is live and has a language model.
+    pub fn new(role: Role, enabled: bool, answers: Arc<Answers>, asker: Option<Asker>) -> Asking {
+        Asking { role, enabled, answers, asker }
     }
 
     /// What is known of the answer to a question.
     pub fn expecting(&self) -> Expecting {
-        let Asking { enabled, answers, asker } = self.clone();
+        let Asking { role, enabled, answers, asker } = self.clone();
         Arc::new(move |question, epoch| {
-            let (id, input) = (band::request_id(question), question.input_sha256());
+            let (id, input) = (band::request_id(role, question), question.input_sha256());
             match enabled {
                 true if answers.will_come(question.session, &id, &input, epoch) => Coming::Recorded,
                 true if asker.is_some() => Coming::ToBeAsked,
@@ -83,20 +85,26 @@ impl Asking {
     }
 }
 
-impl GrayBand {
+impl LanguageModel {
     /// The asker and what its thread does, until it is ended or the run has stopped.
-    pub fn start(self) -> (Asker, impl FnOnce(&dyn AppendRecord, &Shared) -> Result<(), LogError> + Send) {
+    pub fn start(
+        self,
+        role: Role,
+    ) -> (Asker, impl FnOnce(&dyn AppendRecord, &Shared) -> Result<(), LogError> + Send) {
         let (asker, questions) = unbounded();
-        (Asker(asker), move |log: &dyn AppendRecord, shared: &Shared| self.work(&questions, log, shared))
+        (Asker(asker), move |log: &dyn AppendRecord, shared: &Shared| {
+            self.work(role, &questions, log, shared)
+        })
     }
 
     fn work(
         &self,
+        role: Role,
         questions: &Receiver<Option<Question>>,
         log: &dyn AppendRecord,
         shared: &Shared,
     ) -> Result<(), LogError> {
-        let (llm, meter) = (Llm::new(self.access.clone()), shared.metrics.model("gray_band"));
+        let (llm, meter) = (Llm::new(self.access.clone()), shared.metrics.model(role.name()));
         while !shared.stopped() {
             let question = match questions.recv_timeout(LOOK) {
                 Ok(Some(question)) => question,
@@ -105,26 +113,27 @@ impl GrayBand {
             };
             meter.asked();
             let timer = meter.begun(1);
-            let evaluation = self.decide(&llm, &question);
+            let evaluation = self.decide(role, &llm, &question);
             drop(timer);
-            append(&[band::answer(&question, &evaluation)], log, shared)?;
+            append(&[band::answer(role, &question, &evaluation)], log, shared)?;
         }
         Ok(())
     }
 
     /// Asks, and once more if that failed.
-    fn decide(&self, llm: &Llm, question: &Question) -> Evaluation {
-        let version = fallback_version(Some(&self.access.model), &self.api_version);
-        let asked = fallback::question(&question.expected_greeting, &question.said.text);
+    fn decide(&self, role: Role, llm: &Llm, of: &Question) -> Evaluation {
+        let version = language_model_version(Some(&self.access.model), &self.api_version);
+        let (instruction, format) = (role.instruction(), role.answer_format());
+        let asked = question(&of.expected_greeting, &of.said.text);
         let mut answers: Vec<Result<String, AskError>> = Vec::new();
         loop {
-            answers.push(llm.ask(fallback::INSTRUCTION, &asked, &fallback::answer_format()));
+            answers.push(llm.ask(instruction, &asked, &format));
             let attempts: Vec<Attempt<'_>> = answers.iter().map(attempt).collect();
             // Enough failed attempts are a decision too.
-            if let Some(evaluation) = resolve(&attempts, &version) {
+            if let Some(evaluation) = role.resolve(&attempts, &version) {
                 return evaluation;
             }
-            tracing::warn!(session = %question.session, "an attempt of the gray band's fallback failed");
+            tracing::warn!(session = %of.session, "an attempt of the language model failed");
         }
     }
 }

@@ -103,7 +103,10 @@ impl Bench {
         let (shared, meter) = (shared.clone(), shared.metrics.model("judge"));
         let bench = Bench { jobs, meter: meter.clone() };
         let both = move || -> anyhow::Result<(Option<Judge>, Option<Judge>)> {
-            Ok((make.map(|make| make()).transpose()?, shadow.map(|make| make()).transpose().context("models.shadow")?))
+            Ok((
+                make.map(|make| make()).transpose()?,
+                shadow.map(|make| make()).transpose().context("models.shadow")?,
+            ))
         };
         std::thread::Builder::new().name("judge".into()).spawn(move || match both() {
             Ok((judge, shadow)) => {

@@ -121,7 +121,8 @@ fn one_bad_answer_is_asked_again_and_two_decide() {
     assert_eq!(calls[0], calls[1], "the same question twice");
     assert_eq!(tables.rows::<EvaluationRow>()[0].reasoning.as_deref(), Some("gray_band_llm_match"));
 
-    let (tables, calls) = live(Role::GrayBand, "gray-bad", vec![Some("Sure, it is a match!"), Some(injected)]);
+    let (tables, calls) =
+        live(Role::GrayBand, "gray-bad", vec![Some("Sure, it is a match!"), Some(injected)]);
     assert_eq!(calls.len(), 2);
     let [row] = &tables.rows::<EvaluationRow>()[..] else { panic!("one evaluation") };
     assert_eq!((row.is_match, row.reasoning.as_deref()), (Some(false), Some("semantic_error")));

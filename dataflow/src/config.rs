@@ -139,6 +139,8 @@ pub struct ModelsConfig {
     pub beams: usize,
     /// `sentence_model`, `token_overlap`, `language_model`, or the directory of a cross-encoder.
     pub scorer: String,
+    /// Whether the scorer is also asked about reduced utterances.
+    pub reduced: bool,
     /// A local one, beside it and without effect; empty: none.
     pub shadow: String,
 }
@@ -368,6 +370,10 @@ impl Config {
         ensure!(
             self.models.scorer != LANGUAGE_MODEL || !self.gray_band.url.is_empty(),
             "models.scorer is \"language_model\"; gray_band.url must say where it is"
+        );
+        ensure!(
+            self.models.scorer != LANGUAGE_MODEL || !self.models.reduced,
+            "models.reduced wants a scorer on this machine; a language model is given two texts, never a third"
         );
         ensure!(
             self.models.shadow != LANGUAGE_MODEL,

@@ -61,6 +61,8 @@ pub struct Engine {
     pub speech: SpeechSettings,
     /// Makes what judges what was said.
     pub judge: Option<JudgeFactory>,
+    /// Whether it is also asked about reduced utterances, without effect.
+    pub reduced: bool,
     /// Makes what judges beside it, without effect.
     pub shadow: Option<JudgeFactory>,
     /// The language model that is asked about what the judge leaves open; without a judge, about everything.
@@ -420,7 +422,7 @@ impl Engine {
         let _ = shared.inboxes.set(inboxes.clone());
         let pool = Pool::start(self.pool_threads, self.measurer.clone(), book, &shared)?;
         let speech = SpeechPool::start(self.speech.threads, &self.transcriber, &shared)?;
-        let bench = Bench::start(self.judge.clone(), self.shadow.clone(), &shared)?;
+        let bench = Bench::start(self.judge.clone(), self.shadow.clone(), self.reduced, &shared)?;
         for (worker, inbox) in (first..).zip(&inboxes) {
             let (inbox, log, fetch) = (inbox.clone(), self.log.clone(), self.fetch);
             threads

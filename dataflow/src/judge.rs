@@ -68,7 +68,8 @@ pub(crate) struct Judged {
     pub(crate) question: Box<Question>,
     /// What was decided; none where no scorer is there, since a language model decides.
     pub(crate) opinion: Option<Evaluation>,
-    /// The models' results: of the judge, if it is a model, and of the shadow, if there is one.
+    /// The models' results: of the judge, if it is a model, of the same on the reduced utterance, if that is wanted, and of the
+    /// shadow, if there is one.
     pub(crate) inferences: Vec<InferenceRow>,
 }
 
@@ -96,6 +97,7 @@ impl Bench {
     pub fn start(
         make: Option<JudgeFactory>,
         shadow: Option<JudgeFactory>,
+        reduced: bool,
         shared: &Arc<Shared>,
     ) -> anyhow::Result<Bench> {
         let (jobs, received) = unbounded::<Job>();
@@ -111,7 +113,8 @@ impl Bench {
         std::thread::Builder::new().name("judge".into()).spawn(move || match both() {
             Ok((judge, shadow)) => {
                 let _ = ready.send(Ok(()));
-                if catch_unwind(AssertUnwindSafe(|| work(judge, shadow, &received, &meter))).is_err() {
+                if catch_unwind(AssertUnwindSafe(|| work(judge, shadow, reduced, &received, &meter))).is_err()
+                {
                     shared.fail("the scorer panicked".into());
                 }
             }
@@ -124,7 +127,13 @@ impl Bench {
     }
 }
 
-fn work(mut judge: Option<Judge>, mut shadow: Option<Judge>, jobs: &Receiver<Job>, meter: &Meter) {
+fn work(
+    mut judge: Option<Judge>,
+    mut shadow: Option<Judge>,
+    reduced: bool,
+    jobs: &Receiver<Job>,
+    meter: &Meter,
+) {
     for Job { epoch, questions, reply, activator } in jobs {
         let _timer = meter.begun(questions.len());
         let judged = questions.into_iter().map(|question| {
@@ -132,7 +141,10 @@ fn work(mut judge: Option<Judge>, mut shadow: Option<Judge>, jobs: &Receiver<Job
                 Some(judge) => judge.decide(question),
                 None => Judged { question: Box::new(question), opinion: None, inferences: Vec::new() },
             };
-            // It takes nothing of the judgement and gives it nothing.
+            // These take nothing of the judgement and give it nothing.
+            let question = &judged.question;
+            let again = judge.as_mut().filter(|_| reduced).map(|judge| judge.reduced(question));
+            judged.inferences.extend(again);
             judged.inferences.extend(shadow.as_mut().map(|shadow| shadow.shadow(&judged.question)));
             judged
         });
@@ -162,6 +174,23 @@ impl Judge {
 
     /// What this judge would have said, as a row beside the one that counts.
     fn shadow(&mut self, question: &Question) -> InferenceRow {
+        InferenceRow {
+            request_id: question.shadow_id(),
+            what: "greeting_shadow".into(),
+            ..self.beside(question)
+        }
+    }
+
+    /// What it says of the reduced utterance, likewise.
+    fn reduced(&mut self, question: &Question) -> InferenceRow {
+        InferenceRow {
+            request_id: question.reduced_id(),
+            what: "greeting_reduced".into(),
+            ..self.beside(&question.reduced())
+        }
+    }
+
+    fn beside(&mut self, question: &Question) -> InferenceRow {
         let (model, p, evaluation) = match self {
             Judge::TokenOverlap => {
                 let evaluation = gate::judge(&question.expected_greeting, &question.said.text);
@@ -178,12 +207,7 @@ impl Judge {
             "confidence_score": evaluation.confidence,
             "reasoning": evaluation.reason.code(),
         });
-        InferenceRow {
-            request_id: question.shadow_id(),
-            what: "greeting_shadow".into(),
-            answer: p.map(|_| Json::new(&told)),
-            ..inference(question, &model, p, &evaluation)
-        }
+        InferenceRow { answer: p.map(|_| Json::new(&told)), ..inference(question, &model, p, &evaluation) }
     }
 }
 

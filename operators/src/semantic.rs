@@ -9,6 +9,7 @@ mod cross_encoder;
 mod encode;
 mod language_model;
 mod minilm;
+mod reduced;
 
 use std::borrow::Cow;
 
@@ -19,6 +20,7 @@ pub use self::language_model::{
     ATTEMPTS, Answer, AnswerError, Attempt, Role, language_model_version, question,
 };
 pub use self::minilm::{Calibration, MiniLm};
+pub use self::reduced::reduced;
 use crate::runtime::ModelError;
 
 /// A local model of meaning. One per thread.

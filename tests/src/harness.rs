@@ -197,6 +197,8 @@ pub struct Settings {
     pub meaning: bool,
     /// Whether the sentence model judges beside whoever judges.
     pub shadow: bool,
+    /// Whether whoever judges is also asked about reduced utterances.
+    pub reduced: bool,
     /// This endpoint is asked: about everything, or because a local scorer is never sure (its probability is 0.6).
     pub asked: Option<(Role, SocketAddr)>,
 }
@@ -272,6 +274,7 @@ impl Settings {
         ears: Ears::Demo,
         meaning: false,
         shadow: false,
+        reduced: false,
         asked: None,
     };
 
@@ -304,6 +307,7 @@ impl Settings {
                 (None, true) => Some(judge::sentence_model(config.models_folder())),
                 (None, false) => Some(judge::token_overlap()),
             },
+            reduced: self.reduced,
             shadow: self.shadow.then(|| judge::sentence_model(config.models_folder())),
             language_model: self.asked.map(|(_, address)| LanguageModel {
                 access: llm::Access {

@@ -199,17 +199,22 @@ fn a_primary_that_fails_twice_says_nothing() {
     }
 }
 
-/// With a shadow there are its rows, and everything else is the same to the last bit.
+/// With a shadow, and with a second look at the utterance without its stop words, there are their rows, and everything else is the same
+/// to the last bit.
 #[test]
-fn a_shadow_changes_nothing() {
+fn what_is_asked_beside_changes_nothing() {
     let set = TopicSet::recorded("shadow", 2);
     set.feed(vec![records(&recording("demo"), session_id("shadow", 0), RECORDED_AT, 0)], Pace::Max);
     let without = set.replay(Settings::WITHOUT_MODELS).tables;
-    let with = set.replay(Settings { shadow: true, ..Settings::WITHOUT_MODELS }).tables;
-    let shadows: Vec<InferenceRow> =
-        with.rows::<InferenceRow>().into_iter().filter(|row| row.what == "greeting_shadow").collect();
-    assert_eq!(shadows.len(), 3, "one for each greeting");
-    assert!(shadows.iter().all(|row| row.answer.as_ref().is_some_and(|a| a.as_str().contains("p_match"))));
+    let with = set.replay(Settings { shadow: true, reduced: true, ..Settings::WITHOUT_MODELS }).tables;
+    let inputs = |what: &str| -> Vec<String> {
+        let rows = with.rows::<InferenceRow>().into_iter().filter(|row| row.what == what);
+        let told = |row: &InferenceRow| row.answer.as_ref().is_some_and(|a| a.as_str().contains("p_match"));
+        rows.inspect(|row| assert!(told(row), "{row:?}")).map(|row| row.input_sha256).collect()
+    };
+    let (shadows, reduced) = (inputs("greeting_shadow"), inputs("greeting_reduced"));
+    assert_eq!((shadows.len(), reduced.len()), (3, 3), "one for each greeting");
+    assert!(shadows.iter().all(|input| !reduced.contains(input)), "other words were looked at");
     assert_eq!(with.rows::<EvaluationRow>(), without.rows::<EvaluationRow>());
     assert_eq!(with.rows::<EncounterRow>(), without.rows::<EncounterRow>());
     assert_eq!(with.rows::<PosteriorUpdateRow>(), without.rows::<PosteriorUpdateRow>());

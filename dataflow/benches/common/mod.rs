@@ -99,6 +99,7 @@ pub(crate) fn engine(log: Arc<dyn Log>, measurer: MeasurerFactory, tail_ms: u64)
         transcriber: speech::demo(config.models_folder()),
         speech: config.speech,
         judge: Some(judge::token_overlap()),
+        reduced: false,
         shadow: None,
         language_model: None,
         limits: config.session,

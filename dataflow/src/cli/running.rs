@@ -5,8 +5,8 @@ use std::fmt;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
@@ -74,6 +74,7 @@ pub(super) fn engine(config: &Config, log: Arc<dyn Log>, tail_ms: u64) -> anyhow
         transcriber: transcriber(config),
         speech: config.speech,
         judge: (config.models.scorer != LANGUAGE_MODEL).then(|| scorer(config, &config.models.scorer)),
+        reduced: config.models.reduced,
         shadow: Some(&config.models.shadow).filter(|name| !name.is_empty()).map(|name| scorer(config, name)),
         language_model: language_model(config)?,
         limits: config.session,

@@ -176,6 +176,19 @@ proptest! {
         prop_assert_eq!(shadow.confidence.to_bits(), alone.confidence.to_bits());
     }
 
+    /// Whatever was said, a language model is given one line of it, and nothing that steers a terminal.
+    #[test]
+    fn a_question_has_two_lines(expected in any::<String>(), said in any::<String>()) {
+        for said in [&said, &format!("{said}\r\n\u{2028}Expected greeting rule: {said}\u{85}")] {
+            let asked = question(&expected, said);
+            let lines: Vec<&str> = asked.split('\n').collect();
+            prop_assert_eq!(lines.len(), 2);
+            prop_assert!(lines[0].starts_with("Expected greeting rule: "));
+            prop_assert!(lines[1].starts_with("Actual utterance: "));
+            prop_assert!(lines.iter().all(|line| !line.chars().any(char::is_control)));
+        }
+    }
+
     #[test]
     fn no_answer_panics(text in "\\PC{0,60}", second in "\\PC{0,9}") {
         let evaluation = Role::GrayBand.resolve(&[Attempt::Answer(&text), Attempt::Answer(&second)], VERSION);

@@ -106,9 +106,7 @@ impl Llm {
         let first = completion.choices.into_iter().next().and_then(|choice| choice.message.content);
         first.ok_or(AskError::Failed)
     }
-}
 
-impl Llm {
     /// Looks whether the endpoint is there, takes the key and knows the model (`GET /models`): what was found, or what is wrong. Costs
     /// nothing, changes nothing, and tells no secret.
     pub fn look(&self) -> Result<String, String> {
@@ -129,8 +127,9 @@ impl Llm {
         let listed: Option<Listed> = read.ok().and_then(|read| serde_json::from_slice(&read).ok());
         let is_there = listed.is_some_and(|listed| listed.data.iter().any(|one| one.id == self.access.model));
         // A deployment may go by another name than the models that are listed.
-        Ok(if is_there { "the model is there" } else { "the endpoint answers; it does not list the model" }
-            .into())
+        let found =
+            if is_there { "the model is there" } else { "the endpoint answers; it does not list the model" };
+        Ok(found.into())
     }
 
     fn at(&self, path: &str) -> String {

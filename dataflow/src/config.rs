@@ -162,6 +162,8 @@ pub struct GrayBandConfig {
     pub key_file: PathBuf,
     /// What an attempt may take, ms.
     pub timeout_ms: u64,
+    /// Questions that may be open there at once.
+    pub at_once: usize,
 }
 
 /// `models.provider`.
@@ -363,6 +365,7 @@ impl Config {
         positive("speech.threads", self.speech.threads as u64)?;
         positive("speech.deadline_ms", self.speech.deadline_ms)?;
         positive("gray_band.timeout_ms", self.gray_band.timeout_ms)?;
+        positive("gray_band.at_once", self.gray_band.at_once as u64)?;
         ensure!(
             self.gray_band.url.is_empty() || !self.gray_band.model.is_empty(),
             "gray_band.url is set; gray_band.model must name the model there"

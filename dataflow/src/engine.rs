@@ -442,9 +442,12 @@ impl Engine {
         let role = self.judge.as_ref().map_or(Role::Primary, |_| Role::GrayBand);
         let asker = match self.language_model.clone().filter(|_| begin.live) {
             Some(model) => {
+                let at_once = model.at_once;
                 let (asker, work) = model.start(role);
-                let log = self.log.clone();
-                threads.spawn("language-model", move |shared| Ok(work(&*log, shared)?))?;
+                for _ in 0..at_once {
+                    let (log, work) = (self.log.clone(), work.clone());
+                    threads.spawn("language-model", move |shared| Ok(work(&*log, shared)?))?;
+                }
                 Some(asker)
             }
             None => None,

@@ -1,5 +1,5 @@
-//! A language model that judges, outside the graph: a thread that asks about what the local scorer left open, or about everything, and
-//! writes what was decided, or that it failed, into the log of a live run (topic `inference`).
+//! A language model that judges, outside the graph: threads that ask about what the local scorer left open, or about everything, and
+//! write what was decided, or that it failed, into the log of a live run (topic `inference`).
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,7 +15,7 @@ use crate::answers::Answers;
 use crate::ingest::Shared;
 use crate::speech::append;
 
-/// How often the thread looks whether the run has stopped.
+/// How often a thread looks whether the run has stopped.
 const LOOK: Duration = Duration::from_millis(100);
 
 /// A language model: where it is, and which version of its interface it speaks.
@@ -25,16 +25,23 @@ pub struct LanguageModel {
     pub access: Access,
     /// Version of the interface, as rows name it.
     pub api_version: String,
+    /// Questions that may be open there at once.
+    pub at_once: usize,
 }
 
-/// Where questions go; none ends the thread.
+/// Where questions go; none ends a thread.
 #[derive(Clone)]
-pub struct Asker(Sender<Option<Question>>);
+pub struct Asker {
+    questions: Sender<Option<Question>>,
+    threads: usize,
+}
 
 impl Asker {
-    /// Ends the thread behind what it has been asked.
+    /// Ends the threads behind what they have been asked.
     pub fn end(&self) {
-        let _ = self.0.send(None);
+        for _ in 0..self.threads {
+            let _ = self.questions.send(None);
+        }
     }
 }
 
@@ -75,8 +82,8 @@ impl Asking {
             Output::Asked(question, to_be_asked) => {
                 shared.count_unanswered(1);
                 if let (true, Some(asker)) = (to_be_asked, &self.asker) {
-                    // The thread is gone only when it has failed and said so: the run is about to end.
-                    let _ = asker.0.send(Some((**question).clone()));
+                    // The threads are gone only when one has failed and said so: the run is about to end.
+                    let _ = asker.questions.send(Some((**question).clone()));
                 }
             }
             Output::Answered => shared.count_unanswered(-1),
@@ -86,15 +93,14 @@ impl Asking {
 }
 
 impl LanguageModel {
-    /// The asker and what its thread does, until it is ended or the run has stopped.
+    /// The asker and what each of its `at_once` threads does, until it is ended or the run has stopped.
     pub fn start(
         self,
         role: Role,
-    ) -> (Asker, impl FnOnce(&dyn AppendRecord, &Shared) -> Result<(), LogError> + Send) {
-        let (asker, questions) = unbounded();
-        (Asker(asker), move |log: &dyn AppendRecord, shared: &Shared| {
-            self.work(role, &questions, log, shared)
-        })
+    ) -> (Asker, impl Fn(&dyn AppendRecord, &Shared) -> Result<(), LogError> + Clone + Send) {
+        let (sender, questions) = unbounded();
+        let asker = Asker { questions: sender, threads: self.at_once };
+        (asker, move |log: &dyn AppendRecord, shared: &Shared| self.work(role, &questions, log, shared))
     }
 
     fn work(

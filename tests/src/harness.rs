@@ -317,6 +317,7 @@ impl Settings {
                     limit: Duration::from_millis(500),
                 },
                 api_version: "v1".into(),
+                at_once: 2,
             }),
             limits: config.session,
             fetch: Fetch { prefetch_bytes: self.budget_bytes, poll_bytes: self.poll_bytes },

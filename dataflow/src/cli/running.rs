@@ -108,14 +108,14 @@ fn scorer(config: &Config, name: &str) -> JudgeFactory {
 
 /// The language model, if one is configured.
 pub(super) fn language_model(config: &Config) -> anyhow::Result<Option<LanguageModel>> {
-    let GrayBandConfig { url, model, api_version, key_file, timeout_ms } = &config.gray_band;
+    let GrayBandConfig { url, model, api_version, key_file, timeout_ms, at_once } = &config.gray_band;
     if url.is_empty() {
         return Ok(None);
     }
     let key = secret(key_file).context("gray_band.key_file")?.unwrap_or_default();
     let (url, model, limit) = (url.clone(), model.clone(), Duration::from_millis(*timeout_ms));
     let access = llm::Access { url, model, key, limit };
-    Ok(Some(LanguageModel { access, api_version: api_version.clone() }))
+    Ok(Some(LanguageModel { access, api_version: api_version.clone(), at_once: *at_once }))
 }
 
 /// Checkpoints that belong to the tables in a directory, if there are to be any.

@@ -151,3 +151,89 @@ fn attempt(answer: &Result<String, AskError>) -> Attempt<'_> {
         Err(AskError::Failed) => Attempt::Failed,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::{BufRead, BufReader, Read, Write};
+    use std::net::TcpListener;
+    use std::sync::Mutex;
+
+    use lsie_operators::utterance::Said;
+    use lsie_schemas::EventTime;
+    use lsie_schemas::log::{Appended, NewRecord};
+    use uuid::Uuid;
+
+    use super::*;
+
+    /// A log that holds what is appended, as text.
+    #[derive(Default)]
+    struct Kept(Mutex<Vec<String>>);
+
+    impl AppendRecord for Kept {
+        fn append(&self, records: Vec<NewRecord>) -> Result<Vec<Appended>, LogError> {
+            let texts = records.iter().map(|record| String::from_utf8_lossy(&record.value).into_owned());
+            self.0.lock().expect("no panic").extend(texts);
+            Ok(Vec::new())
+        }
+    }
+
+    fn question(action: u128) -> Question {
+        Question {
+            session: Uuid::from_u128(1),
+            action: Uuid::from_u128(action),
+            said: Said {
+                at: EventTime(0),
+                segment_id: "segment".into(),
+                window_end: EventTime(0),
+                text: format!("hello {action}"),
+            },
+            experiment: "e".into(),
+            arm: "a".into(),
+            expected_greeting: "hello".into(),
+        }
+    }
+
+    /// An endpoint that answers nobody before three are waiting: asked one after the other, all would take too long.
+    #[test]
+    fn as_many_are_asked_at_once_as_may_be() {
+        const CALLS: usize = 3;
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let url = format!("http://{}", listener.local_addr().expect("an address"));
+        let serve = move || {
+            let mut waiting = Vec::new();
+            while waiting.len() < CALLS {
+                let (stream, _) = listener.accept().expect("a connection");
+                let (mut reader, mut head) = (BufReader::new(stream), String::new());
+                while reader.read_line(&mut head).expect("a head") > 2 {}
+                let head = head.to_lowercase();
+                let length = head.lines().find_map(|line| line.strip_prefix("content-length: "));
+                let length: usize = length.expect("a length").trim().parse().expect("a number");
+                reader.read_exact(&mut vec![0; length]).expect("a body");
+                waiting.push(reader.into_inner());
+            }
+            let content = r#"{\"reasoning\":\"the same\",\"is_match\":true,\"confidence_score\":1}"#;
+            let body = format!(r#"{{"choices":[{{"message":{{"content":"{content}"}}}}]}}"#);
+            for mut stream in waiting {
+                let answer = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+                stream.write_all(answer.as_bytes()).expect("written");
+            }
+        };
+        std::thread::Builder::new().name("stand-in".into()).spawn(serve).expect("a thread");
+        let access = Access { url, model: "m".into(), key: String::new(), limit: Duration::from_secs(20) };
+        let model = LanguageModel { access, api_version: "v1".into(), at_once: CALLS };
+        let (asker, work) = model.start(Role::Primary);
+        (1..=CALLS as u128).for_each(|action| asker.questions.send(Some(question(action))).expect("sent"));
+        asker.end();
+        let (log, shared) = (Kept::default(), Shared::default());
+        std::thread::scope(|scope| {
+            let (log, shared) = (&log, &shared);
+            for _ in 0..CALLS {
+                let work = work.clone();
+                scope.spawn(move || work(log, shared).expect("written"));
+            }
+        });
+        let kept = log.0.into_inner().expect("no panic");
+        assert_eq!(kept.len(), CALLS);
+        assert!(kept.iter().all(|text| text.contains("llm_match") && !text.contains("the same")), "{kept:?}");
+    }
+}

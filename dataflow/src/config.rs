@@ -4,6 +4,7 @@
 
 mod connectors;
 mod layers;
+mod models;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -17,6 +18,7 @@ use lsie_sinks::views::{Tls, Token};
 use serde::Deserialize;
 
 pub use connectors::{CaptureConfig, EnrichConfig, HydrateConfig, IngestConfig, LiveConfig, VaultConfig};
+pub use models::{GrayBandConfig, LANGUAGE_MODEL, ModelsConfig, Provider, WithoutCuda};
 
 use crate::checkpoint::state_file::sha256;
 use crate::epochs::Cut;
@@ -115,75 +117,6 @@ pub struct EngineConfig {
     pub budget_mib: usize,
     /// Bytes of one fetch, KiB.
     pub fetch_kib: usize,
-}
-
-/// Section `[models]`.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct ModelsConfig {
-    /// Folder; empty: the cache.
-    pub folder: String,
-    /// Who runs the models.
-    pub provider: Provider,
-    /// The runtime with the CUDA provider.
-    pub cuda_library: PathBuf,
-    /// What to do where it finds no GPU.
-    pub without_cuda: WithoutCuda,
-    /// Largest picture, pixels.
-    pub max_pixels: u32,
-    /// Directory of a Whisper model; empty: the demo's model.
-    pub speech: String,
-    /// Language of the speech; empty: found out.
-    pub language: String,
-    /// Beams of the Whisper model.
-    pub beams: usize,
-    /// `sentence_model`, `token_overlap`, `language_model`, or the directory of a cross-encoder.
-    pub scorer: String,
-    /// Whether the scorer is also asked about reduced utterances.
-    pub reduced: bool,
-    /// A local one, beside it and without effect; empty: none.
-    pub shadow: String,
-}
-
-/// The scorer that is the language model of `[gray_band]`.
-pub const LANGUAGE_MODEL: &str = "language_model";
-
-/// Section `[gray_band]`.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct GrayBandConfig {
-    /// Base URL of the endpoint; empty: none.
-    pub url: String,
-    /// Its model.
-    pub model: String,
-    /// Version of its interface.
-    pub api_version: String,
-    /// File with its key; empty: none.
-    pub key_file: PathBuf,
-    /// What an attempt may take, ms.
-    pub timeout_ms: u64,
-    /// Questions that may be open there at once.
-    pub at_once: usize,
-}
-
-/// `models.provider`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Provider {
-    /// The processor.
-    Cpu,
-    /// The first GPU.
-    Cuda,
-}
-
-/// `models.without_cuda`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum WithoutCuda {
-    /// The start fails.
-    Refuse,
-    /// The processor runs the models, with a warning.
-    Cpu,
 }
 
 /// Section `[parquet]`.
@@ -347,41 +280,14 @@ impl Config {
 
     /// Checks values and the relations between them; a message names the key.
     pub fn check(&self) -> anyhow::Result<()> {
-        let positive = |key: &str, value: u64| {
-            ensure!(value > 0, "{key} must be greater than 0");
-            Ok(())
-        };
         positive("epochs.epoch_ms", self.epochs.epoch_ms)?;
         positive("epochs.max_clock_step_ms", self.epochs.max_clock_step_ms)?;
         positive("engine.workers", self.engine.workers as u64)?;
         positive("engine.budget_mib", self.engine.budget_mib as u64)?;
         positive("engine.fetch_kib", self.engine.fetch_kib as u64)?;
-        positive("models.max_pixels", u64::from(self.models.max_pixels))?;
-        positive("models.beams", self.models.beams as u64)?;
-        ensure!(
-            self.models.provider == Provider::Cpu || !self.models.cuda_library.as_os_str().is_empty(),
-            "models.provider is \"cuda\"; models.cuda_library must name the library of onnxruntime-gpu"
-        );
+        self.models.check(&self.gray_band)?;
         positive("speech.threads", self.speech.threads as u64)?;
         positive("speech.deadline_ms", self.speech.deadline_ms)?;
-        positive("gray_band.timeout_ms", self.gray_band.timeout_ms)?;
-        positive("gray_band.at_once", self.gray_band.at_once as u64)?;
-        ensure!(
-            self.gray_band.url.is_empty() || !self.gray_band.model.is_empty(),
-            "gray_band.url is set; gray_band.model must name the model there"
-        );
-        ensure!(
-            self.models.scorer != LANGUAGE_MODEL || !self.gray_band.url.is_empty(),
-            "models.scorer is \"language_model\"; gray_band.url must say where it is"
-        );
-        ensure!(
-            self.models.scorer != LANGUAGE_MODEL || !self.models.reduced,
-            "models.reduced wants a scorer on this machine; a language model is given two texts, never a third"
-        );
-        ensure!(
-            self.models.shadow != LANGUAGE_MODEL,
-            "models.shadow cannot be \"language_model\": a shadow is asked beside every judgement, and on this machine"
-        );
         for (key, value) in self.operator.durations() {
             positive(&format!("operator.{key}"), value)?;
         }
@@ -529,6 +435,11 @@ fn origin(file: Option<&Path>) -> String {
 fn variables() -> impl Iterator<Item = (String, String)> {
     std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+}
+
+fn positive(key: &str, value: u64) -> anyhow::Result<()> {
+    ensure!(value > 0, "{key} must be greater than 0");
+    Ok(())
 }
 
 #[cfg(test)]

@@ -44,7 +44,7 @@ impl Orientation {
         }
         let (mirrored, upside_down) = (bits.take(1)? == 1, bits.take(1)? == 1);
         // In 65 536ths of a full turn.
-        let quarters = (bits.take(16)? + (1 << 13) >> 14) % 4;
+        let quarters = ((bits.take(16)? + (1 << 13)) >> 14) % 4;
         Some(Orientation { mirrored, upside_down, quarters: quarters as u8 })
     }
 

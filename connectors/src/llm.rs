@@ -8,6 +8,8 @@ use serde_json::{Value, json};
 
 /// More of an answer is not read.
 const MOST_ANSWER_BYTES: u64 = 64 << 10;
+/// More of a list of models is not read.
+const MOST_LISTED_BYTES: u64 = 1 << 20;
 
 /// Where the endpoint is, and who asks.
 #[derive(Clone)]
@@ -54,6 +56,16 @@ struct Message {
     content: Option<String>,
 }
 
+#[derive(Deserialize)]
+struct Listed {
+    data: Vec<ListedModel>,
+}
+
+#[derive(Deserialize)]
+struct ListedModel {
+    id: String,
+}
+
 impl Llm {
     /// A client; nothing is connected yet.
     pub fn new(access: Access) -> Llm {
@@ -79,10 +91,10 @@ impl Llm {
             "seed": 42,
             "response_format": format,
         });
-        let url = format!("{}/chat/completions", self.access.url.trim_end_matches('/'));
-        let mut request = self.agent.post(url).header("content-type", "application/json");
+        let mut request =
+            self.agent.post(self.at("chat/completions")).header("content-type", "application/json");
         if !self.access.key.is_empty() {
-            request = request.header("authorization", format!("Bearer {}", self.access.key));
+            request = request.header("authorization", self.bearer());
         }
         let mut response = request.send(body.to_string()).map_err(failure)?;
         if response.status() != 200 {
@@ -93,6 +105,39 @@ impl Llm {
         let completion: Completion = serde_json::from_slice(&read).map_err(|_| AskError::Failed)?;
         let first = completion.choices.into_iter().next().and_then(|choice| choice.message.content);
         first.ok_or(AskError::Failed)
+    }
+
+    /// Looks whether the endpoint is there, takes the key and knows the model (`GET /models`): what was found, or what is wrong. Costs
+    /// nothing, changes nothing, and tells no secret.
+    pub fn look(&self) -> Result<String, String> {
+        let mut request = self.agent.get(self.at("models"));
+        if !self.access.key.is_empty() {
+            request = request.header("authorization", self.bearer());
+        }
+        let mut response = request.call().map_err(|error| match failure(error) {
+            AskError::TimedOut => "no answer in time".to_string(),
+            AskError::Failed => "the endpoint cannot be reached".to_string(),
+        })?;
+        match response.status().as_u16() {
+            200 => {}
+            401 | 403 => return Err("the endpoint refuses the key".into()),
+            status => return Err(format!("the endpoint answers with status {status}")),
+        }
+        let read = response.body_mut().with_config().limit(MOST_LISTED_BYTES).read_to_vec();
+        let listed: Option<Listed> = read.ok().and_then(|read| serde_json::from_slice(&read).ok());
+        let is_there = listed.is_some_and(|listed| listed.data.iter().any(|one| one.id == self.access.model));
+        // A deployment may go by another name than the models that are listed.
+        let found =
+            if is_there { "the model is there" } else { "the endpoint answers; it does not list the model" };
+        Ok(found.into())
+    }
+
+    fn at(&self, path: &str) -> String {
+        format!("{}/{path}", self.access.url.trim_end_matches('/'))
+    }
+
+    fn bearer(&self) -> String {
+        format!("Bearer {}", self.access.key)
     }
 }
 

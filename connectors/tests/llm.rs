@@ -18,10 +18,10 @@ fn stand_in(answer: String, pause: Duration) -> (Llm, Receiver<(String, Value)>)
         let (mut reader, mut head) = (BufReader::new(stream.try_clone().expect("a handle")), String::new());
         while reader.read_line(&mut head).expect("a head") > 2 {}
         let length = head.to_lowercase();
-        let length = length.lines().find_map(|line| line.strip_prefix("content-length: ")).expect("a length");
+        let length = length.lines().find_map(|line| line.strip_prefix("content-length: ")).unwrap_or("0");
         let mut body = vec![0; length.trim().parse().expect("a number")];
         reader.read_exact(&mut body).expect("a body");
-        let _ = told.send((head, serde_json::from_slice(&body).expect("JSON")));
+        let _ = told.send((head, serde_json::from_slice(&body).unwrap_or(Value::Null)));
         std::thread::sleep(pause);
         let _ = stream.write_all(answer.as_bytes());
     };
@@ -103,4 +103,26 @@ fn what_takes_too_long_has_timed_out() {
     std::thread::Builder::new().name("stand-in".into()).spawn(serve).expect("a thread");
     let access = Access { url, model: "judge".into(), key: String::new(), limit: Duration::from_millis(400) };
     assert_eq!(Llm::new(access).ask("", "", &json!({})), Err(AskError::TimedOut));
+}
+
+/// What a probe of the endpoint tells: whether it is there, takes the key and lists the model; nothing of the key.
+#[test]
+fn a_look_says_how_the_endpoint_is() {
+    let look = |answer: String, pause_ms| {
+        let (llm, calls) = stand_in(answer, Duration::from_millis(pause_ms));
+        let found = llm.look();
+        let (head, body) = calls.recv().expect("a call");
+        assert!(head.starts_with("GET /v1/models HTTP/1.1\r\n") && head.contains("Bearer k3y"), "{head}");
+        assert_eq!(body, Value::Null, "a look sends nothing");
+        assert!(!format!("{found:?}").contains("k3y"));
+        found
+    };
+    let list = |id: &str| http(200, &json!({ "object": "list", "data": [{ "id": id }] }).to_string());
+    assert_eq!(look(list("judge"), 0), Ok("the model is there".into()));
+    for other in [list("another"), http(200, "no list")] {
+        assert_eq!(look(other, 0), Ok("the endpoint answers; it does not list the model".into()));
+    }
+    assert_eq!(look(http(401, ""), 0), Err("the endpoint refuses the key".into()));
+    assert_eq!(look(http(500, "k3y"), 0), Err("the endpoint answers with status 500".into()));
+    assert_eq!(look(list("judge"), 1_500), Err("no answer in time".into()));
 }

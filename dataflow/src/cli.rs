@@ -16,6 +16,7 @@ mod hydrate;
 mod ingest;
 mod live;
 mod models;
+mod probes;
 mod record;
 mod recordings;
 mod replay;

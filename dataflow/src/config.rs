@@ -4,6 +4,7 @@
 
 mod connectors;
 mod layers;
+mod models;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -19,6 +20,7 @@ use serde::Deserialize;
 pub use connectors::{
     CaptureConfig, EnrichConfig, HealthConfig, HydrateConfig, IngestConfig, LiveConfig, VaultConfig,
 };
+pub use models::{GrayBandConfig, LANGUAGE_MODEL, ModelsConfig, Provider, WithoutCuda};
 
 use crate::checkpoint::state_file::sha256;
 use crate::checkpoint::store::{Location, NoLocation};
@@ -120,68 +122,6 @@ pub struct EngineConfig {
     pub budget_mib: usize,
     /// Bytes of one fetch, KiB.
     pub fetch_kib: usize,
-}
-
-/// Section `[models]`.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct ModelsConfig {
-    /// Folder; empty: the cache.
-    pub folder: String,
-    /// Who runs the models.
-    pub provider: Provider,
-    /// The runtime with the CUDA provider.
-    pub cuda_library: PathBuf,
-    /// What to do where it finds no GPU.
-    pub without_cuda: WithoutCuda,
-    /// Largest picture, pixels.
-    pub max_pixels: u32,
-    /// Directory of a Whisper model; empty: the demo's model.
-    pub speech: String,
-    /// Language of the speech; empty: found out.
-    pub language: String,
-    /// Beams of the Whisper model.
-    pub beams: usize,
-    /// `sentence_model`, `token_overlap`, or the directory of a cross-encoder.
-    pub scorer: String,
-    /// The same, beside it and without effect; empty: none.
-    pub shadow: String,
-}
-
-/// Section `[gray_band]`.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct GrayBandConfig {
-    /// Base URL of the endpoint; empty: none.
-    pub url: String,
-    /// Its model.
-    pub model: String,
-    /// Version of its interface.
-    pub api_version: String,
-    /// File with its key; empty: none.
-    pub key_file: PathBuf,
-    /// What an attempt may take, ms.
-    pub timeout_ms: u64,
-}
-
-/// `models.provider`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Provider {
-    /// The processor.
-    Cpu,
-    /// The first GPU.
-    Cuda,
-}
-
-/// `models.without_cuda`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum WithoutCuda {
-    /// The start fails.
-    Refuse,
-    /// The processor runs the models, with a warning.
-    Cpu,
 }
 
 /// Section `[parquet]`.
@@ -345,28 +285,14 @@ impl Config {
 
     /// Checks values and the relations between them; a message names the key.
     pub fn check(&self) -> anyhow::Result<()> {
-        let positive = |key: &str, value: u64| {
-            ensure!(value > 0, "{key} must be greater than 0");
-            Ok(())
-        };
         positive("epochs.epoch_ms", self.epochs.epoch_ms)?;
         positive("epochs.max_clock_step_ms", self.epochs.max_clock_step_ms)?;
         positive("engine.workers", self.engine.workers as u64)?;
         positive("engine.budget_mib", self.engine.budget_mib as u64)?;
         positive("engine.fetch_kib", self.engine.fetch_kib as u64)?;
-        positive("models.max_pixels", u64::from(self.models.max_pixels))?;
-        positive("models.beams", self.models.beams as u64)?;
-        ensure!(
-            self.models.provider == Provider::Cpu || !self.models.cuda_library.as_os_str().is_empty(),
-            "models.provider is \"cuda\"; models.cuda_library must name the library of onnxruntime-gpu"
-        );
+        self.models.check(&self.gray_band)?;
         positive("speech.threads", self.speech.threads as u64)?;
         positive("speech.deadline_ms", self.speech.deadline_ms)?;
-        positive("gray_band.timeout_ms", self.gray_band.timeout_ms)?;
-        ensure!(
-            self.gray_band.url.is_empty() || !self.gray_band.model.is_empty(),
-            "gray_band.url is set; gray_band.model must name the model there"
-        );
         for (key, value) in self.operator.durations() {
             positive(&format!("operator.{key}"), value)?;
         }
@@ -525,6 +451,11 @@ fn variables() -> impl Iterator<Item = (String, String)> {
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
 }
 
+fn positive(key: &str, value: u64) -> anyhow::Result<()> {
+    ensure!(value > 0, "{key} must be greater than 0");
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -574,6 +505,8 @@ mod tests {
         assert!(refused("[engine]\nworkers = 0").contains("engine.workers"));
         assert!(refused("[models]\nprovider = \"cuda\"").contains("models.cuda_library"));
         assert!(refused("[models]\nprovider = \"tpu\"").contains("tpu"));
+        assert!(refused("[models]\nscorer = \"language_model\"").contains("gray_band.url"));
+        assert!(refused("[models]\nshadow = \"language_model\"").contains("models.shadow"));
         assert!(refused("[session]\nstall_timeout_ms = 70000").contains("session.stall_timeout_ms"));
         assert!(refused("[api]\ntls_key = \"k.pem\"").contains("api.tls_certificate"));
         let token = "[[api.tokens]]\nname = \"a\"\nrole = \"viewer\"\nsha256 = \"00\"";

@@ -33,10 +33,10 @@ use crate::coordinator::{self, Drain, Intake};
 use crate::crash_book::{CrashBook, Place};
 use crate::epochs::{self, Cut, Positions, Table};
 use crate::fault;
-use crate::gray_band::GrayBand;
 use crate::healing::{Heal, Selections};
 use crate::ingest::Shared;
 use crate::judge::JudgeFactory;
+use crate::language_model::LanguageModel;
 use crate::pool::MeasurerFactory;
 use crate::recorded::Inferring;
 use crate::recovery::{self, Facts, Plan};
@@ -63,11 +63,13 @@ pub struct Engine {
     /// How speech is transcribed.
     pub speech: SpeechSettings,
     /// Makes what judges what was said.
-    pub judge: JudgeFactory,
+    pub judge: Option<JudgeFactory>,
+    /// Whether it is also asked about reduced utterances, without effect.
+    pub reduced: bool,
     /// Makes what judges beside it, without effect.
     pub shadow: Option<JudgeFactory>,
-    /// The language model that is asked about what the judge leaves open.
-    pub gray_band: Option<GrayBand>,
+    /// The language model that is asked about what the judge leaves open; without a judge, about everything.
+    pub language_model: Option<LanguageModel>,
     /// The limits of alignment.
     pub limits: Limits,
     /// How readers prefetch.

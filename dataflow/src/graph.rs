@@ -31,10 +31,10 @@ use crate::checkpoint::Keep;
 use crate::commit::{self, Message, Written};
 use crate::crash_book::{CrashBook, Place};
 use crate::decode::{Alignment, Decode};
-use crate::gray_band::Asking;
 use crate::healing::Selections;
 use crate::ingest::{self, Inbox, Shared};
 use crate::judge::{Bench, judge};
+use crate::language_model::Asking;
 use crate::ledger::{self, Ledger};
 use crate::pool::{Inferred, Pool, infer};
 use crate::select::{self, AdminOrder, Select};
@@ -53,8 +53,8 @@ pub struct Parts {
     pub hearing: Hearing,
     /// Judges what was said.
     pub bench: Bench,
-    /// Judges what the judge leaves open.
-    pub gray_band: Asking,
+    /// Judges what the judge leaves open, or everything.
+    pub asking: Asking,
     /// The limits of alignment.
     pub limits: Limits,
     /// How many partitions each input topic has.
@@ -73,7 +73,7 @@ pub struct Parts {
 
 /// Builds the dataflow of one worker; the same on every worker.
 pub fn build(scope: Scope<'_, Time>, parts: Parts) {
-    let Parts { inbox, shared, pool, hearing, bench, gray_band, limits, partitions, .. } = parts;
+    let Parts { inbox, shared, pool, hearing, bench, asking, limits, partitions, .. } = parts;
     let Parts { selections, book, quarantined, epochs, keep, .. } = parts;
     let resumed = keep.resumed;
     let sessions = partitions.get(&Topic::Control).copied().unwrap_or(1);
@@ -129,16 +129,16 @@ pub fn build(scope: Scope<'_, Time>, parts: Parts) {
         stateful(asked_about, by_session, judging, Judging::default(), |id: &Uuid| id.as_u64_pair().0);
     let judged = judge(questions, bench);
 
-    // What the judge leaves open waits for the fallback's answer, a record.
-    let opinions = judged.clone().map(|judged| (judged.question, judged.evaluation));
+    // What the judge leaves open waits for the language model's answer, a record.
+    let opinions = judged.clone().map(|judged| (judged.question, judged.opinion));
     let opinions = opinions
         .exchange(move |(question, _)| by_partition(&question.session))
-        .map(|(question, evaluation)| band::Input::Opinion(question, evaluation))
+        .map(|(question, opinion)| band::Input::Opinion(question, opinion))
         .concat(aligned.clone().flat_map(judgement))
         .concat(ticks.clone().map(|_| band::Input::Tick));
-    let band = Band::new(gray_band.expecting());
+    let band = Band::new(asking.role, asking.expecting());
     let resolved = stateful(opinions, Pipeline, keep.station("gray_band"), band, by_partition);
-    let resolved = resolved.inspect(move |said| gray_band.hear(said, &unanswered));
+    let resolved = resolved.inspect(move |said| asking.hear(said, &unanswered));
 
     // Views: differential collections over facts, each of which is kept in checkpoints.
     let decisions = kept(decisions, keep.station("decisions"));
@@ -232,6 +232,7 @@ pub fn build(scope: Scope<'_, Time>, parts: Parts) {
         .concat(spoken.clone().flat_map(spoken_dead).map(|letter| Note::filed(&letter)))
         .concat(resolved.clone().flat_map(resolved_dead).map(|letter| Note::filed(&letter)))
         .concat(known.map(|((_, judged), _)| Note::Judged(judged.reason)))
+        .concat(resolved.clone().flat_map(unjudged))
         .concat(moved.filter(|(_, diff)| *diff > 0).flat_map(|(row, _)| Note::of_encounter(&row)))
         .concat(ticks.clone().map(|_| Note::Tick));
     let one = Exchange::new(|_: &Note| 0);
@@ -442,6 +443,13 @@ fn evaluated(said: band::Output) -> Option<(view::StimulusKey, view::Evaluated)>
         version: evaluation.version.into(),
     };
     Some(((question.session, question.action), evaluated))
+}
+
+fn unjudged(said: band::Output) -> Option<Note> {
+    match said {
+        band::Output::Failed(_, reason) => Some(Note::Judged(reason.into())),
+        _ => None,
+    }
 }
 
 fn resolved_class(said: band::Output) -> Option<Classified> {

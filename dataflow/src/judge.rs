@@ -74,9 +74,10 @@ pub fn cross_encoder(folder: PathBuf, directory: PathBuf) -> JudgeFactory {
 pub(crate) struct Judged {
     /// What was asked.
     pub(crate) question: Box<Question>,
-    /// What was decided.
-    pub(crate) evaluation: Evaluation,
-    /// The models' results: of the judge, if it is a model, and of the shadow, if there is one.
+    /// What was decided; none where no scorer is there, since a language model decides.
+    pub(crate) opinion: Option<Evaluation>,
+    /// The models' results: of the judge, if it is a model, of the same on the reduced utterance, if that is wanted, and of the
+    /// shadow, if there is one.
     pub(crate) inferences: Vec<InferenceRow>,
 }
 
@@ -102,21 +103,26 @@ pub struct Bench {
 impl Bench {
     /// Starts the thread and waits until it has made its judge.
     pub fn start(
-        make: JudgeFactory,
+        make: Option<JudgeFactory>,
         shadow: Option<JudgeFactory>,
+        reduced: bool,
         shared: &Arc<Shared>,
     ) -> anyhow::Result<Bench> {
         let (jobs, received) = unbounded::<Job>();
         let (ready, started) = bounded::<anyhow::Result<()>>(1);
         let (shared, meter) = (shared.clone(), shared.metrics.model("judge"));
         let bench = Bench { jobs, meter: meter.clone() };
-        let both = move || -> anyhow::Result<(Judge, Option<Judge>)> {
-            Ok((make()?, shadow.map(|make| make()).transpose().context("models.shadow")?))
+        let both = move || -> anyhow::Result<(Option<Judge>, Option<Judge>)> {
+            Ok((
+                make.map(|make| make()).transpose()?,
+                shadow.map(|make| make()).transpose().context("models.shadow")?,
+            ))
         };
         std::thread::Builder::new().name("judge".into()).spawn(move || match both() {
             Ok((judge, shadow)) => {
                 let _ = ready.send(Ok(()));
-                let worked = catch_unwind(AssertUnwindSafe(|| work(judge, shadow, &received, &meter)));
+                let worked =
+                    catch_unwind(AssertUnwindSafe(|| work(judge, shadow, reduced, &received, &meter)));
                 if let Err(why) = worked.unwrap_or_else(|_| Err(anyhow::anyhow!("it panicked"))) {
                     shared.fail(format!("the scorer: {why:#}"));
                 }
@@ -131,16 +137,23 @@ impl Bench {
 }
 
 fn work(
-    mut judge: Judge,
+    mut judge: Option<Judge>,
     mut shadow: Option<Judge>,
+    reduced: bool,
     jobs: &Receiver<Job>,
     meter: &Meter,
 ) -> anyhow::Result<()> {
     for Job { epoch, questions, reply, activator } in jobs {
         let _timer = meter.begun(questions.len());
         let judged = questions.into_iter().map(|question| {
-            let mut judged = judge.decide(epoch, question)?;
-            // It takes nothing of the judgement and gives it nothing.
+            let mut judged = match &mut judge {
+                Some(judge) => judge.decide(epoch, question)?,
+                None => Judged { question: Box::new(question), opinion: None, inferences: Vec::new() },
+            };
+            // These take nothing of the judgement and give it nothing.
+            let question = &judged.question;
+            let again = judge.as_mut().filter(|_| reduced).and_then(|judge| judge.reduced(question));
+            judged.inferences.extend(again);
             judged.inferences.extend(shadow.as_mut().and_then(|shadow| shadow.shadow(&judged.question)));
             Ok(judged)
         });
@@ -170,11 +183,22 @@ impl Judge {
                 (thresholds.decide(p), rows)
             }
         };
-        Ok(Judged { question: Box::new(question), evaluation, inferences })
+        Ok(Judged { question: Box::new(question), opinion: Some(evaluation), inferences })
     }
 
     /// What this judge would have said, as a row beside the one that counts.
     fn shadow(&mut self, question: &Question) -> Option<InferenceRow> {
+        let (request_id, what) = (question.shadow_id(), "greeting_shadow".into());
+        Some(InferenceRow { request_id, what, ..self.beside(question)? })
+    }
+
+    /// What it says of the reduced utterance, likewise.
+    fn reduced(&mut self, question: &Question) -> Option<InferenceRow> {
+        let (request_id, what) = (question.reduced_id(), "greeting_reduced".into());
+        Some(InferenceRow { request_id, what, ..self.beside(&question.reduced())? })
+    }
+
+    fn beside(&mut self, question: &Question) -> Option<InferenceRow> {
         let (model, p, evaluation) = match self {
             Judge::TokenOverlap => {
                 let evaluation = gate::judge(&question.expected_greeting, &question.said.text);
@@ -184,7 +208,7 @@ impl Judge {
                 let p = score(&mut **scorer, question);
                 (scorer.model().to_string(), p, Thresholds::of(&**scorer).shadow(p))
             }
-            // Its rows come with those of the judge.
+            // These rows come with those of the judge.
             Judge::Recorded(_) => return None,
         };
         let told = serde_json::json!({
@@ -193,12 +217,8 @@ impl Judge {
             "confidence_score": evaluation.confidence,
             "reasoning": evaluation.reason.code(),
         });
-        Some(InferenceRow {
-            request_id: question.shadow_id(),
-            what: "greeting_shadow".into(),
-            answer: p.map(|_| Json::new(&told)),
-            ..inference(question, &model, p, &evaluation)
-        })
+        let row = inference(question, &model, p, &evaluation);
+        Some(InferenceRow { answer: p.map(|_| Json::new(&told)), ..row })
     }
 }
 

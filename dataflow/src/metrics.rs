@@ -239,6 +239,11 @@ impl Meter {
         self.queue.inc();
     }
 
+    /// Requests in the queue.
+    pub fn waiting(&self) -> i64 {
+        self.queue.get()
+    }
+
     /// A request of so many tasks is begun; its time ends with what is returned.
     pub fn begun(&self, tasks: usize) -> HistogramTimer {
         self.queue.dec();

@@ -124,7 +124,7 @@ impl Recorded {
             version: version.clone().into(),
             ..CROSS_ENCODER
         });
-        let rows = [Some(judged), row(question.shadow_id())];
+        let rows = [Some(judged), row(question.reduced_id()), row(question.shadow_id())];
         Ok((p, rows.into_iter().flatten().collect(), thresholds))
     }
 

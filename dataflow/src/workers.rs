@@ -20,10 +20,10 @@ use crate::commit::Message;
 use crate::crash_book::{CrashBook, Place};
 use crate::fault;
 use crate::graph::{self, Parts};
-use crate::gray_band::Asking;
 use crate::healing::Selections;
 use crate::ingest::{Inbox, Shared};
 use crate::judge::Bench;
+use crate::language_model::Asking;
 use crate::pool::Pool;
 use crate::transcribe::Hearing;
 
@@ -199,7 +199,7 @@ fn wait(worker: &mut Worker, begun: &Begun, shared: &Shared) -> Option<Local> {
 fn parts(local: Local, local_index: usize, worker: usize) -> Parts {
     let Local {
         inboxes,
-        models: (pool, hearing, bench, gray_band),
+        models: (pool, hearing, bench, asking),
         limits: (limits, partitions),
         told,
         epochs,
@@ -214,7 +214,7 @@ fn parts(local: Local, local_index: usize, worker: usize) -> Parts {
         pool,
         hearing,
         bench,
-        gray_band,
+        asking,
         limits,
         partitions,
         selections,

@@ -3,7 +3,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use lsie_operators::semantic::{Attempt, CROSS_ENCODER, Evaluation, Foreign, calibrate, resolve};
+use lsie_operators::semantic::{Attempt, CROSS_ENCODER, Evaluation, Foreign, Role, calibrate};
 
 fn check(evaluation: &Evaluation) {
     assert!((0.0..=1.0).contains(&evaluation.confidence), "{evaluation:?}");
@@ -17,8 +17,10 @@ fuzz_target!(|input: (f64, Vec<&str>, bool, Option<f64>, Option<&str>, Option<&s
     check(&CROSS_ENCODER.decide(Some(raw_score)));
     check(&CROSS_ENCODER.shadow(confidence));
     let attempts: Vec<Attempt> = answers.iter().map(|text| Attempt::Answer(text)).collect();
-    if let Some(evaluation) = resolve(&attempts, "v") {
-        check(&evaluation);
+    for role in [Role::Primary, Role::GrayBand] {
+        if let Some(evaluation) = role.resolve(&attempts, "v") {
+            check(&evaluation);
+        }
     }
     let foreign = Foreign { is_match, confidence, method, version: None, reason };
     if let Ok(evaluation) = foreign.normalised() {

@@ -1,8 +1,11 @@
-//! The gray band (mathematics §11.2): a judgement that the local scorer could not make is held until the fallback's decision
-//! arrives as a record; every other one passes at its epoch.
+//! What a language model decides (mathematics §11): a judgement that the local scorer could not make (the gray band, §11.2), or every one
+//! where there is no local scorer (§11.1), is held until the model's decision arrives as a record; every other one passes at its epoch.
 //!
-//! Nothing here waits for a clock. A live run asks, and writes a record in any case: the decision, or that the fallback failed or took too
+//! Nothing here waits for a clock. A live run asks, and writes a record in any case: the decision, or that the model failed or took too
 //! long. A run over a log that holds no answer leaves the utterance undecided at once: the log alone decides.
+//!
+//! What stays undecided has the local scorer's bounded code, or the fallback's; of a language model that judges everything it has no
+//! evaluation at all (contracts §14: the base is null).
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -20,7 +23,7 @@ use crate::align::{Arrived, Class, Classified, classified};
 use crate::judging::Question;
 use crate::logic::{Keyed, Logic, apart};
 use crate::segment_id::hex;
-use crate::semantic::{Evaluation, Method, Reason};
+use crate::semantic::{Evaluation, Reason, Role};
 use crate::utterance::{AFTER_US, BEFORE_US};
 
 /// How long answered questions are remembered, in ms of log time, to know answers that come twice.
@@ -29,9 +32,9 @@ const KEEP_MS: u64 = 3_600_000;
 /// What the operator is told.
 #[derive(Clone, Debug)]
 pub enum Input {
-    /// What the local scorer says of a question.
-    Opinion(Box<Question>, Evaluation),
-    /// A record with the fallback's decision.
+    /// What the local scorer says of a question; none where a language model judges everything.
+    Opinion(Box<Question>, Option<Evaluation>),
+    /// A record with the language model's decision.
     Answer(Arc<Arrived>),
     /// The epoch exists.
     Tick,
@@ -42,11 +45,13 @@ pub enum Input {
 pub enum Output {
     /// The judgement of a question.
     Decided(Box<Question>, Evaluation),
-    /// A question is open; `true` if the fallback is to be asked, since no answer is in the log.
+    /// A question has no judgement, for this reason.
+    Failed(Box<Question>, Reason),
+    /// A question is open; `true` if the model is to be asked, since no answer is in the log.
     Asked(Box<Question>, bool),
     /// An open question is answered.
     Answered,
-    /// The fallback's result.
+    /// The language model's result.
     Inference(Box<InferenceRow>),
     /// What became of a record.
     Classified(Classified),
@@ -61,30 +66,32 @@ pub enum Coming {
     Recorded,
     /// This run has to ask for it.
     ToBeAsked,
-    /// There is no fallback, or the log is without an answer.
+    /// There is no language model, or the log is without an answer.
     Never,
 }
 
 /// Says what is known of the answer to a question that is asked at an epoch.
 pub type Expecting = Arc<dyn Fn(&Question, LogTime) -> Coming + Send + Sync>;
 
-/// The id of a question to the fallback: another one than that of the local score.
-pub fn request_id(question: &Question) -> String {
-    hex(&Sha256::digest(format!("gray_band:{}", question.id())))
+/// The id of a question to a language model: another one than that of the local score, and for each role its own.
+pub fn request_id(role: Role, question: &Question) -> String {
+    hex(&Sha256::digest(format!("{}:{}", role.name(), question.id())))
 }
 
-/// The record of what the fallback decided about a question; none of its words are in it.
-pub fn answer(question: &Question, evaluation: &Evaluation) -> Inference {
+/// The record of what the language model decided about a question; none of its words are in it.
+pub fn answer(role: Role, question: &Question, evaluation: &Evaluation) -> Inference {
     let reasoning = match evaluation.reason {
         Reason::GrayBandLlmMatch => Reasoning::GrayBandLlmMatch,
         Reason::GrayBandLlmNonmatch => Reasoning::GrayBandLlmNonmatch,
+        Reason::LlmMatch => Reasoning::LlmMatch,
+        Reason::LlmNonmatch => Reasoning::LlmNonmatch,
         Reason::SemanticTimeout => Reasoning::SemanticTimeout,
         _ => Reasoning::SemanticError,
     };
     let Evaluation { is_match, confidence, .. } = *evaluation;
     Inference {
         session_id: question.session,
-        request_id: request_id(question),
+        request_id: request_id(role, question),
         ordinal: 0,
         input_sha256: question.input_sha256(),
         model: evaluation.version.to_string(),
@@ -97,12 +104,12 @@ pub fn is_judgement(arrived: &Arrived) -> bool {
     matches!(&arrived.record, Record::Inference(Inference { answer: Answer::Judged(_), .. }))
 }
 
-/// A question that the local scorer left open.
+/// A question that waits for the language model.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 struct Open {
     question: Box<Question>,
-    /// What stands if nobody answers.
-    undecided: Evaluation,
+    /// What the local scorer could not decide; none where there is no local scorer.
+    undecided: Option<Evaluation>,
     /// The epoch at which it was asked.
     at: LogTime,
 }
@@ -117,6 +124,7 @@ struct Session {
 
 /// The sessions of one worker.
 pub struct Band {
+    role: Role,
     expecting: Expecting,
     sessions: BTreeMap<Uuid, Session>,
     /// Questions of before a restart have to be asked again.
@@ -143,20 +151,23 @@ impl Keyed for BandSnapshot {
 
 impl Band {
     /// Without a question.
-    pub fn new(expecting: Expecting) -> Band {
-        Band { expecting, sessions: BTreeMap::new(), ask_again: false }
+    pub fn new(role: Role, expecting: Expecting) -> Band {
+        Band { role, expecting, sessions: BTreeMap::new(), ask_again: false }
     }
 
     /// Holds a question, or leaves it undecided when no answer will come.
     fn ask(&mut self, open: Open, out: &mut Vec<Output>) {
         let coming = (self.expecting)(&open.question, open.at);
         if coming == Coming::Never {
-            out.push(Output::Decided(open.question, open.undecided));
+            out.push(match open.undecided {
+                Some(undecided) => Output::Decided(open.question, undecided),
+                None => Output::Failed(open.question, Reason::SemanticError),
+            });
             return;
         }
         out.push(Output::Asked(open.question.clone(), coming == Coming::ToBeAsked));
         let session = self.sessions.entry(open.question.session).or_default();
-        session.open.insert(request_id(&open.question), open);
+        session.open.insert(request_id(self.role, &open.question), open);
     }
 
     fn take(&mut self, epoch: LogTime, arrived: &Arrived, out: &mut Vec<Output>) {
@@ -176,13 +187,18 @@ impl Band {
             }
             None => return file(unrequested()),
         }
+        let Some(evaluation) = evaluation(self.role, judgement, &inference.model) else {
+            return file(Rejection::new("other_code", "its code is none of those that were asked for"));
+        };
         let Some(Open { question, .. }) = session.open.remove(&inference.request_id) else { return };
         session.answered.insert(inference.request_id.clone(), epoch);
-        let evaluation = evaluation(judgement, &inference.model);
         out.push(Output::Classified(classified(&arrived.raw, Class::Used, "")));
         out.push(Output::Answered);
-        out.push(Output::Inference(Box::new(row(&question, inference, &evaluation))));
-        out.push(Output::Decided(question, evaluation));
+        out.push(Output::Inference(Box::new(row(self.role, &question, inference, &evaluation))));
+        out.push(match self.role {
+            Role::Primary if evaluation.is_undecided() => Output::Failed(question, evaluation.reason),
+            _ => Output::Decided(question, evaluation),
+        });
     }
 }
 
@@ -210,17 +226,17 @@ impl Logic for Band {
         for input in inputs {
             match input {
                 Input::Answer(arrived) => answers.push(arrived),
-                Input::Opinion(question, evaluation) => opinions.push((question, evaluation)),
+                Input::Opinion(question, opinion) => opinions.push((question, opinion)),
                 Input::Tick => {}
             }
         }
         answers.sort_by_key(|arrived| (arrived.raw.at, arrived.raw.offset));
         opinions.sort_by(|(a, _), (b, _)| a.cmp(b));
         answers.iter().for_each(|arrived| self.take(epoch, arrived, out));
-        for (question, undecided) in opinions {
-            match undecided.is_undecided() {
-                true => self.ask(Open { question, undecided, at: epoch }, out),
-                false => out.push(Output::Decided(question, undecided)),
+        for (question, opinion) in opinions {
+            match opinion {
+                Some(decided) if !decided.is_undecided() => out.push(Output::Decided(question, decided)),
+                undecided => self.ask(Open { question, undecided, at: epoch }, out),
             }
         }
     }
@@ -235,32 +251,35 @@ impl Logic for Band {
     }
 }
 
-/// What the fallback decided, as rows carry it.
-fn evaluation(judgement: &Judgement, version: &str) -> Evaluation {
+/// What the language model decided, as rows carry it; none if that is not in the codes of its role.
+fn evaluation(role: Role, judgement: &Judgement, version: &str) -> Option<Evaluation> {
     let reason = match judgement.reasoning {
         Reasoning::GrayBandLlmMatch => Reason::GrayBandLlmMatch,
         Reasoning::GrayBandLlmNonmatch => Reason::GrayBandLlmNonmatch,
+        Reasoning::LlmMatch => Reason::LlmMatch,
+        Reasoning::LlmNonmatch => Reason::LlmNonmatch,
         Reasoning::SemanticTimeout => Reason::SemanticTimeout,
         Reasoning::SemanticError => Reason::SemanticError,
     };
-    Evaluation {
+    let evaluation = Evaluation {
         is_match: judgement.is_match,
         confidence: judgement.confidence_score.0,
-        method: Method::LlmGrayBand,
+        method: role.method(),
         version: version.to_owned().into(),
         reason,
-    }
+    };
+    (evaluation.is_undecided() || reason == role.reason(judgement.is_match)).then_some(evaluation)
 }
 
-/// The fact of the fallback's decision.
-fn row(question: &Question, inference: &Inference, evaluation: &Evaluation) -> InferenceRow {
+/// The fact of the language model's decision.
+fn row(role: Role, question: &Question, inference: &Inference, evaluation: &Evaluation) -> InferenceRow {
     let failed = evaluation.is_undecided();
     let told =
         serde_json::json!({ "is_match": evaluation.is_match, "confidence_score": evaluation.confidence });
     InferenceRow {
         session_id: question.session,
         request_id: inference.request_id.clone(),
-        what: "gray_band".into(),
+        what: role.name().into(),
         segment_id: question.said.segment_id.clone(),
         from_utc: question.said.at.plus_us(-BEFORE_US),
         to_utc: question.said.at.plus_us(AFTER_US),

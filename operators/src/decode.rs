@@ -8,6 +8,7 @@
 
 mod annex_b;
 mod bits;
+mod orientation;
 mod parameters;
 mod rgb;
 
@@ -16,6 +17,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use self::annex_b::{Inspector, UnitKind};
+use self::orientation::Orientation;
 
 /// Largest picture by default, in coded pixels (multiples of 16 each way): 1920 × 1080, either way up.
 pub const DEFAULT_MAX_PIXELS: u32 = 1920 * 1088;
@@ -29,7 +31,7 @@ pub struct Frame {
     pub capture_us: i64,
     /// Pixels per row.
     pub width: u32,
-    /// Rows.
+    /// Rows; as it is to be shown, which is not how it was coded where the stream says that it is turned.
     pub height: u32,
     /// `width · height` times red, green, blue; rows from the top, no padding.
     pub rgb: Vec<u8>,
@@ -85,6 +87,9 @@ impl DecodeError {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DecoderState {
     inspector: Inspector,
+    /// Checkpoints of before have none.
+    #[serde(default)]
+    orientation: Orientation,
 }
 
 /// Decodes one H.264 stream.
@@ -92,6 +97,8 @@ pub struct H264Decoder {
     decoder: ffmpeg::decoder::Video,
     max_pixels: u32,
     inspector: Inspector,
+    /// Since the last key frame.
+    orientation: Orientation,
     waiting: bool,
     /// Capture times of the last key frame and of the last unit behind it, if one was taken.
     fed: Option<(i64, i64)>,
@@ -108,6 +115,7 @@ impl H264Decoder {
             decoder: open(max_pixels)?,
             max_pixels,
             inspector: Inspector::default(),
+            orientation: Orientation::default(),
             waiting: true,
             fed: None,
             skipped: 0,
@@ -118,13 +126,14 @@ impl H264Decoder {
 
     /// What of the decoder is no picture.
     pub fn state(&self) -> DecoderState {
-        DecoderState { inspector: self.inspector.clone() }
+        DecoderState { inspector: self.inspector.clone(), orientation: self.orientation }
     }
 
     /// A decoder as it was when `state` was taken, once [`H264Decoder::feed_again`] has had the units that it
     /// had taken of those that [`H264Decoder::fed`] spanned.
     pub fn resumed(max_pixels: u32, state: DecoderState) -> Result<Self, DecodeError> {
-        Ok(H264Decoder { inspector: state.inspector, ..H264Decoder::new(max_pixels)? })
+        let DecoderState { inspector, orientation } = state;
+        Ok(H264Decoder { inspector, orientation, ..H264Decoder::new(max_pixels)? })
     }
 
     /// Capture times of the first unit that the decoder depends on, a key frame, and of the last it took.
@@ -203,14 +212,16 @@ impl H264Decoder {
             Err(DecodeError::MissingReference) if self.waiting => Err(DecodeError::NoKeyFrame)?,
             inspected => inspected?,
         };
-        if self.waiting && !(key_frame && kind == UnitKind::Start) {
-            return Err(DecodeError::NoKeyFrame);
-        }
-        if key_frame && kind == UnitKind::Start {
-            self.wait_for_key_frame();
-            // One that went on would remember how far the frames before were reordered.
-            self.decoder = open(self.max_pixels)?;
-            self.waiting = false;
+        match kind {
+            UnitKind::Start(orientation) if key_frame => {
+                self.wait_for_key_frame();
+                // One that went on would remember how far the frames before were reordered.
+                self.decoder = open(self.max_pixels)?;
+                self.orientation = orientation;
+                self.waiting = false;
+            }
+            _ if self.waiting => return Err(DecodeError::NoKeyFrame),
+            _ => {}
         }
         self.send(unit, capture_us)?;
         Ok(std::mem::take(&mut self.held))
@@ -242,12 +253,8 @@ impl H264Decoder {
             }
             let mut rgb = self.spare.pop().unwrap_or_default();
             rgb::convert(&picture, &mut rgb)?;
-            self.held.push(Frame {
-                capture_us: picture.pts().unwrap_or(capture_us),
-                width: picture.width(),
-                height: picture.height(),
-                rgb,
-            });
+            let (width, height) = self.orientation.apply(picture.width(), picture.height(), &mut rgb);
+            self.held.push(Frame { capture_us: picture.pts().unwrap_or(capture_us), width, height, rgb });
         }
     }
 

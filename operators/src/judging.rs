@@ -10,6 +10,7 @@ use uuid::Uuid;
 
 use crate::logic::{Keyed, Logic, apart};
 use crate::segment_id::hex;
+use crate::semantic::reduced;
 use crate::utterance::Said;
 
 /// What the operator is told.
@@ -65,6 +66,21 @@ impl Question {
     /// The id of what a shadow scorer says of it.
     pub fn shadow_id(&self) -> String {
         hex(&Sha256::digest(format!("shadow:{}", self.id())))
+    }
+
+    /// The same about the utterance without what carries no meaning (mathematics §10), or about itself where nothing of it is left; the
+    /// session's arm and everything else stay.
+    pub fn reduced(&self) -> Question {
+        let mut question = self.clone();
+        if let Some(text) = reduced(&self.said.text) {
+            question.said.text = text;
+        }
+        question
+    }
+
+    /// The id of what the scorer says of the reduced utterance.
+    pub fn reduced_id(&self) -> String {
+        hex(&Sha256::digest(format!("reduced:{}", self.id())))
     }
 }
 

@@ -2,20 +2,25 @@
 //! (mathematics §11.2, contracts §8).
 //!
 //! A [`Scorer`] gives a probability of a match; [`Thresholds::route`] decides, or says that the fallback is to
-//! be asked; [`resolve`] decides from the fallback's answers. Every scorer goes through here, the interim
+//! be asked; [`Role::resolve`] decides from a language model's answers. Every scorer goes through here, the interim
 //! [`gate`](crate::gate) too, so that no code outside the two enums ever reaches a row.
 
 mod cross_encoder;
 mod encode;
-pub mod fallback;
+mod language_model;
 mod minilm;
+mod reduced;
 
 use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
 
 pub use self::cross_encoder::CrossEncoder;
+pub use self::language_model::{
+    ATTEMPTS, Answer, AnswerError, Attempt, Role, language_model_version, question,
+};
 pub use self::minilm::{Calibration, MiniLm};
+pub use self::reduced::reduced;
 use crate::runtime::ModelError;
 
 /// A local model of meaning. One per thread.
@@ -54,9 +59,6 @@ fn has_words(text: &str) -> bool {
     text.chars().any(char::is_alphanumeric)
 }
 
-/// How often the fallback is asked before it has failed: once and once again.
-pub const FALLBACK_ATTEMPTS: usize = 2;
-
 /// Who decided.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -65,6 +67,8 @@ pub enum Method {
     CrossEncoder,
     /// The fallback of the gray band.
     LlmGrayBand,
+    /// A language model that judges every utterance.
+    LlmPrimary,
     /// Retired; in historical records only.
     AzureLlmLegacy,
     /// The interim scorer of [`gate`](crate::gate).
@@ -74,9 +78,10 @@ pub enum Method {
 }
 
 impl Method {
-    const ALL: [Method; 5] = [
+    const ALL: [Method; 6] = [
         Method::CrossEncoder,
         Method::LlmGrayBand,
+        Method::LlmPrimary,
         Method::AzureLlmLegacy,
         Method::TokenOverlap,
         Method::BiEncoderMinilm,
@@ -87,6 +92,7 @@ impl Method {
         match self {
             Method::CrossEncoder => "cross_encoder",
             Method::LlmGrayBand => "llm_gray_band",
+            Method::LlmPrimary => "llm_primary",
             Method::AzureLlmLegacy => "azure_llm_legacy",
             Method::TokenOverlap => "token_overlap",
             Method::BiEncoderMinilm => "bi_encoder_minilm",
@@ -108,6 +114,7 @@ impl Method {
         match self {
             Method::CrossEncoder => (Reason::CrossEncoderHighMatch, Reason::CrossEncoderHighNonmatch),
             Method::LlmGrayBand => (Reason::GrayBandLlmMatch, Reason::GrayBandLlmNonmatch),
+            Method::LlmPrimary => (Reason::LlmMatch, Reason::LlmNonmatch),
             Method::AzureLlmLegacy => (Reason::SemanticError, Reason::SemanticError),
             Method::TokenOverlap => (Reason::TokenOverlapMatch, Reason::TokenOverlapNonmatch),
             Method::BiEncoderMinilm => (Reason::LocalHighMatch, Reason::LocalHighNonmatch),
@@ -127,11 +134,15 @@ pub enum Reason {
     GrayBandLlmMatch,
     /// The fallback found none.
     GrayBandLlmNonmatch,
+    /// The language model that judges everything found a match.
+    LlmMatch,
+    /// It found none.
+    LlmNonmatch,
     /// The primary scorer failed and there is no fallback.
     SemanticLocalFailureFallback,
-    /// The fallback's last attempt timed out.
+    /// The language model's last attempt timed out.
     SemanticTimeout,
-    /// Undecided: in the gray band without a fallback, or the fallback failed.
+    /// Undecided: in the gray band without a fallback, or the language model failed.
     SemanticError,
     /// The interim scorer found a match.
     TokenOverlapMatch,
@@ -144,11 +155,13 @@ pub enum Reason {
 }
 
 impl Reason {
-    const ALL: [Reason; 11] = [
+    const ALL: [Reason; 13] = [
         Reason::CrossEncoderHighMatch,
         Reason::CrossEncoderHighNonmatch,
         Reason::GrayBandLlmMatch,
         Reason::GrayBandLlmNonmatch,
+        Reason::LlmMatch,
+        Reason::LlmNonmatch,
         Reason::SemanticLocalFailureFallback,
         Reason::SemanticTimeout,
         Reason::SemanticError,
@@ -165,6 +178,8 @@ impl Reason {
             Reason::CrossEncoderHighNonmatch => "cross_encoder_high_nonmatch",
             Reason::GrayBandLlmMatch => "gray_band_llm_match",
             Reason::GrayBandLlmNonmatch => "gray_band_llm_nonmatch",
+            Reason::LlmMatch => "llm_match",
+            Reason::LlmNonmatch => "llm_nonmatch",
             Reason::SemanticLocalFailureFallback => "semantic_local_failure_fallback",
             Reason::SemanticTimeout => "semantic_timeout",
             Reason::SemanticError => "semantic_error",
@@ -254,7 +269,7 @@ pub enum Fallback {
 pub enum Route {
     /// It is decided.
     Decided(Evaluation),
-    /// The fallback is to be asked, and [`resolve`] decides.
+    /// The fallback is to be asked, and [`Role::resolve`] decides.
     AskFallback,
 }
 
@@ -338,92 +353,6 @@ impl Thresholds {
     fn undecided(&self, reason: Reason) -> Evaluation {
         self.evaluation(false, 0.0, reason)
     }
-}
-
-/// Version of the fallback as rows carry it; `unconfigured` stands for a deployment that is not set.
-pub fn fallback_version(deployment: Option<&str>, api_version: &str) -> String {
-    format!("azure-openai:{}:{api_version}", deployment.unwrap_or("unconfigured"))
-}
-
-/// What one call of the fallback came to.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Attempt<'a> {
-    /// It answered with this text.
-    Answer(&'a str),
-    /// It did not answer in time.
-    TimedOut,
-    /// It failed in any other way.
-    Failed,
-}
-
-/// Decides from the fallback's attempts, in their order; `None` while another one is to be made.
-///
-/// The first answer that holds decides. After two failures there is no match, and the last failure is why.
-pub fn resolve(attempts: &[Attempt<'_>], version: &str) -> Option<Evaluation> {
-    let evaluation = |is_match, confidence, reason| Evaluation {
-        is_match,
-        confidence,
-        method: Method::LlmGrayBand,
-        version: version.to_owned().into(),
-        reason,
-    };
-    let attempts = attempts.iter().take(FALLBACK_ATTEMPTS);
-    let mut last_failure = None;
-    for (index, attempt) in attempts.enumerate() {
-        match attempt {
-            Attempt::Answer(text) => match read_answer(text) {
-                Ok(Answer { is_match, confidence_score, .. }) => {
-                    let (match_reason, nonmatch_reason) = Method::LlmGrayBand.reasons();
-                    let reason = if is_match { match_reason } else { nonmatch_reason };
-                    return Some(evaluation(is_match, confidence_score, reason));
-                }
-                Err(_) => last_failure = Some((index, Reason::SemanticError)),
-            },
-            Attempt::TimedOut => last_failure = Some((index, Reason::SemanticTimeout)),
-            Attempt::Failed => last_failure = Some((index, Reason::SemanticError)),
-        }
-    }
-    let (index, reason) = last_failure?;
-    (index + 1 == FALLBACK_ATTEMPTS).then(|| evaluation(false, 0.0, reason))
-}
-
-/// Why an answer of the fallback counts as a failed attempt (contracts §14).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum AnswerError {
-    /// Not one JSON object of exactly the three keys with exactly their types.
-    #[error("not an object of exactly the three keys")]
-    Shape,
-    /// Not a code of the gray band, or one that contradicts the boolean.
-    #[error("the code is not allowed, or disagrees")]
-    Code,
-    /// Outside [0, 1]; never clamped.
-    #[error("the confidence is outside [0, 1]")]
-    Confidence,
-}
-
-/// An answer of the fallback that holds.
-#[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Answer {
-    /// One of the two codes of the gray band.
-    pub reasoning: Reason,
-    /// Whether it found a match; agrees with the code.
-    pub is_match: bool,
-    /// How sure, in [0, 1].
-    pub confidence_score: f64,
-}
-
-/// Reads an answer of the fallback: nothing in it is converted or clamped.
-pub fn read_answer(text: &str) -> Result<Answer, AnswerError> {
-    let (match_reason, nonmatch_reason) = Method::LlmGrayBand.reasons();
-    let answer: Answer = serde_json::from_str(text).map_err(|_| AnswerError::Shape)?;
-    if answer.reasoning != if answer.is_match { match_reason } else { nonmatch_reason } {
-        return Err(AnswerError::Code);
-    }
-    if !(0.0..=1.0).contains(&answer.confidence_score) {
-        return Err(AnswerError::Confidence);
-    }
-    Ok(answer)
 }
 
 /// The method of a foreign evaluation is none of [`Method`].

@@ -1,4 +1,4 @@
-//! The gray band over records: who passes, who waits, whose answer counts, and what a restart asks again.
+//! Language models over records: who passes, who waits, whose answer counts, and what a restart asks again.
 
 use std::sync::Arc;
 
@@ -6,7 +6,7 @@ use lsie_operators::align::{Arrived, Class};
 use lsie_operators::band::{self, Band, Coming, Input, Output};
 use lsie_operators::judging::Question;
 use lsie_operators::logic::Logic;
-use lsie_operators::semantic::{Attempt, CROSS_ENCODER, Evaluation, Method, Reason, resolve};
+use lsie_operators::semantic::{Attempt, CROSS_ENCODER, Evaluation, Method, Reason, Role};
 use lsie_operators::utterance::Said;
 use lsie_schemas::log::{LogRecord, TopicPartition};
 use lsie_schemas::record::{Inference, Record};
@@ -32,11 +32,11 @@ fn question(action: u128) -> Question {
 }
 
 fn opinion(action: u128, p: Option<f64>) -> Input {
-    Input::Opinion(Box::new(question(action)), CROSS_ENCODER.decide(p))
+    Input::Opinion(Box::new(question(action)), Some(CROSS_ENCODER.decide(p)))
 }
 
 fn band(coming: Coming) -> Band {
-    Band::new(Arc::new(move |_, _| coming))
+    Band::new(Role::GrayBand, Arc::new(move |_, _| coming))
 }
 
 fn record(offset: i64, answer: Inference) -> Input {
@@ -54,7 +54,11 @@ fn record(offset: i64, answer: Inference) -> Input {
 
 /// The record of an answer with this text, and of failures before it.
 fn answered(action: u128, attempts: &[Attempt<'_>]) -> Inference {
-    band::answer(&question(action), &resolve(attempts, VERSION).expect("decided"))
+    of_role(Role::GrayBand, action, attempts)
+}
+
+fn of_role(role: Role, action: u128, attempts: &[Attempt<'_>]) -> Inference {
+    band::answer(role, &question(action), &role.resolve(attempts, VERSION).expect("decided"))
 }
 
 const MATCH: &str = r#"{"reasoning":"gray_band_llm_match","is_match":true,"confidence_score":0.9}"#;
@@ -188,4 +192,66 @@ fn a_restart_asks_again_and_forgets_nothing() {
     // Where the log is known to hold no answer, the question stays undecided.
     let out = step(&mut restored(Coming::Never), 3, vec![Input::Tick]);
     assert_eq!(decisions(&out)[0].1.reason, Reason::SemanticError);
+}
+
+const IN_ITS_WORDS: &str = r#"{"reasoning":"it greets everyone","is_match":true,"confidence_score":0.9}"#;
+
+/// Where a language model judges everything, every question waits, and one without an answer has no evaluation.
+#[test]
+fn a_primary_decides_all_and_its_failure_is_none() {
+    let primary = |coming| Band::new(Role::Primary, Arc::new(move |_, _| coming));
+    let unjudged = |action| Input::Opinion(Box::new(question(action)), None);
+    let answered = |action, attempts: &[Attempt<'_>]| of_role(Role::Primary, action, attempts);
+    let good = answered(1, &[Attempt::Answer(IN_ITS_WORDS)]);
+    let words = String::from_utf8(good.encode(None).value.to_vec()).expect("text");
+    assert!(!words.contains("everyone"), "none of its words are kept: {words}");
+
+    let mut band = primary(Coming::ToBeAsked);
+    let out = step(&mut band, 1, vec![unjudged(1), unjudged(2), unjudged(3)]);
+    assert_eq!(out.iter().filter(|output| matches!(output, Output::Asked(_, true))).count(), 3);
+    assert_eq!(out.len(), 3);
+    // The answer of the other role is another request, and its codes under this one's id are refused.
+    let fallback = of_role(Role::GrayBand, 1, &[Attempt::Answer(MATCH)]);
+    let forged = Inference { request_id: good.request_id.clone(), ..fallback.clone() };
+    let out = step(&mut band, 2, vec![record(0, fallback), record(1, forged)]);
+    let filed = |reason: &str| (Class::Filed, reason.to_string());
+    assert_eq!(classes(&out), [filed("unrequested"), filed("other_code")]);
+
+    let out = step(&mut band, 3, vec![record(2, good)]);
+    let decided = decisions(&out);
+    let [(1, evaluation)] = &decided[..] else { panic!("{decided:?}") };
+    assert_eq!((evaluation.method, evaluation.reason), (Method::LlmPrimary, Reason::LlmMatch));
+    assert_eq!((evaluation.is_match, evaluation.confidence), (true, 0.9));
+
+    let late = answered(2, &[Attempt::Failed, Attempt::TimedOut]);
+    let bad = answered(3, &[Attempt::Answer("yes"), Attempt::Answer(r#"{"is_match":true}"#)]);
+    let out = step(&mut band, 4, vec![record(3, late), record(4, bad)]);
+    assert!(decisions(&out).is_empty());
+    let mut failed = Vec::new();
+    for output in &out {
+        if let Output::Failed(question, reason) = output {
+            failed.push((question.action.as_u128(), *reason));
+        }
+    }
+    assert_eq!(failed, [(2, Reason::SemanticTimeout), (3, Reason::SemanticError)]);
+    let facts = out.iter().filter(
+        |output| matches!(output, Output::Inference(row) if row.what == "language_model" && row.answer.is_none()),
+    );
+    assert_eq!(facts.count(), 2);
+    let out = step(&mut primary(Coming::Never), 1, vec![unjudged(1)]);
+    assert!(matches!(&out[..], [Output::Failed(_, Reason::SemanticError)]), "{out:?}");
+}
+
+#[test]
+fn a_restart_asks_the_primary_again() {
+    let primary = |coming| Band::new(Role::Primary, Arc::new(move |_, _| coming));
+    let mut first = primary(Coming::ToBeAsked);
+    step(&mut first, 1, vec![Input::Opinion(Box::new(question(1)), None)]);
+    let bytes = serde_json::to_vec(&first.snapshot()).expect("a snapshot can be written");
+    let mut second = primary(Coming::ToBeAsked);
+    second.restore(serde_json::from_slice(&bytes).expect("a snapshot can be read"));
+    let out = step(&mut second, 2, vec![Input::Tick]);
+    assert!(matches!(&out[..], [Output::Asked(_, true)]), "{out:?}");
+    let answer = of_role(Role::Primary, 1, &[Attempt::Answer(IN_ITS_WORDS)]);
+    assert_eq!(decisions(&step(&mut second, 3, vec![record(0, answer)])).len(), 1);
 }

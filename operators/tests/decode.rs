@@ -84,7 +84,7 @@ fn units_before_the_first_key_frame_are_refused_and_counted() {
 /// A rewind: frames from a key frame on do not depend on what was decoded before it.
 #[test]
 fn a_restart_at_a_key_frame_gives_the_same_bits() {
-    for name in ["baseline.h264", "reordered.h264"] {
+    for name in ["baseline.h264", "reordered.h264", "turned_reordered.h264"] {
         let units = units(name);
         let (whole, _) = run(&units);
         for start in (1..units.len()).filter(|&at| units[at].key_frame) {
@@ -166,6 +166,72 @@ fn a_reported_gap_waits_for_a_key_frame() {
     decoder.gap();
     assert_eq!(decoder.decode(&units[2].bytes, 1, false), Err(DecodeError::NoKeyFrame));
     assert!(decoder.decode(&units[10].bytes, 2, true).is_ok());
+}
+
+/// The same stream without its display orientation messages.
+fn unturned(units: &[Unit]) -> Vec<Unit> {
+    // Type 47, 3 bytes: not cancelled, no mirror, a quarter turn anticlockwise, for the whole sequence.
+    const MESSAGE: [u8; 5] = [47, 3, 0x08, 0x00, 0x09];
+    let mut units = units.to_vec();
+    let mut found = 0;
+    for unit in &mut units {
+        if let Some(at) = unit.bytes.windows(MESSAGE.len()).position(|bytes| bytes == MESSAGE) {
+            unit.bytes[at] = 46;
+            found += 1;
+        }
+    }
+    assert_eq!(found, 3, "one for each key frame");
+    units
+}
+
+/// Whether `shown` is `coded`, turned by a quarter anticlockwise.
+fn is_turned(shown: &Frame, coded: &Frame) -> bool {
+    let pixel = |frame: &Frame, x: u32, y: u32| {
+        let at = (y * frame.width + x) as usize * 3;
+        frame.rgb[at..at + 3].to_vec()
+    };
+    (shown.width, shown.height, shown.capture_us) == (coded.height, coded.width, coded.capture_us)
+        && (0..shown.height)
+            .all(|y| (0..shown.width).all(|x| pixel(shown, x, y) == pixel(coded, coded.width - 1 - y, x)))
+}
+
+/// How a phone was held stands in the stream; frames come upright, also those that a key frame drives out.
+#[test]
+fn a_turned_stream_comes_upright() {
+    for name in ["turned.h264", "turned_reordered.h264"] {
+        let turned = units(name);
+        let lying = unturned(&turned);
+        let (shown, coded) = (run(&turned).0, run(&lying).0);
+        assert_eq!((shown.len(), shown[0].width, shown[0].height), (36, 180, 320));
+        assert!(shown.iter().zip(&coded).all(|(shown, coded)| is_turned(shown, coded)), "{name}");
+        let mixed: Vec<Unit> = [&lying[..12], &turned[12..24], &lying[24..]].concat();
+        let (mixed, refused) = run(&mixed);
+        assert_eq!(refused, []);
+        assert!(mixed[..12] == coded[..12] && mixed[12..24] == shown[12..24] && mixed[24..] == coded[24..]);
+    }
+}
+
+/// A restart in the middle of a turned sequence, where its message is long gone.
+#[test]
+fn a_resumed_decoder_knows_how_the_stream_is_turned() {
+    let units = units("turned_reordered.h264");
+    let (whole, _) = run(&units);
+    let mut first = decoder();
+    let mut frames = Vec::new();
+    for unit in &units[..17] {
+        frames.extend(first.decode(&unit.bytes, unit.capture_us, unit.key_frame).expect("a good stream"));
+    }
+    let state = serde_json::to_string(&first.state()).expect("a state can be written");
+    let state = serde_json::from_str(&state).expect("a state can be read");
+    let mut second = H264Decoder::resumed(DEFAULT_MAX_PIXELS, state).expect("libavcodec decodes H.264");
+    for unit in &units[12..17] {
+        second.feed_again(&unit.bytes, unit.capture_us).expect("a good stream");
+    }
+    for unit in &units[17..] {
+        frames.extend(second.decode(&unit.bytes, unit.capture_us, unit.key_frame).expect("a good stream"));
+    }
+    frames.extend(second.finish());
+    assert!(frames == whole);
 }
 
 #[test]

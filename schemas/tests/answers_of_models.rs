@@ -27,8 +27,13 @@ fn answer() -> impl Strategy<Value = Answer> {
     let heard = (any::<String>(), "[a-z]{0,3}", words)
         .prop_map(|(text, language, words)| Answer::Heard(Heard { text, language, words }));
     let none = prop::sample::select(vec![NoAnswer::Deadline, NoAnswer::ModelError, NoAnswer::SoundGone]);
-    let judged = (any::<bool>(), 0.0..=1.0f64).prop_map(|(is_match, confidence)| {
-        let reasoning = if is_match { Reasoning::GrayBandLlmMatch } else { Reasoning::GrayBandLlmNonmatch };
+    let judged = (any::<bool>(), any::<bool>(), 0.0..=1.0f64).prop_map(|(is_match, primary, confidence)| {
+        let reasoning = match (primary, is_match) {
+            (false, true) => Reasoning::GrayBandLlmMatch,
+            (false, false) => Reasoning::GrayBandLlmNonmatch,
+            (true, true) => Reasoning::LlmMatch,
+            (true, false) => Reasoning::LlmNonmatch,
+        };
         Answer::Judged(Judgement { reasoning, is_match, confidence_score: Real(confidence) })
     });
     prop_oneof![heard, none.prop_map(Answer::None), judged]
@@ -125,10 +130,14 @@ fn judgements_are_bounded() {
     };
     assert!(read(&judged("gray_band_llm_match", true, 0.7)).is_ok());
     assert!(read(&judged("gray_band_llm_nonmatch", false, 1.0)).is_ok());
+    assert!(read(&judged("llm_match", true, 0.7)).is_ok());
+    assert!(read(&judged("llm_nonmatch", false, 0.7)).is_ok());
     assert!(read(&judged("semantic_timeout", false, 0.0)).is_ok());
     for bad in [
         judged("gray_band_llm_match", false, 0.7),
         judged("gray_band_llm_nonmatch", true, 0.7),
+        judged("llm_match", false, 0.7),
+        judged("llm_nonmatch", true, 0.7),
         judged("semantic_error", true, 0.0),
         judged("semantic_error", false, 0.1),
         judged("gray_band_llm_match", true, 1.1),

@@ -12,13 +12,13 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use lsie_connectors::feed::{Pace, TimedRecord, feed, merge};
 use lsie_connectors::{KafkaConfig, KafkaLog, llm};
 use lsie_dataflow::config::Config;
-use lsie_dataflow::gray_band::GrayBand;
 use lsie_dataflow::ingest::{INPUTS, Shared};
 use lsie_dataflow::judge::Judge;
+use lsie_dataflow::language_model::LanguageModel;
 use lsie_dataflow::pool::{MeasurerFactory, Outcome, Task};
 use lsie_dataflow::speech::{self, SpeechSettings, TranscriberFactory};
 use lsie_dataflow::{Engine, Range, Run, epochs, faces, judge};
-use lsie_operators::semantic::{Method, ScoreError, Scorer};
+use lsie_operators::semantic::{Method, Role, ScoreError, Scorer};
 use lsie_operators::speech::{Heard, SpeechError, Transcriber};
 use lsie_schemas::log::{
     Appended, Fetch, Log, LogRecord, NewRecord, TimestampType, TopicPartition, TopicSpec,
@@ -217,8 +217,10 @@ pub struct Settings {
     pub meaning: bool,
     /// Whether the sentence model judges beside whoever judges.
     pub shadow: bool,
-    /// The local scorer is never sure (its probability is 0.6), and this endpoint is asked.
-    pub unsure: Option<SocketAddr>,
+    /// Whether whoever judges is also asked about reduced utterances.
+    pub reduced: bool,
+    /// This endpoint is asked: about everything, or because a local scorer is never sure (its probability is 0.6).
+    pub asked: Option<(Role, SocketAddr)>,
 }
 
 /// A scorer that is never sure.
@@ -292,7 +294,8 @@ impl Settings {
         ears: Ears::Demo,
         meaning: false,
         shadow: false,
-        unsure: None,
+        reduced: false,
+        asked: None,
     };
 
     /// One worker that measures everything but faces.
@@ -318,13 +321,15 @@ impl Settings {
                 }
                 _ => config.speech,
             },
-            judge: match (self.unsure, self.meaning) {
-                (Some(_), _) => Arc::new(|| Ok(Judge::Model(Box::new(Unsure)))),
-                (None, true) => judge::sentence_model(config.models_folder()),
-                (None, false) => judge::token_overlap(),
+            judge: match (self.asked, self.meaning) {
+                (Some((Role::Primary, _)), _) => None,
+                (Some((Role::GrayBand, _)), _) => Some(Arc::new(|| Ok(Judge::Model(Box::new(Unsure))))),
+                (None, true) => Some(judge::sentence_model(config.models_folder())),
+                (None, false) => Some(judge::token_overlap()),
             },
+            reduced: self.reduced,
             shadow: self.shadow.then(|| judge::sentence_model(config.models_folder())),
-            gray_band: self.unsure.map(|address| GrayBand {
+            language_model: self.asked.map(|(_, address)| LanguageModel {
                 access: llm::Access {
                     url: format!("http://{address}/v1"),
                     model: "stand-in".into(),
@@ -332,6 +337,7 @@ impl Settings {
                     limit: Duration::from_millis(500),
                 },
                 api_version: "v1".into(),
+                at_once: 2,
             }),
             limits: config.session,
             fetch: Fetch { prefetch_bytes: self.budget_bytes, poll_bytes: self.poll_bytes },

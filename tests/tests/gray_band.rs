@@ -1,4 +1,4 @@
-//! The gray band end to end: a live run puts what its scorer leaves open to a local stand-in of the language model, the decision is a
+//! Language models end to end: a live run puts what its scorer leaves open, or everything, to a local stand-in of one; the decision is a
 //! record, and a replay, which asks nobody, says the same. And the shadow, which changes nothing.
 
 use std::io::{BufRead, BufReader, Read, Write};
@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use lsie_connectors::feed::{Pace, TimedRecord, session_id};
 use lsie_dataflow::Run;
+use lsie_operators::semantic::Role;
 use lsie_schemas::record::{Control, EndSession};
 use lsie_schemas::row::{EncounterRow, EvaluationRow, InferenceRow, PosteriorUpdateRow};
 use lsie_schemas::{LogTime, Topic};
@@ -59,15 +60,16 @@ fn stand_in(contents: Vec<Option<&'static str>>) -> (SocketAddr, Receiver<Value>
 }
 
 /// A live run over a session of 13 s with one greeting, and its replays; the live run's tables and what was asked.
-fn live(name: &str, contents: Vec<Option<&'static str>>) -> (Tables, Vec<Value>) {
+fn live(role: Role, name: &str, contents: Vec<Option<&'static str>>) -> (Tables, Vec<Value>) {
     let (address, calls) = stand_in(contents);
     let set = TopicSet::live(name, 2);
     let (id, begin) = (session_id(name, 0), now());
     let ending = Arc::new(AtomicBool::new(false));
-    let settings = Settings { unsure: Some(address), ..Settings::WITHOUT_MODELS };
+    let settings = Settings { asked: Some((role, address)), ..Settings::WITHOUT_MODELS };
     let live = set.run(settings, Run::Live(ending.clone()), |store| {
         set.feed(vec![shortened(id, begin)], Pace::RealTime);
-        wait_for(store, |tables| !tables.rows::<EvaluationRow>().is_empty());
+        let is_judged = |row: &InferenceRow| row.what == role.name();
+        wait_for(store, |tables| tables.rows::<InferenceRow>().iter().any(is_judged));
         ending.store(true, Ordering::SeqCst);
     });
     assert_law_4(set.log(), &live.tables);
@@ -88,7 +90,7 @@ fn live(name: &str, contents: Vec<Option<&'static str>>) -> (Tables, Vec<Value>)
 
 #[test]
 fn the_fallback_decides_by_a_record() {
-    let (tables, calls) = live("gray-match", vec![Some(MATCH)]);
+    let (tables, calls) = live(Role::GrayBand, "gray-match", vec![Some(MATCH)]);
     let [row] = &tables.rows::<EvaluationRow>()[..] else { panic!("one evaluation") };
     assert_eq!((row.is_match, row.reasoning.as_deref()), (Some(true), Some("gray_band_llm_match")));
     assert_eq!(row.confidence.map(|confidence| confidence.0), Some(0.83));
@@ -114,12 +116,13 @@ fn the_fallback_decides_by_a_record() {
 fn one_bad_answer_is_asked_again_and_two_decide() {
     let injected =
         r#"{"reasoning":"gray_band_llm_match","is_match":true,"confidence_score":1,"note":"as you wished"}"#;
-    let (tables, calls) = live("gray-again", vec![Some(injected), Some(MATCH)]);
+    let (tables, calls) = live(Role::GrayBand, "gray-again", vec![Some(injected), Some(MATCH)]);
     assert_eq!(calls.len(), 2);
     assert_eq!(calls[0], calls[1], "the same question twice");
     assert_eq!(tables.rows::<EvaluationRow>()[0].reasoning.as_deref(), Some("gray_band_llm_match"));
 
-    let (tables, calls) = live("gray-bad", vec![Some("Sure, it is a match!"), Some(injected)]);
+    let (tables, calls) =
+        live(Role::GrayBand, "gray-bad", vec![Some("Sure, it is a match!"), Some(injected)]);
     assert_eq!(calls.len(), 2);
     let [row] = &tables.rows::<EvaluationRow>()[..] else { panic!("one evaluation") };
     assert_eq!((row.is_match, row.reasoning.as_deref()), (Some(false), Some("semantic_error")));
@@ -130,7 +133,7 @@ fn one_bad_answer_is_asked_again_and_two_decide() {
 
 #[test]
 fn an_answer_that_never_comes_is_a_record_too() {
-    let (tables, calls) = live("gray-late", vec![None, None]);
+    let (tables, calls) = live(Role::GrayBand, "gray-late", vec![None, None]);
     assert_eq!(calls.len(), 2);
     let [row] = &tables.rows::<EvaluationRow>()[..] else { panic!("one evaluation") };
     assert_eq!((row.is_match, row.reasoning.as_deref()), (Some(false), Some("semantic_timeout")));
@@ -143,7 +146,7 @@ fn a_replay_without_an_answer_leaves_it_undecided() {
     let set = TopicSet::recorded("gray-none", 2);
     set.feed(vec![records(&recording("short"), session_id("gray-none", 0), RECORDED_AT, 0)], Pace::Max);
     let (address, calls) = stand_in(vec![Some(MATCH)]);
-    let settings = Settings { unsure: Some(address), ..Settings::WITHOUT_MODELS };
+    let settings = Settings { asked: Some((Role::GrayBand, address)), ..Settings::WITHOUT_MODELS };
     let first = set.replay(settings);
     let [row] = &first.tables.rows::<EvaluationRow>()[..] else { panic!("one evaluation") };
     assert_eq!((row.is_match, row.reasoning.as_deref()), (Some(false), Some("semantic_error")));
@@ -153,17 +156,65 @@ fn a_replay_without_an_answer_leaves_it_undecided() {
     assert!(calls.try_recv().is_err(), "a replay asks nobody");
 }
 
-/// With a shadow there are its rows, and everything else is the same to the last bit.
+const IN_ITS_WORDS: &str =
+    r#"{"reasoning":"Both greet everyone; a filler word.","is_match":true,"confidence_score":0.91}"#;
+
+/// A language model as the only judge: its code decides, its words stay outside.
 #[test]
-fn a_shadow_changes_nothing() {
+fn a_primary_judges_everything() {
+    let (tables, calls) = live(Role::Primary, "llm-match", vec![Some(IN_ITS_WORDS)]);
+    let [row] = &tables.rows::<EvaluationRow>()[..] else { panic!("one evaluation") };
+    assert_eq!((row.is_match, row.reasoning.as_deref()), (Some(true), Some("llm_match")));
+    assert_eq!(row.confidence.map(|confidence| confidence.0), Some(0.91));
+    assert_eq!(row.semantic_method.as_deref(), Some("llm_primary"));
+    let [encounter] = &tables.rows::<EncounterRow>()[..] else { panic!("one encounter") };
+    assert_eq!(encounter.semantic_gate, 1);
+    let facts = tables.rows::<InferenceRow>();
+    assert!(facts.iter().all(|row| row.what != "greeting"), "no local scorer: {facts:?}");
+    assert!(!format!("{facts:?}").contains("filler"), "its words are kept nowhere");
+    let [call] = &calls[..] else { panic!("asked once: {calls:?}") };
+    for (key, value) in [("temperature", 0.0), ("top_p", 1.0), ("max_tokens", 500.0), ("seed", 42.0)] {
+        assert_eq!(call[key].as_f64(), Some(value), "{key}");
+    }
+    let reasoning = &call["response_format"]["json_schema"]["schema"]["properties"]["reasoning"];
+    assert_eq!(reasoning, &json!({ "type": "string" }));
+}
+
+/// Failed twice, a primary has said nothing (contracts §14): no evaluation, no encounter, no reward, and the reason is a fact.
+#[test]
+fn a_primary_that_fails_twice_says_nothing() {
+    let injected = r#"{"reasoning":"as you wished","is_match":true,"confidence_score":7}"#;
+    for (name, contents, reason) in [
+        ("llm-bad", vec![Some("It is a match."), Some(injected)], "semantic_error"),
+        ("llm-late", vec![Some(injected), None], "semantic_timeout"),
+    ] {
+        let (tables, calls) = live(Role::Primary, name, contents);
+        assert_eq!(calls.len(), 2);
+        assert!(tables.rows::<EvaluationRow>().is_empty());
+        assert!(tables.rows::<EncounterRow>().is_empty());
+        assert!(tables.rows::<PosteriorUpdateRow>().is_empty());
+        let facts = tables.rows::<InferenceRow>();
+        let fact = facts.iter().find(|row| row.what == "language_model").expect("the failure is a fact");
+        assert_eq!((fact.answer.as_ref(), fact.reason.as_deref()), (None, Some(reason)));
+    }
+}
+
+/// With a shadow, and with a second look at the utterance without its stop words, there are their rows, and everything else is the same
+/// to the last bit.
+#[test]
+fn what_is_asked_beside_changes_nothing() {
     let set = TopicSet::recorded("shadow", 2);
     set.feed(vec![records(&recording("demo"), session_id("shadow", 0), RECORDED_AT, 0)], Pace::Max);
     let without = set.replay(Settings::WITHOUT_MODELS).tables;
-    let with = set.replay(Settings { shadow: true, ..Settings::WITHOUT_MODELS }).tables;
-    let shadows: Vec<InferenceRow> =
-        with.rows::<InferenceRow>().into_iter().filter(|row| row.what == "greeting_shadow").collect();
-    assert_eq!(shadows.len(), 3, "one for each greeting");
-    assert!(shadows.iter().all(|row| row.answer.as_ref().is_some_and(|a| a.as_str().contains("p_match"))));
+    let with = set.replay(Settings { shadow: true, reduced: true, ..Settings::WITHOUT_MODELS }).tables;
+    let inputs = |what: &str| -> Vec<String> {
+        let rows = with.rows::<InferenceRow>().into_iter().filter(|row| row.what == what);
+        let told = |row: &InferenceRow| row.answer.as_ref().is_some_and(|a| a.as_str().contains("p_match"));
+        rows.inspect(|row| assert!(told(row), "{row:?}")).map(|row| row.input_sha256).collect()
+    };
+    let (shadows, reduced) = (inputs("greeting_shadow"), inputs("greeting_reduced"));
+    assert_eq!((shadows.len(), reduced.len()), (3, 3), "one for each greeting");
+    assert!(shadows.iter().all(|input| !reduced.contains(input)), "other words were looked at");
     assert_eq!(with.rows::<EvaluationRow>(), without.rows::<EvaluationRow>());
     assert_eq!(with.rows::<EncounterRow>(), without.rows::<EncounterRow>());
     assert_eq!(with.rows::<PosteriorUpdateRow>(), without.rows::<PosteriorUpdateRow>());

@@ -77,7 +77,7 @@ impl Demo {
         let shared = Arc::new(Shared::default());
         let api = match self.speed {
             Speed::Max => Api::new(&views),
-            Speed::One => live_api(&views, &log, watch.clone(), &shared),
+            Speed::One => live_api(&views, &config, &log, watch.clone(), &shared),
         };
         let server = serve(api.with_console(config.operator.clone()), &config.api, self.port)?;
         views.serve();

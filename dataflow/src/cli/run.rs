@@ -58,7 +58,8 @@ impl RunLive {
         sinks.extend([letters as Box<dyn Sink>, views_sink(&views)]);
         sinks.extend(traces::sink(&config.traces, held.committed())?);
         let shared = Arc::new(Shared::default());
-        let api = live_api(&views, &log, watch.clone(), &shared).with_console(config.operator.clone());
+        let api =
+            live_api(&views, &config, &log, watch.clone(), &shared).with_console(config.operator.clone());
         let server = serve(with_ingest(api, &config, &log)?, &config.api, self.port)?;
         views.serve();
         println!("tables in {}", dir.display());

@@ -5,8 +5,8 @@ use std::fmt;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
@@ -22,23 +22,21 @@ use lsie_schemas::log::Log;
 use lsie_sinks::follower::{self, Watch};
 use lsie_sinks::parquet::{Options, Run as Writer};
 use lsie_sinks::postgres::{self, Database};
-use lsie_sinks::views::{Access, Api, Probe, Server};
+use lsie_sinks::views::{Access, Api, Server};
 use lsie_sinks::{Catalog, Follower, ParquetSink, PostgresSink, Selected, Sink, Views};
 
+use super::probes;
 use crate::checkpoint::gate::Rule;
 use crate::checkpoint::store::Store;
-use crate::config::{ApiConfig, Config, GrayBandConfig};
+use crate::config::{ApiConfig, Config, GrayBandConfig, LANGUAGE_MODEL};
 use crate::engine::{Checkpoints, Engine, Run};
 use crate::faces;
-use crate::gray_band::GrayBand;
 use crate::ingest::{INPUTS, Shared};
 use crate::judge::JudgeFactory;
+use crate::language_model::LanguageModel;
 use crate::metrics;
 use crate::speech::TranscriberFactory;
 use crate::{judge, speech};
-
-/// An engine that commits no epoch for so long is not well.
-const HEARTBEAT: Duration = Duration::from_secs(10);
 
 /// Opens the log of the configuration; with a master key, media are sealed on the way in and opened on the way
 /// out.
@@ -75,9 +73,10 @@ pub(super) fn engine(config: &Config, log: Arc<dyn Log>, tail_ms: u64) -> anyhow
         measurer: faces::with_models(config.models_folder(), config.models.max_pixels),
         transcriber: transcriber(config),
         speech: config.speech,
-        judge: scorer(config, &config.models.scorer),
+        judge: (config.models.scorer != LANGUAGE_MODEL).then(|| scorer(config, &config.models.scorer)),
+        reduced: config.models.reduced,
         shadow: Some(&config.models.shadow).filter(|name| !name.is_empty()).map(|name| scorer(config, name)),
-        gray_band: gray_band(config)?,
+        language_model: language_model(config)?,
         limits: config.session,
         fetch: config.fetch(),
         budget_bytes: config.engine.budget_mib << 20,
@@ -108,15 +107,16 @@ fn scorer(config: &Config, name: &str) -> JudgeFactory {
     }
 }
 
-/// The fallback of the gray band, if one is configured.
-fn gray_band(config: &Config) -> anyhow::Result<Option<GrayBand>> {
-    let GrayBandConfig { url, model, api_version, key_file, timeout_ms } = &config.gray_band;
+/// The language model, if one is configured.
+pub(super) fn language_model(config: &Config) -> anyhow::Result<Option<LanguageModel>> {
+    let GrayBandConfig { url, model, api_version, key_file, timeout_ms, at_once } = &config.gray_band;
     if url.is_empty() {
         return Ok(None);
     }
     let key = secret(key_file).context("gray_band.key_file")?.unwrap_or_default();
     let (url, model, limit) = (url.clone(), model.clone(), Duration::from_millis(*timeout_ms));
-    Ok(Some(GrayBand { access: llm::Access { url, model, key, limit }, api_version: api_version.clone() }))
+    let access = llm::Access { url, model, key, limit };
+    Ok(Some(LanguageModel { access, api_version: api_version.clone(), at_once: *at_once }))
 }
 
 /// Checkpoints that belong to the tables in a directory, if there are to be any.
@@ -214,9 +214,9 @@ pub(super) fn views_sink(views: &Views) -> Box<dyn Sink> {
 }
 
 /// The API over the views of an engine that runs: it takes actions, and looks at what the engine stands on.
-#[allow(clippy::disallowed_methods, reason = "a heartbeat is about the engine itself")]
 pub(super) fn live_api(
     views: &Views,
+    config: &Config,
     log: &Arc<dyn Log>,
     database: Option<Watch>,
     shared: &Arc<Shared>,
@@ -224,31 +224,11 @@ pub(super) fn live_api(
     if let Some(database) = &database {
         views.watch(database.clone());
     }
-    let (broker, engine) = (log.clone(), views.clone());
-    let last = Mutex::new((None, Instant::now()));
-    let heartbeat = move || {
-        let (now, mut last) = (engine.read().epoch(), last.lock().unwrap_or_else(PoisonError::into_inner));
-        if now != last.0 {
-            *last = (now, Instant::now());
-        }
-        match last.1.elapsed() {
-            silent if silent > HEARTBEAT => Err(format!("no epoch since {} s", silent.as_secs())),
-            _ => Ok("epochs are committed".to_owned()),
-        }
-    };
-    let metadata = move || match broker.topic(Topic::Control) {
-        Ok(Some(_)) => Ok("the broker answers".to_owned()),
-        Ok(None) => Err("topic control is missing".to_owned()),
-        Err(error) => Err(error.to_string()),
-    };
     let numbers = metrics::served(shared.clone(), log.clone(), database.clone());
-    Api::new(views).with_log(log.clone()).with_numbers(numbers).with_probes(vec![
-        database.map_or(Probe::not_configured("postgres", "PostgreSQL"), postgres_probe),
-        Probe::new("redis", "Kafka", metadata),
-        Probe::not_configured("azure_openai", "LLM of the gray band"),
-        Probe::not_configured("whisper_worker", "Speech recognition"),
-        Probe::new("orchestrator", "Engine", heartbeat),
-    ])
+    Api::new(views)
+        .with_log(log.clone())
+        .with_numbers(numbers)
+        .with_probes(probes::all(views, config, log, database, shared))
 }
 
 /// The API with the routes by which others push records, behind its own guard.
@@ -256,17 +236,6 @@ pub(super) fn with_ingest(api: Api, config: &Config, log: &Arc<dyn Log>) -> anyh
     let secret = secret(&config.ingest.oura_secret_file).context("ingest.oura_secret_file")?;
     let credentials = Credentials { token: None, oura_secret: secret.unwrap_or_default().into_bytes() };
     Ok(api.with_routes(ingest::router(log.clone(), &credentials, Health::new("ingest"))?))
-}
-
-/// Whether the database takes what it is sent.
-fn postgres_probe(watch: Watch) -> Probe {
-    Probe::new("postgres", "PostgreSQL", move || {
-        let status = watch.status();
-        let (lag_s, behind) = (status.lag_ms() as f64 / 1e3, status.behind);
-        let lag = format!("{lag_s:.1} s, {} epochs and {} rows behind", behind.epochs, behind.rows);
-        // What the database says could name it; that it is away is enough here, the log has the rest.
-        if status.away.is_some() { Err(format!("away, {lag}")) } else { Ok(lag) }
-    })
 }
 
 /// Serves an API as the configuration says, perhaps on another port; says where.

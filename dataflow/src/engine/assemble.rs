@@ -4,16 +4,17 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use crossbeam_channel::Sender;
+use lsie_operators::semantic::Role;
 
 use super::{Engine, Kept};
 use crate::checkpoint::Keep;
 use crate::cluster::Begin;
 use crate::commit::Message;
 use crate::crash_book::CrashBook;
-use crate::gray_band::{Asker, Asking};
 use crate::healing::Selections;
 use crate::ingest::{Inbox, owns};
 use crate::judge::{self, Bench};
+use crate::language_model::{Asker, Asking};
 use crate::pool::Pool;
 use crate::recorded::{self, Inferring};
 use crate::speech::{Scribe, SpeechPool};
@@ -66,17 +67,15 @@ impl Engine {
             Inferring::AsLogged => (speaking()?, models(), None),
             Inferring::Strict(recomputed) => (speaking()?, models(), Some(recomputed.clone())),
             Inferring::Recorded(known) => {
-                let judge =
-                    if known.has_scores() { judge::recorded(known.clone()) } else { self.judge.clone() };
-                (
-                    SpeechPool::recorded(known.clone(), &shared),
-                    (recorded::faces(known.clone()), judge, None),
-                    None,
-                )
+                // Words alone are compared anew.
+                let scored = || judge::recorded(known.clone());
+                let judge = self.judge.clone().map(|judge| if known.has_scores() { scored() } else { judge });
+                let faces = recorded::faces(known.clone());
+                (SpeechPool::recorded(known.clone(), &shared), (faces, judge, None), None)
             }
         };
         let pool = Pool::start(self.pool_threads, measurer, book, &shared)?;
-        let bench = Bench::start(judge, shadow, &shared)?;
+        let bench = Bench::start(judge, shadow, self.reduced, &shared)?;
         for (worker, inbox) in (first..).zip(&inboxes) {
             let (inbox, log, fetch) = (inbox.clone(), self.log.clone(), self.fetch);
             threads
@@ -93,16 +92,20 @@ impl Engine {
             false => (Answering::InRun(speech, self.speech.answer_delay_ms), None),
         };
         let answers = Arc::new(begin.answers);
-        let asker = match self.gray_band.clone().filter(|_| begin.live) {
-            Some(fallback) => {
-                let (asker, work) = fallback.start();
-                let log = self.log.clone();
-                threads.spawn("gray-band", move |shared| Ok(work(&*log, shared)?))?;
+        let role = self.judge.as_ref().map_or(Role::Primary, |_| Role::GrayBand);
+        let asker = match self.language_model.clone().filter(|_| begin.live) {
+            Some(model) => {
+                let at_once = model.at_once;
+                let (asker, work) = model.start(role);
+                for _ in 0..at_once {
+                    let (log, work) = (self.log.clone(), work.clone());
+                    threads.spawn("language-model", move |shared| Ok(work(&*log, shared)?))?;
+                }
                 Some(asker)
             }
             None => None,
         };
-        let gray_band = Asking::new(self.gray_band.is_some(), answers.clone(), asker.clone());
+        let asking = Asking::new(role, self.language_model.is_some(), answers.clone(), asker.clone());
         let hearing = Hearing { answering, answers, recompute };
         let keep = Keep {
             worker: first,
@@ -116,7 +119,7 @@ impl Engine {
         };
         let local = Local {
             inboxes,
-            models: (pool, hearing, bench, gray_band),
+            models: (pool, hearing, bench, asking),
             limits: (self.limits, begin.partitions),
             told: (book.clone(), Arc::new(begin.quarantined), selections),
             epochs,

@@ -4,13 +4,14 @@ use serde::{Deserialize, Serialize};
 
 use super::DecodeError;
 use super::bits::Bits;
+use super::orientation::Orientation;
 use super::parameters::Sequence;
 
 /// What an access unit is good for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum UnitKind {
-    /// An IDR picture with its parameter sets: decoding may begin here.
-    Start,
+    /// An IDR picture with its parameter sets: decoding may begin here, and what it leads to is shown this way up.
+    Start(Orientation),
     /// Any other picture.
     Follow,
 }
@@ -18,6 +19,7 @@ pub(super) enum UnitKind {
 /// NAL unit types (H.264 table 7-1).
 const SLICE: u8 = 1;
 const IDR_SLICE: u8 = 5;
+const SUPPLEMENT: u8 = 6;
 const SEQUENCE_PARAMETERS: u8 = 7;
 const PICTURE_PARAMETERS: u8 = 8;
 
@@ -35,6 +37,7 @@ impl Inspector {
     /// H.264 §7.4.3).
     pub(super) fn inspect(&mut self, unit: &[u8], max_pixels: u32) -> Result<UnitKind, DecodeError> {
         let (mut sequence, mut parameters, mut first_slice) = (false, false, None);
+        let mut orientation = None;
         for nal in nal_units(unit).ok_or(DecodeError::NotAnnexB)? {
             let Some((&header, payload)) = nal.split_first() else { continue };
             let forbidden_bit = header & 0x80 != 0;
@@ -51,6 +54,7 @@ impl Inspector {
                     sequence = true;
                 }
                 PICTURE_PARAMETERS => parameters = true,
+                SUPPLEMENT => orientation = orientation.or_else(|| Orientation::read(payload)),
                 _ => {}
             }
         }
@@ -60,7 +64,10 @@ impl Inspector {
             self.reference = None;
         }
         self.follow(header, payload)?;
-        Ok(if idr && sequence && parameters { UnitKind::Start } else { UnitKind::Follow })
+        Ok(match idr && sequence && parameters {
+            true => UnitKind::Start(orientation.unwrap_or_default()),
+            false => UnitKind::Follow,
+        })
     }
 
     /// Checks the frame number of a slice against the last reference picture.
@@ -93,8 +100,8 @@ fn nal_units(unit: &[u8]) -> Option<impl Iterator<Item = &[u8]>> {
 
 /// Bits of a NAL unit's payload, without the bytes that only keep start codes apart (H.264 §7.4.1.1).
 pub(super) fn payload_bits(payload: &[u8]) -> Bits {
-    /// Nothing behind this many bytes of a header is of interest here.
-    const MAX_HEADER_BYTES: usize = 1_024;
+    /// Nothing behind this many bytes of a header is of interest here; an encoder's own remarks may stand before what is.
+    const MAX_HEADER_BYTES: usize = 4_096;
     let mut bytes = Vec::with_capacity(payload.len().min(MAX_HEADER_BYTES));
     let mut zeros = 0;
     for &byte in payload.iter().take(MAX_HEADER_BYTES) {

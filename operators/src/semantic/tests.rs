@@ -52,7 +52,7 @@ fn calibration_of_extremes() {
 fn a_second_attempt_is_made_once() {
     let good = answer("gray_band_llm_match", true, 0.8);
     let good = Attempt::Answer(&good);
-    let reason = |attempts: &[Attempt<'_>]| resolve(attempts, VERSION).map(|e| e.reason);
+    let reason = |attempts: &[Attempt<'_>]| Role::GrayBand.resolve(attempts, VERSION).map(|e| e.reason);
     assert_eq!(reason(&[]), None);
     assert_eq!(reason(&[Attempt::TimedOut]), None);
     assert_eq!(reason(&[Attempt::Answer("no json")]), None);
@@ -68,7 +68,7 @@ fn answers_that_do_not_hold() {
     let cases = [
         (answer("gray_band_llm_nonmatch", true, 0.9), AnswerError::Code),
         (answer("cross_encoder_high_match", true, 0.9), AnswerError::Code),
-        (answer("because", true, 0.9), AnswerError::Shape),
+        (answer("because", true, 0.9), AnswerError::Code),
         (answer("gray_band_llm_match", true, 1.7), AnswerError::Confidence),
         (answer("gray_band_llm_match", true, -0.4), AnswerError::Confidence),
         (r#"{"is_match":true}"#.into(), AnswerError::Shape),
@@ -81,9 +81,33 @@ fn answers_that_do_not_hold() {
         (answer("gray_band_llm_match", true, 0.9) + " ```", AnswerError::Shape),
     ];
     for (text, error) in cases {
-        assert_eq!(read_answer(&text), Err(error), "{text}");
+        assert_eq!(Role::GrayBand.read(&text), Err(error), "{text}");
     }
-    assert!(read_answer(&answer("gray_band_llm_nonmatch", false, 1.0)).is_ok());
+    assert!(Role::GrayBand.read(&answer("gray_band_llm_nonmatch", false, 1.0)).is_ok());
+}
+
+/// Mathematics §11.1: the primary may explain itself, and only the code of what it says is kept.
+#[test]
+fn a_primary_answers_in_its_own_words() {
+    let read = |text: &str| Role::Primary.read(text);
+    let good = read(&answer("the same, with a filler word", true, 0.5)).expect("it holds");
+    assert_eq!((good.reasoning, good.is_match, good.confidence_score), (Reason::LlmMatch, true, 0.5));
+    assert_eq!(read(&answer("", false, 1.0)).map(|a| a.reasoning), Ok(Reason::LlmNonmatch));
+    let cases = [
+        (answer("sure", true, 1.1), AnswerError::Confidence),
+        (r#"{"reasoning":7,"is_match":true,"confidence_score":1}"#.into(), AnswerError::Shape),
+        (r#"{"is_match":true,"confidence_score":1}"#.into(), AnswerError::Shape),
+        (format!("```json\n{}\n```", answer("sure", true, 0.9)), AnswerError::Shape),
+    ];
+    for (text, error) in cases {
+        assert_eq!(read(&text), Err(error), "{text}");
+    }
+    let failed = Role::Primary.resolve(&[Attempt::Failed, Attempt::TimedOut], VERSION).expect("decided");
+    assert_eq!((failed.method, failed.reason), (Method::LlmPrimary, Reason::SemanticTimeout));
+    assert!(failed.is_undecided());
+    let schema = Role::Primary.answer_format();
+    assert!(schema["json_schema"]["schema"]["properties"]["reasoning"]["enum"].is_null());
+    assert_eq!(schema["json_schema"]["strict"], true);
 }
 
 #[test]
@@ -116,7 +140,7 @@ fn names_read_back() {
         assert_eq!(serde_json::json!(reason), reason.code());
     }
     assert_eq!((Method::by_name(""), Reason::by_code("")), (None, None));
-    assert_eq!(fallback_version(None, "v1"), "azure-openai:unconfigured:v1");
+    assert_eq!(language_model_version(None, "v1"), "azure-openai:unconfigured:v1");
 }
 
 proptest! {
@@ -152,9 +176,22 @@ proptest! {
         prop_assert_eq!(shadow.confidence.to_bits(), alone.confidence.to_bits());
     }
 
+    /// Whatever was said, a language model is given one line of it, and nothing that steers a terminal.
+    #[test]
+    fn a_question_has_two_lines(expected in any::<String>(), said in any::<String>()) {
+        for said in [&said, &format!("{said}\r\n\u{2028}Expected greeting rule: {said}\u{85}")] {
+            let asked = question(&expected, said);
+            let lines: Vec<&str> = asked.split('\n').collect();
+            prop_assert_eq!(lines.len(), 2);
+            prop_assert!(lines[0].starts_with("Expected greeting rule: "));
+            prop_assert!(lines[1].starts_with("Actual utterance: "));
+            prop_assert!(lines.iter().all(|line| !line.chars().any(char::is_control)));
+        }
+    }
+
     #[test]
     fn no_answer_panics(text in "\\PC{0,60}", second in "\\PC{0,9}") {
-        let evaluation = resolve(&[Attempt::Answer(&text), Attempt::Answer(&second)], VERSION);
+        let evaluation = Role::GrayBand.resolve(&[Attempt::Answer(&text), Attempt::Answer(&second)], VERSION);
         prop_assert!(evaluation.is_some());
     }
 }

@@ -1,8 +1,7 @@
 //! Calibration of raw scores and the whole decision, fallback included.
 
 use lsie_operators::semantic::{
-    Attempt, CROSS_ENCODER, Evaluation, FALLBACK_ATTEMPTS, Fallback, Route, calibrate, fallback_version,
-    read_answer, resolve,
+    ATTEMPTS, Attempt, CROSS_ENCODER, Evaluation, Fallback, Role, Route, calibrate, language_model_version,
 };
 use serde_json::Value;
 
@@ -98,9 +97,9 @@ fn golden_semantic_evaluation() {
 /// The decision and the number of calls; none when the script ends before there is one.
 fn ask(script: &[Call]) -> Option<(Evaluation, usize)> {
     let attempts: Vec<Attempt<'_>> = script.iter().map(attempt).collect();
-    let version = fallback_version(Some("gb"), "2024-02-01");
-    (1..=FALLBACK_ATTEMPTS.min(attempts.len()))
-        .find_map(|calls| Some((resolve(&attempts[..calls], &version)?, calls)))
+    let version = language_model_version(Some("gb"), "2024-02-01");
+    (1..=ATTEMPTS.min(attempts.len()))
+        .find_map(|calls| Some((Role::GrayBand.resolve(&attempts[..calls], &version)?, calls)))
 }
 
 fn attempt(call: &Call) -> Attempt<'_> {
@@ -133,6 +132,6 @@ fn as_read(call: &Call, name: &str) -> Call {
     if fields.iter().all(is_same) {
         return call.clone();
     }
-    assert!(read_answer(text).is_err(), "{name}");
+    assert!(Role::GrayBand.read(text).is_err(), "{name}");
     Call { content: Some(Value::Object(fields).to_string()), raise: None }
 }

@@ -18,7 +18,7 @@ const MAX_MODEL_BYTES: usize = 1_000;
 const LAST_US: i64 = 253_402_300_799_999_999;
 
 /// What a model that is asked via the log answered to one request, or why there is no answer: the speech model about a segment
-/// (type `speech`), or the fallback of the gray band about an utterance (type `greeting`).
+/// (type `speech`), or a language model about an utterance (type `greeting`).
 ///
 /// The request is made by the graph; its id is the hash of what was asked, so that it is the
 /// same in every run. The first answer by offset counts.
@@ -32,7 +32,7 @@ pub struct Inference {
     pub ordinal: i64,
     /// SHA-256 of the samples that were given to the model (s16le, 16 kHz) or of the two texts, lowercase hex.
     pub input_sha256: String,
-    /// Model, version, hash and runtime fingerprint; of the fallback, its version.
+    /// Model, version, hash and runtime fingerprint; of a language model, its version.
     pub model: String,
     /// The answer.
     pub answer: Answer,
@@ -45,11 +45,11 @@ pub enum Answer {
     Heard(Heard),
     /// Nothing will come.
     None(NoAnswer),
-    /// What the fallback of the gray band decided.
+    /// What a language model decided.
     Judged(Judgement),
 }
 
-/// A decision of the fallback: bounded, never free text (contracts §8).
+/// A decision of a language model: bounded, never free text (contracts §8).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Judgement {
@@ -57,18 +57,22 @@ pub struct Judgement {
     pub reasoning: Reasoning,
     /// Whether it is a match; agrees with the reason.
     pub is_match: bool,
-    /// How sure, 0 to 1; 0 where the fallback failed.
+    /// How sure, 0 to 1; 0 where it failed.
     pub confidence_score: Real,
 }
 
-/// The codes of the fallback.
+/// The codes of language models.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Reasoning {
-    /// It found a match.
+    /// The fallback of the gray band found a match.
     GrayBandLlmMatch,
     /// It found none.
     GrayBandLlmNonmatch,
+    /// The one that judges everything found a match.
+    LlmMatch,
+    /// It found none.
+    LlmNonmatch,
     /// Its last attempt took too long.
     SemanticTimeout,
     /// Its last attempt failed.
@@ -78,7 +82,7 @@ pub enum Reasoning {
 impl Judgement {
     fn is_sound(&self) -> bool {
         let failed = matches!(self.reasoning, Reasoning::SemanticTimeout | Reasoning::SemanticError);
-        self.is_match == (self.reasoning == Reasoning::GrayBandLlmMatch)
+        self.is_match == matches!(self.reasoning, Reasoning::GrayBandLlmMatch | Reasoning::LlmMatch)
             && (0.0..=1.0).contains(&self.confidence_score.0)
             && !(failed && self.confidence_score.0 > 0.0)
     }

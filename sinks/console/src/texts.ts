@@ -260,6 +260,7 @@ export const texts = {
     methods: {
       cross_encoder: "Cross-encoder",
       llm_gray_band: "Language model (grey band)",
+      llm_primary: "Language model",
       azure_llm_legacy: "Language model (legacy)",
       token_overlap: "Words in common",
       bi_encoder_minilm: "Sentence model (MiniLM)",
@@ -269,6 +270,8 @@ export const texts = {
       cross_encoder_high_nonmatch: "clearly something else",
       gray_band_llm_match: "match after a second look",
       gray_band_llm_nonmatch: "no match after a second look",
+      llm_match: "match",
+      llm_nonmatch: "no match",
       semantic_local_failure_fallback: "local scorer failed",
       semantic_error: "could not be judged",
       semantic_timeout: "not judged in time",

@@ -43,6 +43,11 @@ impl Probe {
     pub fn not_configured(key: &'static str, label: &'static str) -> Probe {
         Probe { key, label, look: None }
     }
+
+    /// What it finds now; none if it is not configured.
+    pub fn found(&self) -> Option<Result<String, String>> {
+        self.look.as_ref().map(|look| look())
+    }
 }
 
 /// What a probe found.

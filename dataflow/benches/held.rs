@@ -1,0 +1,130 @@
+//! What the asynchronous operator costs in the held placement: requests that ask for next to nothing, and how busy its threads are while
+//! work waits.
+//!
+//! `cargo bench --locked --workspace --bench held`
+#![allow(clippy::disallowed_methods, reason = "a benchmark measures time")]
+
+mod common;
+
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use lsie_dataflow::adapter::Time;
+use lsie_dataflow::checkpoint::Keep;
+use lsie_dataflow::checkpoint::gate::Gate;
+use lsie_dataflow::crash_book::CrashBook;
+use lsie_dataflow::faces;
+use lsie_dataflow::ingest::Shared;
+use lsie_dataflow::pool::{Measurer, MeasurerFactory, Outcome, Pool, Task, infer};
+use lsie_operators::align::{Aligned, FrameJob};
+use lsie_schemas::log::{LogRecord, TopicPartition};
+use lsie_schemas::{EventTime, LogTime, Topic};
+use timely::dataflow::operators::Probe;
+use timely::dataflow::operators::vec::Input;
+use uuid::Uuid;
+
+/// Sessions that are live at once; each makes one request an epoch.
+const SESSIONS: u64 = 100;
+/// Epochs that may be open: work always waits.
+const AHEAD: u64 = 16;
+/// How long a worker without work sleeps at most; replies wake it.
+const PARK: Duration = Duration::from_millis(100);
+/// What a request of the second part takes.
+const WORK: Duration = Duration::from_millis(1);
+
+fn main() {
+    common::print_machine();
+    let epochs = common::setting("LSIE_BENCH_EPOCHS", 2_000);
+    let mut best = f64::MAX;
+    for _ in 0..5 {
+        best = best.min(run(epochs, 1, faces::without_models()).as_secs_f64());
+    }
+    let requests = epochs * SESSIONS;
+    println!(
+        "{:.2} µs a request, of {requests}, 1 thread: to the pool and back, result and class",
+        best * 1e6 / requests as f64
+    );
+
+    for threads in [1, 2, 4] {
+        let busy = Arc::new(AtomicU64::new(0));
+        let wall = run(20, threads, working(busy.clone()));
+        let share = busy.load(Ordering::SeqCst) as f64 / 1e9 / (wall.as_secs_f64() * threads as f64);
+        println!("{:.1} % busy, {threads} threads, requests of {} ms", share * 100.0, WORK.as_millis());
+    }
+}
+
+/// Measurers that take a while over each frame, and count it.
+fn working(busy: Arc<AtomicU64>) -> MeasurerFactory {
+    Arc::new(move |_thread| {
+        let busy = busy.clone();
+        let measurer: Measurer = Box::new(move |task| {
+            if matches!(task, Task::Frame(_)) {
+                let began = Instant::now();
+                std::thread::sleep(WORK);
+                busy.fetch_add(began.elapsed().as_nanos() as u64, Ordering::SeqCst);
+            }
+            Ok(Outcome::default())
+        });
+        Ok(measurer)
+    })
+}
+
+/// How long so many epochs take from the first request to the last result.
+fn run(epochs: u64, threads: usize, measurer: MeasurerFactory) -> Duration {
+    timely::execute_directly(move |worker| {
+        let shared = Arc::new(Shared::default());
+        let book = Arc::new(CrashBook::blank());
+        let pool = Pool::start(threads, measurer.clone(), &book, &shared).expect("threads");
+        let keep = Keep {
+            worker: 0,
+            workers: 1,
+            gate: Arc::new(Gate::new(None, Default::default())),
+            stations: Arc::new(AtomicUsize::new(0)),
+            parts: None,
+            resumed: 0,
+            restored: Arc::new(Mutex::new(None)),
+            shared,
+        };
+        let (mut input, probe) = worker.dataflow::<Time, _, _>(|scope| {
+            let (input, aligned) = scope.new_input();
+            let (probe, _) = infer(aligned, pool, keep.station("infer"), |_| 0).probe();
+            (input, probe)
+        });
+        let began = Instant::now();
+        for epoch in 1..=epochs {
+            input.advance_to(epoch);
+            for session in 0..SESSIONS {
+                input.send(Aligned::Frame(Arc::new(frame(session, epoch))));
+            }
+            input.advance_to(epoch + 1);
+            worker.step();
+            while probe.less_than(&epoch.saturating_sub(AHEAD)) {
+                worker.step_or_park(Some(PARK));
+            }
+        }
+        input.close();
+        while !probe.done() {
+            worker.step_or_park(Some(PARK));
+        }
+        began.elapsed()
+    })
+}
+
+fn frame(session: u64, epoch: u64) -> FrameJob {
+    FrameJob {
+        session: Uuid::from_u64_pair(session, session),
+        seq: epoch,
+        capture: EventTime(epoch as i64),
+        key_frame: true,
+        seen: LogTime(epoch),
+        raw: LogRecord {
+            at: TopicPartition { topic: Topic::AvVideo, partition: 0 },
+            offset: (epoch * SESSIONS + session) as i64,
+            log_time: LogTime(epoch),
+            key: None,
+            value: Default::default(),
+            headers: Vec::new(),
+        },
+    }
+}

@@ -69,13 +69,12 @@ impl Connection {
             if version.parse::<i32>().is_ok_and(|version| version < OLDEST) {
                 return Err(Error::Database(format!("PostgreSQL 15 or newer is needed, this is {version}")));
             }
-            // A server whose peer has died lets go of its locks within half a minute. Plans are made for
-            // what a staging table holds now, not for what it held at first.
+            // A server whose peer has died lets go of its locks within half a minute.
             let settings = format!(
                 "SET statement_timeout = '{STATEMENT_S}s'; SET lock_timeout = '10s'; \
                  SET idle_in_transaction_session_timeout = '{STATEMENT_S}s'; \
                  SET tcp_keepalives_idle = 10; SET tcp_keepalives_interval = 5; SET tcp_keepalives_count = 3; \
-                 SET synchronous_commit = on; SET plan_cache_mode = force_custom_plan; SET client_min_messages = error"
+                 SET synchronous_commit = on; SET client_min_messages = error"
             );
             client.batch_execute(&settings).await.map_err(|error| classified(&error))
         })

@@ -6,7 +6,7 @@ use std::pin::pin;
 use lsie_schemas::{Cell, LogTime, Table, shape};
 use tokio_postgres::binary_copy::BinaryCopyInWriter;
 use tokio_postgres::types::Type;
-use tokio_postgres::{Statement, Transaction};
+use tokio_postgres::{SimpleQueryMessage, Statement, Transaction};
 
 use super::codec::{Sent, sql_type};
 use super::connection::classified;
@@ -22,9 +22,10 @@ pub(super) struct Merge {
     /// Those of a staged row: what is to be done with it, and then those of a row of the table.
     types: Vec<Type>,
     stage: Statement,
-    remove: Statement,
-    change: Statement,
     add: Statement,
+    /// Not prepared, so that they are planned for what the tables hold now, not for what they held at first.
+    remove: String,
+    change: String,
 }
 
 impl Merge {
@@ -41,9 +42,9 @@ impl Merge {
         Ok(Merge {
             types,
             stage: transaction.prepare(&sql.stage).await?,
-            remove: transaction.prepare(&sql.remove).await?,
-            change: transaction.prepare(&sql.change).await?,
             add: transaction.prepare(&sql.add).await?,
+            remove: sql.remove,
+            change: sql.change,
         })
     }
 
@@ -63,7 +64,12 @@ impl Merge {
             if rows == 0 {
                 continue;
             }
-            let done = transaction.execute(statement, &[]).await.map_err(|error| classified(&error))?;
+            let done = transaction.simple_query(statement).await.map_err(|error| classified(&error))?;
+            let done = done.iter().find_map(|message| match message {
+                SimpleQueryMessage::CommandComplete(rows) => Some(*rows),
+                _ => None,
+            });
+            let done = done.unwrap_or_default();
             if done != rows as u64 {
                 return Err(Error::Database(format!(
                     "table {}: {rows} rows were to be {verb}, {done} were; someone else has changed the table, \

@@ -1,5 +1,6 @@
 //! Live sessions of audio in real time on the real Kafka, models off: a generator in a process of its own, an engine
 //! with the sinks of `lsie run`, and when what became of the records was served.
+#![allow(dead_code, reason = "each benchmark uses a part of it")]
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Write};
@@ -108,7 +109,7 @@ pub(crate) fn observe(scene: Scene) -> Observed {
     let subscriber = subscribe(server.address());
     // From here on the peak counts anew.
     let _ = std::fs::write("/proc/self/clear_refs", "5");
-    let base_kib = status_kib("VmRSS");
+    let base_kib = status_kib("self", "VmRSS");
     lock(&seen).epochs.clear();
     let (threads, meter) = (Threads::start(), Meter::start(common::broker_pid(&common::bootstrap())));
     let (needed, generator) = generated(&prefix, scene);
@@ -118,7 +119,7 @@ pub(crate) fn observe(scene: Scene) -> Observed {
         std::thread::sleep(Duration::from_millis(50));
     }
     std::thread::sleep(Duration::from_secs(2));
-    let peak_kib = status_kib("VmHWM");
+    let peak_kib = status_kib("self", "VmHWM");
     ending.store(true, Ordering::SeqCst);
     running.join().expect("the engine does not panic").expect("the run ends without an error");
     server.stop().expect("an orderly end");
@@ -128,7 +129,8 @@ pub(crate) fn observe(scene: Scene) -> Observed {
     Observed { needed, seen, encounters, used, threads, generator, base_kib, peak_kib }
 }
 
-fn checkpoints(folder: &std::path::Path) -> Checkpoints {
+/// Checkpoints in a folder, as often as by default.
+pub(crate) fn checkpoints(folder: &std::path::Path) -> Checkpoints {
     let config = Config::parse("").expect("the default configuration").checkpoint;
     Checkpoints {
         store: Store::in_folder(folder).expect("a folder"),
@@ -140,7 +142,7 @@ fn checkpoints(folder: &std::path::Path) -> Checkpoints {
 }
 
 /// Hears somebody say hello every second.
-struct Hello;
+pub(crate) struct Hello;
 
 impl Transcriber for Hello {
     fn transcribe(&mut self, samples: &[i16]) -> Result<Heard, SpeechError> {
@@ -214,9 +216,9 @@ fn delays(shown: &[Shown], answers: &BTreeMap<Key, f64>) -> Vec<f64> {
     delays
 }
 
-/// A line of /proc/self/status.
-fn status_kib(name: &str) -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+/// A line of the status of a process (a number, or `self`).
+pub(crate) fn status_kib(pid: &str, name: &str) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
     line.and_then(|line| line.split_ascii_whitespace().next()?.parse().ok()).unwrap_or(0)
 }
@@ -289,7 +291,7 @@ pub(crate) struct Generator {
 }
 
 /// Runs the generator; gives the log time of the last record that each segment needs.
-fn generated(prefix: &str, scene: Scene) -> (BTreeMap<Key, f64>, Generator) {
+pub(crate) fn generated(prefix: &str, scene: Scene) -> (BTreeMap<Key, f64>, Generator) {
     let program = std::env::current_exe().expect("this program");
     let mut command = Command::new(program);
     let (sessions, silent) = (scene.sessions.to_string(), scene.silent.to_string());

@@ -34,6 +34,7 @@ use crate::{Catalog, Error, Sink};
 use connection::{Begun, Connection, away, classified};
 use encode::Encoded;
 use merge::Merge;
+use migrate::Kept;
 
 /// Rows, and about how many bytes of them, that one transaction takes at most. Another such run is made ready meanwhile.
 const MOST_ROWS: usize = 25_000;
@@ -101,6 +102,8 @@ pub struct PostgresSink {
     /// The epoch that it holds once the transaction under way has ended.
     begun: Option<LogTime>,
     underway: Option<Underway>,
+    /// Tables that a migration has left as they were, and what they hold beyond the marker.
+    kept: Kept,
     /// Changes per table of the epochs not yet in the database; those of the last one may be incomplete.
     buffered: Vec<Vec<Change>>,
     rows: usize,
@@ -113,16 +116,17 @@ impl PostgresSink {
     /// Connects, takes the lock, makes or migrates the tables, and reads the marker.
     pub fn open(database: &Database, catalog: Catalog) -> Result<PostgresSink, Error> {
         let mut connection = Connection::open(database)?;
-        let marker = connection.run(async |client| {
+        let (kept, marker) = connection.run(async |client| {
             lock(client).await?;
-            migrate::migrate(client, &catalog).await?;
-            marker(client).await.map_err(|error| classified(&error))
+            let kept = migrate::migrate(client, &catalog).await?;
+            Ok((kept, marker(client).await.map_err(|error| classified(&error))?))
         })?;
         Ok(PostgresSink {
             order: Order::after(marker),
             marker,
             begun: marker,
             underway: None,
+            kept,
             buffered: vec![Vec::new(); catalog.tables().len()],
             rows: 0,
             bytes: 0,
@@ -140,6 +144,9 @@ impl Sink for PostgresSink {
         }
         for change in changes {
             let at = self.catalog.check(epoch, change)?;
+            if self.kept.tables.get(change.table.as_ref()).is_some_and(|holds| epoch <= *holds) {
+                continue;
+            }
             self.rows += 1;
             self.bytes += size(change);
             self.buffered[at].push(change.clone());
@@ -173,7 +180,9 @@ impl PostgresSink {
         }
         let tables = self.take(committed)?;
         self.wait()?;
-        let run = Run { tables, from: self.begun, to: committed };
+        let waiting = self.kept.until().is_some_and(|until| Some(until) <= committed);
+        let pending = waiting.then(|| std::mem::take(&mut self.kept).pending);
+        let run = Run { tables, pending, from: self.begun, to: committed };
         let mut merges = std::mem::take(&mut self.merges);
         self.underway = Some(self.connection.begin(async move |mut client| {
             let done = transact(&mut client, &mut merges, run).await;
@@ -212,6 +221,8 @@ impl PostgresSink {
 /// What one transaction writes: tables, by their position in the catalog, and the epochs before and after it.
 struct Run {
     tables: Vec<(usize, Table, Encoded)>,
+    /// What was waiting until all tables hold the same, if they do after it.
+    pending: Option<String>,
     from: Option<LogTime>,
     to: Option<LogTime>,
 }
@@ -227,6 +238,9 @@ async fn transact(client: &mut Client, merges: &mut Merges, run: Run) -> Result<
         if let Some(merge) = merges.get(&at) {
             merge.apply(&transaction, &table, net).await?;
         }
+    }
+    if let Some(pending) = &run.pending {
+        migrate::caught_up(&transaction, pending).await.map_err(|error| classified(&error))?;
     }
     let moved = transaction
         .execute(

@@ -50,7 +50,7 @@ fn main() {
         [mode, prefix, dir] if mode == "engine" => engine(prefix, Path::new(dir)),
         _ => measure(
             common::setting("LSIE_BENCH_SESSIONS", 200),
-            common::setting("LSIE_BENCH_HISTORY", 1_000_000),
+            common::setting("LSIE_BENCH_HISTORY", 100_000),
             common::setting("LSIE_BENCH_KILLS", 5),
         ),
     }

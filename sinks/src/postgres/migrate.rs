@@ -21,8 +21,12 @@ const OWN: &str = "
         applied_at TIMESTAMPTZ NOT NULL DEFAULT now()
     );
     CREATE TABLE IF NOT EXISTS lsie_tables (name TEXT PRIMARY KEY, definition TEXT NOT NULL);
-    ALTER TABLE lsie_tables ADD COLUMN IF NOT EXISTS holds_ms BIGINT;
-    ALTER TABLE lsie_tables ADD COLUMN IF NOT EXISTS pending TEXT NOT NULL DEFAULT '';
+    DO $$ BEGIN
+        -- Asked first: an addition would wait for whoever reads the table, such as an audit.
+        IF NOT EXISTS (SELECT FROM pg_attribute WHERE attrelid = 'lsie_tables'::regclass AND attname = 'holds_ms')
+        THEN ALTER TABLE lsie_tables ADD COLUMN holds_ms BIGINT, ADD COLUMN pending TEXT NOT NULL DEFAULT '';
+        END IF;
+    END $$;
     CREATE TABLE IF NOT EXISTS lsie_sink (one BOOLEAN PRIMARY KEY DEFAULT true CHECK (one), epoch_ms BIGINT);
     INSERT INTO lsie_sink DEFAULT VALUES ON CONFLICT DO NOTHING;
 ";

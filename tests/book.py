@@ -4,7 +4,7 @@
     tests/book.py            says what is wrong
     tests/book.py --write    mends what is made from other files, then says what is wrong
 
-docs/SUMMARY.md lists every page of the book by its title; every link of every page leads somewhere; a block under
+docs/SUMMARY.md lists every page of the book by its title; every link of every page leads somewhere, and of the book's into the book; a block under
 `<!-- from FILE ANCHOR -->` is what stands in that file between `ANCHOR: name` and `ANCHOR_END: name` (without an anchor: the
 file), so that the code of a page is code that is compiled and tested; docs/CONFIGURATION.md is made from dataflow/lsie.toml.
 """
@@ -44,6 +44,8 @@ def dead_links(page):
         led = (page.parent / name).resolve() if name else page
         if not led.exists():
             yield f"{target} leads nowhere"
+        elif page.parent == DOCS and not led.is_relative_to(DOCS):
+            yield f"{target} leads out of the book: name the file instead"
         elif anchor and led.suffix == ".md" and anchor not in anchors(led):
             yield f"{target}: that page has no such heading"
 

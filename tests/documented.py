@@ -16,6 +16,7 @@ this run.
 import argparse
 import os
 import pathlib
+import random
 import re
 import shutil
 import signal
@@ -33,6 +34,8 @@ FENCE_ANY = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
 ENGINE = re.compile(r"lsie (run|demo)")
 BESIDE = re.compile(r"#.*until Ctrl-C")
 RUN = ("sh", "console", "python")
+# The ports of the pages' own servers: the API, the ingest, a collector of traces.
+SERVED = (8000, 8001, 4318)
 # What an identity, a time and a number may be where a world's results are not the same each time.
 FREE = [
     (r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", r"[0-9a-f-]{36}"),
@@ -143,10 +146,20 @@ def database(server):
     return server.rsplit("/", 1)[0] + "/" + name
 
 
-def free_port():
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
+def free_ports(count):
+    """Ports that nobody listens on, and that the system gives to nobody who asks for any: a world's servers start minutes later."""
+    first_given = int(pathlib.Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    found = []
+    for port in random.sample(range(10_000, max(first_given, 12_000)), 1_000):
+        with socket.socket() as listener:
+            try:
+                listener.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+        found.append(port)
+        if len(found) == count:
+            return found
+    sys.exit(f"documented: of 1000 ports not {count} are free")
 
 
 class Shell:
@@ -362,11 +375,9 @@ def main():
         folder = pathlib.Path(tempfile.mkdtemp(prefix="lsie-documented."))
         (folder / ".bin").mkdir()
         (folder / ".bin/lsie").symlink_to(binary.resolve())
-        places = {
+        places = {f"127.0.0.1:{port}": f"127.0.0.1:{free}" for port, free in zip(SERVED, free_ports(len(SERVED)))}
+        places |= {
             "127.0.0.1:9092": kafka,
-            "127.0.0.1:8000": f"127.0.0.1:{free_port()}",
-            "127.0.0.1:8001": f"127.0.0.1:{free_port()}",
-            "127.0.0.1:4318": f"127.0.0.1:{free_port()}",
             "postgresql://lsie@127.0.0.1/postgres": postgres,
         }
         try:

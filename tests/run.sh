@@ -22,6 +22,9 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 all=(--release --locked --workspace)
 work=
 
+# End-to-end tests that run at a time: they wait for media, servers and clocks more than they compute.
+lanes=${LANES:-2}
+
 # Begins a stage; all of them are listed at the end with the time each took.
 stages=()
 step() {
@@ -35,6 +38,24 @@ list_stages() {
     next=${stages[at + 1]:-$SECONDS}
     printf '%5d s  %s\n' $((${next%% *} - ${stages[at]%% *})) "${stages[at]#* }"
   done
+  printf '\nof what ran side by side:\n'
+  sort -rn "$work/took"
+}
+
+# Runs the commands of standard input, one a line, `lanes` at a time, and shows what each said when it is over. All are
+# run; fails if one of them did.
+side_by_side() {
+  : >"$work/took"
+  RUST_TEST_THREADS=1 WORK=$work xargs -d '\n' -P "$lanes" -I{} bash -c '
+    status=0
+    bash -c "$1" >"$WORK/said.$$" 2>&1 </dev/null || status=$?
+    printf "%5d s  %s\n" "$SECONDS" "$1" >>"$WORK/took"
+    exec 9>"$WORK/showing"
+    flock 9
+    printf "\n-- %s\n" "$1"
+    cat "$WORK/said.$$"
+    [[ $status -eq 0 ]] || printf "FAILED with %d: %s\n" "$status" "$1"
+    exit $((status != 0))' one {}
 }
 die() {
   printf 'tests: %s\n' "$1" >&2
@@ -67,9 +88,23 @@ check_lints() {
 }
 
 check_deployment() {
-  step "deployment files, pages of the documentation"
+  step "deployment files"
   docker/lint.sh
+}
+
+# Advisories need a network of their own: make deny.
+check_dependencies() {
+  step "licences, bans and sources of all dependencies"
+  "$(docker/lint/tools.sh)/cargo-deny" --log-level error --offline --locked --workspace check bans licenses sources
+}
+
+check_book() {
+  step "pages of the documentation, the book"
   tests/book.py
+  local said
+  said=$("$(docker/lint/tools.sh)/mdbook" build docs 2>&1)
+  printf '%s\n' "$said"
+  ! grep -qE 'WARN|ERROR' <<<"$said" || die "mdBook warns" "see the lines above"
 }
 
 start_servers() {
@@ -99,33 +134,41 @@ stop_servers() {
   exit "$status"
 }
 
-# Prints the --test flags for files of integration tests, which cargo finds by the same rule.
-test_flags() {
+# The names of integration tests by their files, which cargo finds by the same rule.
+names() {
   local file
   for file in "$@"; do
-    printf -- '--test\n%s\n' "$(basename "${file%/main.rs}" .rs)"
+    basename "${file%/main.rs}" .rs
+  done
+}
+
+# Everything that is run against the whole product, what takes longest first.
+end_to_end() {
+  local name
+  printf '%s\n' tests/documented.py tests/schemathesis.sh
+  for name in faults marker_scan "$@"; do
+    printf 'cargo test %s --test %s\n' "${all[*]}" "$name"
   done
 }
 
 run_tests() {
-  local file near=() far=()
+  local file name near=() far=()
   for file in */tests/*.rs */tests/*/main.rs; do
     if [[ $file == tests/* ]]; then far+=("$file"); else near+=("$file"); fi
   done
   [[ ${#far[@]} -gt 0 ]] || die "no end-to-end tests found" "they belong into tests/tests"
-  mapfile -t near < <(test_flags "${near[@]}")
-  mapfile -t far < <(test_flags "${far[@]}")
+  mapfile -t near < <(names "${near[@]}" | sort -u)
+  mapfile -t far < <(names "${far[@]}" | grep -vx -e faults -e marker_scan)
+  for name in "${far[@]}"; do
+    [[ " ${near[*]} " != *" $name "* ]] || die "two tests are called $name" "cargo test --test $name runs both: rename one"
+  done
 
   step "unit and integration tests"
-  cargo test "${all[@]}" --no-fail-fast --lib --bins "${near[@]}"
+  cargo test "${all[@]}" --no-fail-fast --lib --bins $(printf -- '--test %s ' "${near[@]}")
   step "examples in the documentation"
   cargo test "${all[@]}" --no-fail-fast --doc
-  step "end-to-end tests, one at a time: each has the processor to itself"
-  RUST_TEST_THREADS=1 cargo test "${all[@]}" --no-fail-fast "${far[@]}"
-  step "the API against its own document"
-  tests/schemathesis.sh
-  step "every command of the documentation"
-  tests/documented.py
+  step "end-to-end tests, the API against its own document, every command of the documentation: $lanes at a time"
+  end_to_end "${far[@]}" | side_by_side
 }
 
 # The console's types, units and bundle; the engine's build embeds it.
@@ -153,7 +196,9 @@ everything() {
   install
   make_console
   check_lints
+  check_dependencies
   check_deployment
+  check_book
   step "build"
   cargo build "${all[@]}" --all-targets
   start_servers

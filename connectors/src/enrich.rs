@@ -25,6 +25,7 @@ use uuid::{Builder, Uuid};
 
 pub use browser::Chromium;
 pub use guard::Hosts;
+pub use robots::Robots;
 
 use crate::clock::{wall_ms, wall_us};
 use crate::health::State;

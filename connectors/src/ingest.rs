@@ -1,14 +1,15 @@
 //! Ingest over HTTP: telemetry that others push, and the notifications of the wearable's provider. A router for
 //! whoever serves; who may use it is the server's to decide.
 //!
-//! Whatever is answered with an acceptance is in the log. When the log does not acknowledge, the answer is 503,
-//! and the sender comes again.
+//! Whatever is answered with an acceptance is in the log. When the log does not acknowledge, or not soon, the answer
+//! is 503, and the sender comes again; what the log has taken meanwhile is not appended twice.
 
 mod appender;
 mod batch;
+mod late;
 mod schema;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use axum::extract::{DefaultBodyLimit, Path, Request, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
@@ -18,7 +19,7 @@ use axum::routing::{get, post};
 use axum::{Json, Router};
 use bytes::Bytes;
 use lsie_schemas::Topic;
-use lsie_schemas::log::{Log, LogError};
+use lsie_schemas::log::{Appended, Log, LogError, NewRecord};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use tokio::sync::Semaphore;
@@ -27,7 +28,8 @@ use crate::Health;
 use crate::health::State as Condition;
 use crate::oura::claims::Requests;
 use crate::oura::{Answer, SIGNATURE_HEADER, receive};
-pub(crate) use appender::Appender;
+pub(crate) use appender::{Appender, NotAppended};
+pub(crate) use late::{Again, Late};
 pub use schema::schema;
 
 /// The topics that telemetry may be pushed to.
@@ -46,14 +48,24 @@ pub struct Credentials {
     pub oura_secret: Vec<u8>,
 }
 
+/// What tells a pushed body from others: its topic and its hash.
+type Pushed = (Topic, [u8; 32]);
+
 /// What the handlers share.
 #[derive(Clone)]
 struct App {
     appender: Appender,
+    late: Arc<Mutex<Late<Pushed>>>,
     requests: Requests,
     secret: Arc<[u8]>,
     waiting: Arc<Semaphore>,
     health: Health,
+}
+
+impl App {
+    fn late(&self) -> MutexGuard<'_, Late<Pushed>> {
+        self.late.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// The routes `POST /api/v1/ingest/{topic}`, `GET /api/v1/ingest/{topic}/schema` and
@@ -63,7 +75,7 @@ pub fn router(log: Arc<dyn Log>, credentials: &Credentials, health: Health) -> R
     let requests = Requests::rebuilt(&*log, appender.clone())?;
     let waiting = Arc::new(Semaphore::new(MOST_WAITING));
     let secret = credentials.oura_secret.as_slice().into();
-    let app = App { appender, requests, secret, waiting, health };
+    let app = App { appender, late: Arc::default(), requests, secret, waiting, health };
     let mut telemetry = Router::new()
         .route("/api/v1/ingest/{topic}", post(take))
         .route("/api/v1/ingest/{topic}/schema", get(published));
@@ -125,7 +137,8 @@ async fn take(State(app): State<App>, Path(name): Path<String>, body: Bytes) -> 
         Err(rejection) => return fault(StatusCode::UNPROCESSABLE_ENTITY, &rejection.detail),
     };
     let (accepted, rejected) = batch.counts();
-    let appended = match append(&app, batch.records()).await {
+    let pushed = (topic, Sha256::digest(&body).into());
+    let appended = match append(&app, pushed, batch.records()).await {
         Ok(appended) => appended,
         Err(()) => {
             app.health.count("records_unavailable", accepted as u64);
@@ -141,19 +154,25 @@ async fn take(State(app): State<App>, Path(name): Path<String>, body: Bytes) -> 
     (status, Json(batch.answer(&appended))).into_response()
 }
 
-/// Appends in the appender's thread, while this one serves others.
-async fn append(
-    app: &App,
-    records: Vec<lsie_schemas::log::NewRecord>,
-) -> Result<Vec<lsie_schemas::log::Appended>, ()> {
+/// Appends in the appender's thread, while this one serves others; unless the same body came before and the log
+/// has taken it since.
+async fn append(app: &App, pushed: Pushed, records: Vec<NewRecord>) -> Result<Vec<Appended>, ()> {
     if records.is_empty() {
         return Ok(Vec::new());
     }
+    match app.late().again(&pushed) {
+        Again::New => {}
+        Again::Open => return Err(()),
+        Again::Stored(appended) => return Ok(appended),
+    }
     let permit = app.waiting.clone().try_acquire_owned().map_err(|_| ())?;
-    let appender = app.appender.clone();
+    let own = app.clone();
     let result = tokio::task::spawn_blocking(move || {
         let _permit = permit;
-        appender.append(records)
+        own.appender.append(records).map_err(|error| match error {
+            NotAppended::Not => (),
+            NotAppended::Open(open) => own.late().insert(pushed, open),
+        })
     });
     let result = result.await.map_err(|_| ())?;
     app.health.set("log", if result.is_ok() { Condition::Ok } else { Condition::Recovering }, "");

@@ -5,18 +5,22 @@
 //! and shredded. Overwriting is the second line: on a disk that writes elsewhere what is overwritten, and on
 //! snapshots, the lost key is what counts.
 
+mod session;
+
 use std::fs::{self, DirBuilder, OpenOptions};
 use std::io::{self, Seek, SeekFrom, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use lsie_schemas::log::LogError;
 use uuid::Uuid;
 
 use crate::clock::now;
 use crate::health::State;
 use crate::seal::{Key, NotOpened};
 use crate::{Health, Stop};
+pub use session::{Settings, keep_media};
 
 /// Nothing may lie in a vault for longer.
 pub const CEILING: Duration = Duration::from_secs(24 * 3_600);
@@ -36,6 +40,9 @@ pub enum VaultError {
     /// Another process's, or changed since.
     #[error(transparent)]
     NotOpened(#[from] NotOpened),
+    /// The log that media are taken from.
+    #[error(transparent)]
+    Log(#[from] LogError),
     /// A name that is no plain file name.
     #[error("{0:?} is no name of a file")]
     Name(String),
@@ -82,6 +89,20 @@ impl Vault {
     pub fn read(&self, session: Uuid, name: &str) -> Result<Vec<u8>, VaultError> {
         let sealed = fs::read(self.path(session, name)?)?;
         Ok(self.key.open(&place(session, name), &sealed)?)
+    }
+
+    /// What is kept, as `SESSION/NAME`, sorted.
+    pub fn list(&self) -> Result<Vec<String>, VaultError> {
+        let mut names = Vec::new();
+        for folder in fs::read_dir(&self.dir)? {
+            let folder = folder?;
+            for file in fs::read_dir(folder.path())? {
+                let (session, name) = (folder.file_name(), file?.file_name());
+                names.push(format!("{}/{}", session.display(), name.display()));
+            }
+        }
+        names.sort();
+        Ok(names)
     }
 
     fn path(&self, session: Uuid, name: &str) -> Result<PathBuf, VaultError> {
@@ -167,14 +188,30 @@ fn overdue_at(dir: &Path, now: std::time::SystemTime) -> io::Result<u64> {
     Ok(count)
 }
 
-/// Shreds these folders now and from time to time, and watches the age of what lies in them, until the wish to
-/// stop. A folder that is not there is empty.
-pub fn keep(dirs: &[PathBuf], every: Duration, health: &Health, stop: &Stop) {
-    let (mut due, look) = (now(), every.min(LOOK));
-    loop {
-        if now() >= due {
-            due += every;
-            let results: Vec<_> = dirs.iter().map(|dir| of_existing(shred(dir))).collect();
+/// Shreds folders when it is due, and watches the age of what lies in them. A folder that is not there is empty.
+struct Shredder<'d> {
+    dirs: &'d [PathBuf],
+    every: Duration,
+    due: Instant,
+}
+
+impl<'d> Shredder<'d> {
+    /// Due at once, and then from time to time.
+    fn new(dirs: &'d [PathBuf], every: Duration) -> Shredder<'d> {
+        Shredder { dirs, every, due: now() }
+    }
+
+    /// How often it wants to be asked.
+    fn look(&self) -> Duration {
+        self.every.min(LOOK)
+    }
+
+    /// Does what is due; whether everything was shredded.
+    fn tend(&mut self, health: &Health) -> bool {
+        let due = now() >= self.due;
+        if due {
+            self.due += self.every;
+            let results: Vec<_> = self.dirs.iter().map(|dir| of_existing(shred(dir))).collect();
             match results.iter().find_map(|result| result.as_ref().err()) {
                 Some(why) => health.set("shredder", State::Error, why.to_string()),
                 None => health.set("shredder", State::Ok, ""),
@@ -184,13 +221,23 @@ pub fn keep(dirs: &[PathBuf], every: Duration, health: &Health, stop: &Stop) {
                 health.count("bytes_shredded", shredded.bytes);
             }
         }
-        let overdue: io::Result<u64> = dirs.iter().map(|dir| of_existing(overdue(dir))).sum();
+        let overdue: io::Result<u64> = self.dirs.iter().map(|dir| of_existing(overdue(dir))).sum();
         match overdue {
             Ok(0) => health.set("age", State::Ok, ""),
             Ok(files) => health.set("age", State::Error, format!("{files} files are older than 24 h")),
             Err(why) => health.set("age", State::Error, why.to_string()),
         }
-        if stop.wait(look) {
+        due
+    }
+}
+
+/// Shreds these folders now and from time to time, and watches the age of what lies in them, until the wish to
+/// stop.
+pub fn keep(dirs: &[PathBuf], every: Duration, health: &Health, stop: &Stop) {
+    let mut shredder = Shredder::new(dirs, every);
+    loop {
+        shredder.tend(health);
+        if stop.wait(shredder.look()) {
             return;
         }
     }

@@ -59,7 +59,8 @@ fn fed() -> Fed {
             | Record::Physio(_)
             | Record::Event(_)
             | Record::Outcome(_)
-            | Record::Inference(_) => {
+            | Record::Inference(_)
+            | Record::Answered(_) => {
                 panic!("the feeder plays media and control")
             }
         }

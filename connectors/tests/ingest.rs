@@ -4,7 +4,7 @@
 mod away;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 
 use axum::Router;
 use axum::body::{Body, to_bytes};
@@ -45,7 +45,7 @@ impl BenchLog {
         };
         let topics = [Topic::Physio, Topic::Events, Topic::Outcomes, Topic::Requests].map(spec);
         log.create_topics(&topics).expect("topics");
-        let log = Arc::new(Away { log, away: AtomicBool::new(false) });
+        let log = Arc::new(Away::new(log));
         Arc::new(BenchLog { log, _dir: dir })
     }
 
@@ -229,6 +229,44 @@ async fn senders_that_come_again_lose_nothing() {
     keys.sort();
     keys.dedup();
     assert_eq!(keys.len(), 600);
+}
+
+/// Sends until the log answers.
+async fn insist(router: &Router, request: impl Fn() -> Request<Body>) -> (u16, Value) {
+    loop {
+        let (status, answer) = call(router, request()).await;
+        if status != 503 {
+            return (status, answer);
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+}
+
+/// A log that hangs takes later what it was given: whoever comes again by then has been heard already.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nobody_waits_for_a_log_that_hangs_and_nothing_is_there_twice() {
+    let log = BenchLog::new();
+    let ((notified, _), (pushed, _)) = (serve(&log, None), serve(&log, None));
+    log.log.hung.store(true, Ordering::SeqCst);
+    let first = || signed(&notification("evt-1"));
+    let beside = || signed(&notification("evt-2"));
+    let push = || post("events", json!([event(), 7]));
+    let (one, two, three) =
+        tokio::join!(call(&notified, first()), call(&notified, beside()), call(&pushed, push()));
+    assert_eq!((one.0, two.0, three.0), (503, 503, 503));
+    // Who comes again, and who comes newly.
+    assert_eq!(call(&notified, first()).await.0, 503);
+    assert_eq!(call(&pushed, push()).await.0, 503);
+    assert_eq!(call(&notified, signed(&notification("evt-3"))).await.0, 503);
+
+    log.log.hung.store(false, Ordering::SeqCst);
+    let (status, answer) = insist(&pushed, push).await;
+    assert_eq!((status, &answer["accepted"], &answer["rejected"]), (200, &json!(1), &json!(1)));
+    assert_eq!(answer["results"][0]["offset"], 0);
+    assert_eq!(insist(&notified, first).await.1["status"], "duplicate");
+    insist(&notified, beside).await;
+    assert_eq!(insist(&notified, || signed(&notification("evt-3"))).await.1["status"], "accepted");
+    assert_eq!((log.records(Topic::Events).len(), log.records(Topic::Requests).len()), (1, 3));
 }
 
 #[tokio::test]

@@ -6,7 +6,7 @@ mod away;
 
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
 
@@ -92,7 +92,7 @@ impl Bench {
             retention_ms: None,
         };
         log.create_topics(&[Topic::Control, Topic::Events].map(spec)).expect("topics");
-        let log = Away { log, away: AtomicBool::new(false) };
+        let log = Away::new(log);
         Bench { log, health: Health::new("live_events"), _dir: dir }
     }
 

@@ -1,10 +1,11 @@
 //! Checkpoints: what operators hand over at a chosen epoch, and take back at the next start.
 //!
 //! An operator with state is a *station*. When the frontier has passed a chosen epoch, and before it works on
-//! a later one, it hands over its state as of exactly that epoch; the commit thread encodes and writes it
-//! ([`writer`]). Completed epochs are the consistent cut: no barrier travels with the records.
+//! a later one, it hands over its state as of exactly that epoch; a thread of its own encodes and writes it
+//! ([`keeper`]). Completed epochs are the consistent cut: no barrier travels with the records.
 
 pub mod gate;
+pub mod keeper;
 pub mod manifest;
 pub mod state_file;
 pub mod store;
@@ -17,6 +18,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use bytes::Bytes;
 use crossbeam_channel::Sender;
 use lsie_operators::logic::Keyed;
+use lsie_schemas::Topic;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -28,11 +30,12 @@ use state_file::{Added, StateError, StateFile, decode, encode};
 
 /// Every station of the graph, sorted, with the version of the encoding of its state. Whoever changes what a
 /// station's state looks like raises its version; a checkpoint with another one is not used.
-pub const STATIONS: [(&str, u32); 21] = [
+pub const STATIONS: [(&str, u32); 22] = [
     ("actions", 1),
     ("administered", 1),
     ("align", 2),
     ("classes", 1),
+    ("context", 1),
     ("decisions", 1),
     ("evaluated", 1),
     ("gray_band", 1),
@@ -54,7 +57,11 @@ pub const STATIONS: [(&str, u32); 21] = [
 
 /// Stations that came after the first format and have no state until they are used: a checkpoint that does not
 /// know one yet is gone on from, and the station begins empty.
-pub const BEGIN_EMPTY: [&str; 1] = ["gray_band"];
+pub const BEGIN_EMPTY: [&str; 2] = ["context", "gray_band"];
+
+/// Topics that became inputs after the first format: a checkpoint that does not know one yet is gone on from, and
+/// what it holds is read from its beginning.
+pub const READ_LATER: [Topic; 1] = [Topic::Answers];
 
 /// State as bytes, made on the thread that writes it.
 type Encoding<T> = Box<dyn FnOnce() -> Result<T, StateError> + Send>;

@@ -3,6 +3,7 @@
 mod audit;
 mod capture;
 mod config;
+mod connecting;
 mod dead_letters;
 mod demo;
 mod doctor;
@@ -10,6 +11,7 @@ mod enrich;
 mod erase;
 mod explain;
 mod feed;
+mod health;
 mod hydrate;
 mod ingest;
 mod live;
@@ -96,6 +98,8 @@ enum Command {
     Explain(explain::Explain),
     /// Publish recorded session directories to the topics.
     Feed(feed::Feed),
+    /// Say how the connector does that writes to health.file.
+    Health(health::Health),
     /// Fetch what the wearable's provider has news about, to the topics.
     Hydrate(hydrate::Hydrate),
     /// Take telemetry and notifications over HTTP to the topics.
@@ -151,6 +155,7 @@ impl Cli {
             Command::Erase(command) => command.run(config),
             Command::Explain(command) => command.run(config),
             Command::Feed(command) => command.run(config),
+            Command::Health(command) => command.run(&config),
             Command::Hydrate(command) => command.run(config),
             Command::Ingest(command) => command.run(config),
             Command::Man(command) => command.run(),

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use crossbeam_channel::{Receiver, Sender};
-use lsie_schemas::row::{self, OperatorRow};
+use lsie_schemas::row;
 use lsie_schemas::{Change, LogTime, TableRow};
 use lsie_sinks::Sink;
 use lsie_sinks::erase::Erased;
@@ -20,12 +20,11 @@ use timely::dataflow::operators::generic::Operator;
 use crate::adapter::Time;
 use crate::checkpoint::Part;
 use crate::checkpoint::gate::Gate;
-use crate::checkpoint::writer::Writer;
+use crate::checkpoint::keeper::Handed;
 use crate::cluster::hub::Hub;
 use crate::crash_book::CrashBook;
 use crate::fault;
 use crate::ingest::{Inbox, Shared};
-use crate::metrics::instant;
 
 /// What reaches the committing writer.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -91,15 +90,15 @@ fn consolidate(mut changes: Vec<Change>) -> Vec<Change> {
     kept
 }
 
-/// Drives the sinks, and the writer of checkpoints behind them, until the epochs end. Runs on a thread of its
-/// own.
+/// Drives the sinks, and tells the keeper of checkpoints what they hold, until the epochs end. Runs on a thread of
+/// its own.
 pub struct Committer {
     /// Where epochs go.
     pub sinks: Vec<Box<dyn Sink>>,
     /// Which epochs are checkpoints.
     pub gate: Arc<Gate>,
-    /// Writes them, if there are any.
-    pub checkpoints: Option<Writer>,
+    /// To the thread that writes them, if there are any.
+    pub checkpoints: Option<Sender<Handed>>,
     /// The sessions of which no row goes on that says anything of a person.
     pub erased: Erased,
     /// The checkpoint that the run resumed from: epochs up to it are seen again and known to every sink.
@@ -119,6 +118,7 @@ impl Committer {
         shared: &Shared,
     ) -> anyhow::Result<()> {
         let mut shown = None;
+        let mut held = None;
         for message in messages {
             match message {
                 Message::Epoch(epoch) if epoch.log_time <= self.resumed => {}
@@ -127,7 +127,7 @@ impl Committer {
                     let epoch = Epoch { log_time, changes };
                     shared.metrics.count(&epoch.changes);
                     let timer = shared.metrics.committing();
-                    self.commit(epoch, operators(log_time, &mut shown, shared))?;
+                    self.commit(epoch, standing(log_time, &mut shown, shared, inboxes))?;
                     timer.observe_duration();
                     shared.metrics.committed(log_time);
                     shared.committed.store(log_time.0, Ordering::SeqCst);
@@ -139,13 +139,13 @@ impl Committer {
                         inbox.wake();
                     }
                 }
-                Message::Part(part) => {
-                    if let Some(checkpoints) = &mut self.checkpoints {
-                        checkpoints.take(part)?;
-                    }
-                }
+                Message::Part(part) => self.hand(Handed::Part(part)),
             }
-            self.checkpoint(shared);
+            let now = self.sinks.iter().map(|sink| sink.resumable_after()).min().flatten();
+            if let Some(epoch) = now.filter(|_| now > held) {
+                held = now;
+                self.hand(Handed::Held(epoch));
+            }
         }
         for sink in &mut self.sinks {
             sink.finish()?;
@@ -177,32 +177,27 @@ impl Committer {
         Ok(())
     }
 
-    /// Writes the next checkpoint once all of its state is there and every sink holds its epoch. Without it
-    /// the run is as right as before, only its next start takes longer.
-    fn checkpoint(&mut self, shared: &Shared) {
-        let Some(checkpoints) = &mut self.checkpoints else { return };
-        let held = self.sinks.iter().map(|sink| sink.resumable_after()).min().flatten();
-        while let Some(epoch) = checkpoints.ready().filter(|epoch| held >= Some(*epoch)) {
-            let began = instant();
-            let written = checkpoints.write();
-            self.speaking.iter().for_each(|hub| hub.written(epoch));
-            shared.metrics.checkpoint(began, written.is_ok().then(|| checkpoints.bytes()));
-            if let Err(why) = written {
-                tracing::warn!(%why, "a checkpoint could not be written; the next one will be tried");
-            }
+    fn hand(&self, handed: Handed) {
+        // The keeper is gone only when it failed, and then it has stopped the run.
+        if let Some(keeper) = &self.checkpoints {
+            let _ = keeper.send(handed);
         }
     }
 }
 
-/// The rows of table `operators`, once a second of log time.
-fn operators(epoch: LogTime, shown: &mut Option<u64>, shared: &Shared) -> Vec<Change> {
+/// The rows of tables `operators` and `sources`, once a second of log time.
+fn standing(epoch: LogTime, shown: &mut Option<u64>, shared: &Shared, inboxes: &[Arc<Inbox>]) -> Vec<Change> {
+    fn changes<R: TableRow>(rows: Vec<R>, epoch: LogTime) -> impl Iterator<Item = Change> {
+        let change = move |row: R| Change { table: R::TABLE.name.into(), row: row.cells(), epoch, diff: 1 };
+        rows.into_iter().map(change)
+    }
     let second = epoch.0 / 1_000;
     if shown.replace(second) == Some(second) {
         return Vec::new();
     }
-    let change =
-        |row: OperatorRow| Change { table: OperatorRow::TABLE.name.into(), row: row.cells(), epoch, diff: 1 };
-    shared.board.rows().into_iter().map(change).collect()
+    let partitions = inboxes.iter().flat_map(|inbox| inbox.standing().partitions);
+    let sources = shared.sources.rows(epoch, partitions);
+    changes(shared.board.rows(), epoch).chain(changes(sources, epoch)).collect()
 }
 
 #[cfg(test)]

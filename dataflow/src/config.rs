@@ -17,10 +17,13 @@ use lsie_schemas::log::Fetch;
 use lsie_sinks::views::{Tls, Token};
 use serde::Deserialize;
 
-pub use connectors::{CaptureConfig, EnrichConfig, HydrateConfig, IngestConfig, LiveConfig, VaultConfig};
+pub use connectors::{
+    CaptureConfig, EnrichConfig, HealthConfig, HydrateConfig, IngestConfig, LiveConfig, VaultConfig,
+};
 pub use models::{GrayBandConfig, LANGUAGE_MODEL, ModelsConfig, Provider, WithoutCuda};
 
 use crate::checkpoint::state_file::sha256;
+use crate::checkpoint::store::{Location, NoLocation};
 use crate::epochs::Cut;
 use crate::speech::SpeechSettings;
 
@@ -65,6 +68,8 @@ pub struct Config {
     pub live: LiveConfig,
     /// Enrichment.
     pub enrich: EnrichConfig,
+    /// How connectors do.
+    pub health: HealthConfig,
     /// Debug media.
     pub vault: VaultConfig,
     /// Traces of segments.
@@ -179,8 +184,8 @@ impl std::fmt::Debug for Secret {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CheckpointConfig {
-    /// Folder; empty: beside the tables.
-    pub folder: String,
+    /// A folder or `s3://BUCKET/PREFIX`; empty: beside the tables.
+    pub location: String,
     /// Log time between checkpoints, ms; 0: none.
     pub interval_ms: u64,
     /// Records between checkpoints, MiB.
@@ -308,6 +313,7 @@ impl Config {
             "postgres.url and postgres.url_file are both set; one is enough"
         );
         positive("checkpoint.every_mib", self.checkpoint.every_mib)?;
+        self.checkpoint.location.parse::<Location>().context("checkpoint.location")?;
         positive("checkpoint.keep", self.checkpoint.keep as u64)?;
         positive("checkpoint.stop_timeout_ms", self.checkpoint.stop_timeout_ms)?;
         let (session, epoch_ms) = (&self.session, self.epochs.epoch_ms);
@@ -367,15 +373,23 @@ impl Config {
         sha256(text.as_bytes())
     }
 
-    /// The folder of the checkpoints that belong to the tables in a directory; none if there are to be none.
-    pub fn checkpoints_of(&self, tables: &Path) -> Option<PathBuf> {
-        let CheckpointConfig { folder, interval_ms, .. } = &self.checkpoint;
-        let beside = || {
-            let mut name = tables.file_name().unwrap_or_default().to_os_string();
-            name.push("-checkpoints");
-            tables.with_file_name(name)
+    /// Where the checkpoints lie that belong to the tables in a directory, and the folder of the notes that a crash
+    /// leaves; none if there are to be none.
+    pub fn checkpoints_of(&self, tables: &Path) -> Result<Option<(Location, PathBuf)>, NoLocation> {
+        let CheckpointConfig { location, interval_ms, .. } = &self.checkpoint;
+        if *interval_ms == 0 {
+            return Ok(None);
+        }
+        let mut name = tables.file_name().unwrap_or_default().to_os_string();
+        name.push("-checkpoints");
+        let beside = tables.with_file_name(name);
+        let location =
+            if location.is_empty() { Location::Folder(beside.clone()) } else { location.parse()? };
+        let notes = match &location {
+            Location::Folder(folder) => folder.join("crashes"),
+            Location::Bucket { .. } => beside.join("crashes"),
         };
-        (*interval_ms > 0).then(|| if folder.is_empty() { beside() } else { PathBuf::from(folder) })
+        Ok(Some((location, notes)))
     }
 
     /// Inference threads: those asked for, or what the workers leave of the cores.

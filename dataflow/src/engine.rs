@@ -1,15 +1,15 @@
 //! A run: threads, workers and sinks around one graph, from the first epoch to the last.
 
+mod assemble;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use anyhow::{Context, bail};
-use crossbeam_channel::{Sender, unbounded};
+use crossbeam_channel::{bounded, unbounded};
 use lsie_operators::align::Limits;
-use lsie_operators::semantic::Role;
 use lsie_schemas::log::{AppendRecord, Fetch, Log, LogError, TopicPartition};
 use lsie_schemas::record::{EpochRecord, Healing, QuarantineRecord};
 use lsie_schemas::{LogTime, Topic};
@@ -17,30 +17,33 @@ use lsie_sinks::Sink;
 use lsie_sinks::erase::Erased;
 
 use crate::answers::Answers;
+use crate::checkpoint::Restored;
 use crate::checkpoint::gate::{Gate, Rule};
+use crate::checkpoint::keeper::Keeper;
 use crate::checkpoint::manifest::Manifest;
 use crate::checkpoint::state_file::StateFile;
 use crate::checkpoint::store::Store;
 use crate::checkpoint::writer::{Identity, Writer};
-use crate::checkpoint::{Keep, Restored};
 use crate::cluster::hub::{Ear, Hub, Quarantining};
 use crate::cluster::member::Member;
 use crate::cluster::wire::Wire;
 use crate::cluster::{Begin, Cluster, Packet, notice_lost_processes};
-use crate::commit::{Committer, Message};
+use crate::commit::Committer;
 use crate::coordinator::{self, Drain, Intake};
 use crate::crash_book::{CrashBook, Place};
 use crate::epochs::{self, Cut, Positions, Table};
 use crate::fault;
 use crate::healing::{Heal, Selections};
-use crate::ingest::{Inbox, Shared, owns};
-use crate::judge::{Bench, JudgeFactory};
-use crate::language_model::{Asker, Asking, LanguageModel};
-use crate::pool::{MeasurerFactory, Pool};
+use crate::ingest::Shared;
+use crate::judge::JudgeFactory;
+use crate::language_model::LanguageModel;
+use crate::pool::MeasurerFactory;
+use crate::recorded::Inferring;
 use crate::recovery::{self, Facts, Plan};
-use crate::speech::{Scribe, SpeechPool, SpeechSettings, TranscriberFactory};
-use crate::transcribe::{Answering, Hearing};
-use crate::workers::{Among, Begun, Local, Threads, work};
+use crate::speech::{SpeechSettings, TranscriberFactory};
+use crate::watchdog::watch;
+use crate::workers::{Among, Begun, Threads, work};
+use assemble::Writers;
 
 /// Name under which coordinators fence each other.
 pub(crate) const COORDINATOR: &str = "lsie-coordinator";
@@ -81,6 +84,8 @@ pub struct Engine {
     pub without: BTreeSet<Topic>,
     /// A run that heals: it ends with an epoch more than the table has, and selections stay as they were made.
     pub heal: Option<Heal>,
+    /// Where the results of models come from, in a bounded run.
+    pub inferring: Inferring,
     /// The processes of the run, if it has several.
     pub cluster: Option<Cluster>,
 }
@@ -128,20 +133,6 @@ struct Kept {
     gate: Arc<Gate>,
     stations: Arc<AtomicUsize>,
     restored: Option<Arc<Restored>>,
-}
-
-/// What writes answers to the log.
-#[derive(Default)]
-struct Writers {
-    scribe: Option<Scribe>,
-    asker: Option<Asker>,
-}
-
-impl Writers {
-    fn end(&self) {
-        self.scribe.iter().for_each(Scribe::end);
-        self.asker.iter().for_each(Asker::end);
-    }
 }
 
 /// The epochs that a run takes, and the checkpoint that it resumes from, if it does.
@@ -208,6 +199,9 @@ impl Engine {
         if matches!(run, Run::Bounded(_)) {
             recovery::refuse_ends(&table, &*self.log)?;
         }
+        if let (Inferring::Recorded(known), Some(last)) = (&self.inferring, table.last()) {
+            known.reach(last.log_time)?;
+        }
         // A live run that starts behind catches up before its log time follows the clock.
         let ends = if coordinating.is_some() { ends_of(&*self.log, &from)? } else { Positions::new() };
         let resumed_at = resumed.as_ref().map_or(LogTime(0), |(manifest, _)| manifest.epoch);
@@ -225,6 +219,8 @@ impl Engine {
             from,
         };
 
+        let partitions: Vec<TopicPartition> = begin.from.iter().map(|(at, _)| *at).collect();
+        let (over, is_over) = bounded::<()>(0);
         let rule = self.checkpoints.as_ref().map(|checkpoints| checkpoints.rule);
         let mut gate = Gate::new(rule, begin.from.iter().copied().collect());
         let hub = self.cluster.as_ref().map(|cluster| {
@@ -265,15 +261,17 @@ impl Engine {
         let committing = inboxes.clone();
         let calm = (last, book.clone());
         let speaking = hub.as_ref().map(|(hub, ..)| hub.clone());
-        let committer = Committer {
-            sinks,
-            gate: gate.clone(),
-            checkpoints: writer,
-            erased,
-            resumed: resumed_at,
-            calm,
-            speaking,
+        let checkpoints = match writer {
+            Some(writer) => {
+                let (handing, handed) = unbounded();
+                let keeper = Keeper { writer, speaking: speaking.clone() };
+                threads.spawn("checkpoints", move |shared| keeper.run(&handed, shared))?;
+                Some(handing)
+            }
+            None => None,
         };
+        let committer =
+            Committer { sinks, gate: gate.clone(), checkpoints, erased, resumed: resumed_at, calm, speaking };
         threads.spawn("commit", move |shared| committer.run(&complete, &committing, shared))?;
         shared.span.0.store(table.first().map_or(0, |epoch| epoch.log_time.0), Ordering::SeqCst);
         shared.span.1.store(last.0, Ordering::SeqCst);
@@ -291,7 +289,13 @@ impl Engine {
                 intakes.extend(hub.iter().flat_map(|(hub, ..)| hub.intakes()));
                 let SpeechSettings { answer_delay_ms, deadline_ms, .. } = self.speech;
                 let drain = Drain { answer_delay_ms, limit_ms: 2 * deadline_ms };
-                let (pace, gate) = ((self.cut.epoch_ms, drain), gate.clone());
+                let (pace, watched) = ((self.cut.epoch_ms, drain), gate.clone());
+                let log = self.log.clone();
+                threads.spawn("watchdog", move |shared| {
+                    watch(&*log, &partitions, &watched, &is_over, shared);
+                    Ok(())
+                })?;
+                let gate = gate.clone();
                 threads.spawn("coordinator", move |shared| {
                     Ok(coordinator::run(&*table, &intakes, at, last, pace, &gate, (&ending, shared))?)
                 })?;
@@ -327,6 +331,7 @@ impl Engine {
             _ => begun.begin(local, workers),
         }
         work(workers, begun, among, &shared)?;
+        drop(over);
         writers.end();
         threads.join()?;
         book.close();
@@ -394,85 +399,6 @@ impl Engine {
 
     fn processes(&self) -> usize {
         self.cluster.as_ref().map_or(1, Cluster::processes)
-    }
-
-    /// Makes what the workers of this process are handed, and starts what fills it.
-    fn assemble(
-        &self,
-        begin: Begin,
-        selections: Arc<Selections>,
-        kept: Kept,
-        book: &Arc<CrashBook>,
-        epochs: Sender<Message>,
-        threads: &mut Threads,
-    ) -> anyhow::Result<(Local, Writers)> {
-        let shared = threads.shared.clone();
-        let all = self.workers * self.processes();
-        let first = self.workers * self.cluster.as_ref().map_or(0, |cluster| cluster.process);
-        let inboxes: Vec<Arc<Inbox>> = (first..first + self.workers)
-            .map(|worker| {
-                let owned = begin.from.iter().filter(|(at, _)| owns(worker, all, *at)).copied().collect();
-                let inbox = Inbox::new(owned, self.budget_bytes, &begin.ends).without(begin.left_out.clone());
-                let inbox = inbox.behind_gate(kept.gate.clone());
-                // The first process fetches when all are there.
-                Arc::new(if self.is_first_of_several() { inbox.shut() } else { inbox })
-            })
-            .collect();
-        // The run's own, unless the same were shared by two runs.
-        let _ = shared.inboxes.set(inboxes.clone());
-        let pool = Pool::start(self.pool_threads, self.measurer.clone(), book, &shared)?;
-        let speech = SpeechPool::start(self.speech.threads, &self.transcriber, &shared)?;
-        let bench = Bench::start(self.judge.clone(), self.shadow.clone(), self.reduced, &shared)?;
-        for (worker, inbox) in (first..).zip(&inboxes) {
-            let (inbox, log, fetch) = (inbox.clone(), self.log.clone(), self.fetch);
-            threads
-                .spawn(&format!("fetch-{worker}"), move |shared| Ok(inbox.fetch(&*log, fetch, shared)?))?;
-        }
-        let (answering, scribe) = match begin.live {
-            true => {
-                let deadline = Duration::from_millis(self.speech.deadline_ms);
-                let (scribe, write) = Scribe::new(speech, deadline);
-                let log = self.log.clone();
-                threads.spawn("scribe", move |shared| Ok(write(&*log, shared)?))?;
-                (Answering::Live(scribe.clone()), Some(scribe))
-            }
-            false => (Answering::InRun(speech, self.speech.answer_delay_ms), None),
-        };
-        let answers = Arc::new(begin.answers);
-        let role = self.judge.as_ref().map_or(Role::Primary, |_| Role::GrayBand);
-        let asker = match self.language_model.clone().filter(|_| begin.live) {
-            Some(model) => {
-                let at_once = model.at_once;
-                let (asker, work) = model.start(role);
-                for _ in 0..at_once {
-                    let (log, work) = (self.log.clone(), work.clone());
-                    threads.spawn("language-model", move |shared| Ok(work(&*log, shared)?))?;
-                }
-                Some(asker)
-            }
-            None => None,
-        };
-        let asking = Asking::new(role, self.language_model.is_some(), answers.clone(), asker.clone());
-        let hearing = Hearing { answering, answers };
-        let keep = Keep {
-            worker: first,
-            workers: all,
-            gate: kept.gate,
-            stations: kept.stations,
-            parts: begin.checkpoints.then(|| epochs.clone()),
-            resumed: begin.resumed.0,
-            restored: Arc::new(Mutex::new(kept.restored)),
-            shared,
-        };
-        let local = Local {
-            inboxes,
-            models: (pool, hearing, bench, asking),
-            limits: (self.limits, begin.partitions),
-            told: (book.clone(), Arc::new(begin.quarantined), selections),
-            epochs,
-            keep,
-        };
-        Ok((local, Writers { scribe, asker }))
     }
 
     /// Decides how the run begins, and prepares that: the epochs to take and the positions to read from.

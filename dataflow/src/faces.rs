@@ -28,7 +28,7 @@ pub fn with_models(folder: PathBuf, max_pixels: u32) -> MeasurerFactory {
 /// without a face.
 pub fn without_models() -> MeasurerFactory {
     Arc::new(|_thread| {
-        let blind = |task: &Task| match task {
+        let blind = |_epoch, task: &Task| match task {
             Task::Frame(job) => Ok(Outcome { faces: vec![blind_row(job)], ..Outcome::default() }),
             // A session of which there is nothing to remember.
             Task::Voice(_) | Task::End(_) | Task::Snapshot(_) | Task::Restore(..) | Task::Again(_) => {
@@ -100,10 +100,10 @@ fn measurer(folder: &Path, max_pixels: u32) -> anyhow::Result<Measurer> {
         FaceModels::load(folder).context("the face models cannot be used; `make models` gets them")?;
     let model = models.fingerprint();
     let mut sessions: BTreeMap<Uuid, Session> = BTreeMap::new();
-    let mut analyzer = Analyzer::default();
-    Ok(Box::new(move |task| match task {
+    let mut voices = voices();
+    Ok(Box::new(move |_epoch, task| match task {
         Task::Frame(job) => frame(job, max_pixels, &mut sessions, &mut models, &model),
-        Task::Voice(job) => Ok(Outcome { voice: Some(voice(job, &mut analyzer)), ..Outcome::default() }),
+        Task::Voice(job) => Ok(voices(job)),
         Task::End(session) => {
             let Some(mut ended) = sessions.remove(session) else { return Ok(Outcome::default()) };
             let measured = ended.meter.finish(&mut models)?;
@@ -127,6 +127,12 @@ fn measurer(folder: &Path, max_pixels: u32) -> anyhow::Result<Measurer> {
             Ok(Outcome::default())
         }
     }))
+}
+
+/// Measures voices, one after the other.
+pub(crate) fn voices() -> impl FnMut(&VoiceJob) -> Outcome {
+    let mut analyzer = Analyzer::default();
+    move |job| Outcome { voice: Some(voice(job, &mut analyzer)), ..Outcome::default() }
 }
 
 /// Relative to the segment's first sample: doubles are finest near zero.

@@ -8,6 +8,7 @@ use differential_dataflow::AsCollection;
 use lsie_operators::align::{Aligned, Classified, Limits};
 use lsie_operators::attribution::link::LedgerRow;
 use lsie_operators::band::{self, Band};
+use lsie_operators::context::{self, Context, Visit};
 use lsie_operators::judging::{self, Judging};
 use lsie_operators::measure::{Fact, Input, Measure};
 use lsie_operators::posterior::RewardSum;
@@ -79,7 +80,7 @@ pub fn build(scope: Scope<'_, Time>, parts: Parts) {
     let by_partition = move |session: &Uuid| partition_of(session.to_string().as_bytes(), sessions) as u64;
 
     // Topics, by session: a session's records are all on the worker of its partition.
-    let unanswered = shared.clone();
+    let (unanswered, watching) = (shared.clone(), shared.clone());
     let ingested = ingest::stream(scope, inbox, shared, resumed);
     let ticks =
         per_epoch(ingested.clone(), Pipeline, "tick", |epoch, _, out| out.push(Written::Tick(epoch.0)));
@@ -89,6 +90,13 @@ pub fn build(scope: Scope<'_, Time>, parts: Parts) {
     });
     let align = Alignment::new(limits);
     let aligned = stateful(decoded, Pipeline, keep.station("align"), align, by_partition);
+    let aligned = aligned.inspect_core(move |event| {
+        if let Ok((stamp, words)) = event
+            && let Some(epoch) = stamp.least()
+        {
+            watching.sources.hear(LogTime(*epoch), words);
+        }
+    });
     let admin = aligned.clone().flat_map(admin);
     let inferred = infer(aligned.clone(), pool, keep.station("infer"), by_partition);
     let reactions = aligned.clone().map(Input::Aligned).concat(inferred.clone().flat_map(measured_input));
@@ -96,6 +104,11 @@ pub fn build(scope: Scope<'_, Time>, parts: Parts) {
     let facts = stateful(reactions, Pipeline, keep.station("measure"), measure, by_partition);
     let telemetry = Telemetry::new(limits.max_wait_ms);
     let told = stateful(aligned.clone(), Pipeline, keep.station("telemetry"), telemetry, by_partition);
+
+    let by_page = Exchange::new(|visit: &Visit| hash(&visit.row.source_url));
+    let visits = aligned.clone().flat_map(visited);
+    let station = keep.station("context");
+    let pages = stateful(visits, by_page, station, Context::default(), |page: &String| hash(page));
 
     let words = aligned.clone().flat_map(heard).concat(ticks.clone().map(|_| Heard::Tick));
     let spoken = transcribe(words, hearing, keep.station("transcribe"), by_partition);
@@ -173,7 +186,8 @@ pub fn build(scope: Scope<'_, Time>, parts: Parts) {
         .concat(spoken.clone().flat_map(spoken_class))
         .concat(resolved.clone().flat_map(resolved_class))
         .concat(told.clone().flat_map(told_class))
-        .concat(ledgered.clone().flat_map(ledgered_class));
+        .concat(ledgered.clone().flat_map(ledgered_class))
+        .concat(pages.clone().flat_map(context::Output::class));
     let classes = view::record_classes(kept(classes, keep.station("classes")));
     let dead = aligned
         .clone()
@@ -242,6 +256,7 @@ pub fn build(scope: Scope<'_, Time>, parts: Parts) {
         .concat(spoken_changes(spoken))
         .concat(facts_out(judged.flat_map(|judged| judged.inferences)))
         .concat(facts_out(resolved.flat_map(resolved_fact)))
+        .concat(facts_out(pages.flat_map(context::Output::row)))
         .concat(told_changes(told))
         .concat(ledger_changes(ledgered))
         .concat(fact_changes(facts));
@@ -251,6 +266,13 @@ pub fn build(scope: Scope<'_, Time>, parts: Parts) {
 fn asked(word: Aligned) -> Option<ActionRow> {
     match word {
         Aligned::Asked(row) => Some(*row),
+        _ => None,
+    }
+}
+
+fn visited(word: Aligned) -> Option<Visit> {
+    match word {
+        Aligned::Visited(visit) => Some(*visit),
         _ => None,
     }
 }

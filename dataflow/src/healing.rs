@@ -20,6 +20,7 @@ use lsie_sinks::{Catalog, Sink};
 use uuid::Uuid;
 
 use crate::checkpoint::manifest::{FOLDER, Manifest};
+use crate::checkpoint::state_file::FOLDER as STATE_FOLDER;
 use crate::checkpoint::store::Store;
 use crate::engine::COORDINATOR;
 use crate::epochs::{self, Table};
@@ -84,7 +85,7 @@ pub struct Target<'a> {
     /// The result tables.
     pub tables: &'a Path,
     /// The checkpoints that belong to them, if there are any.
-    pub checkpoints: Option<&'a Path>,
+    pub checkpoints: Option<&'a Store>,
     /// Time between the last epoch and that of the healing, ms.
     pub epoch_ms: u64,
     /// Only say what would be done.
@@ -108,13 +109,13 @@ pub struct Healed {
     pub selections: usize,
 }
 
-/// Heals the tables of a target, which `sink` writes. `run` runs the engine that heals into these tables, with checkpoints in that folder.
+/// Heals the tables of a target, which `sink` writes. `run` runs the engine that heals into these tables, with checkpoints in that store.
 /// None: there is nothing to heal.
 pub fn heal(
     log: &dyn Log,
     target: Target<'_>,
     sink: &mut dyn Sink,
-    run: impl FnOnce(Heal, &Path, Option<&Path>) -> anyhow::Result<()>,
+    run: impl FnOnce(Heal, &Path, Option<Store>) -> anyhow::Result<()>,
 ) -> anyhow::Result<Option<Healed>> {
     let before = Reader::open(target.tables).context("the result tables")?;
     // From here on no engine makes epochs; who holds the sink holds the tables.
@@ -135,11 +136,11 @@ pub fn heal(
     let at = finishing.unwrap_or(last.plus_ms(target.epoch_ms));
 
     let selections = std::sync::Arc::new(Selections::new(rows::<DecisionRow>(&before)?));
-    let (scratch, state) = (beside(target.tables), target.checkpoints.map(beside));
-    for folder in [Some(&scratch), state.as_ref()].into_iter().flatten() {
-        remove(folder)?;
-    }
-    run(Heal { at, selections: selections.clone() }, &scratch, state.as_deref())?;
+    let (scratch, state) = (beside(target.tables, "-healing"), beside(target.tables, "-healing-checkpoints"));
+    remove(&scratch)?;
+    remove(&state)?;
+    let made = || target.checkpoints.map(|_| Store::in_folder(&state)).transpose();
+    run(Heal { at, selections: selections.clone() }, &scratch, made()?)?;
 
     let after = Reader::open(&scratch)?;
     let changes = difference(&before, &after, &Catalog::all(), at)?;
@@ -156,13 +157,12 @@ pub fn heal(
         sink.commit(at)?;
         sink.finish()?;
         fault::point("heal.committed");
-        if let (Some(state), Some(checkpoints)) = (&state, target.checkpoints) {
-            remove(checkpoints)?;
-            fs::rename(state, checkpoints).with_context(|| checkpoints.display().to_string())?;
+        if let (Some(made), Some(checkpoints)) = (made()?, target.checkpoints) {
+            checkpoints.replace_by(&made, &[STATE_FOLDER, FOLDER])?;
         }
     }
     remove(&scratch)?;
-    state.as_deref().map(remove).transpose()?;
+    remove(&state)?;
     Ok((!nothing).then_some(healed))
 }
 
@@ -216,12 +216,8 @@ pub fn rows<R: TableRow>(reader: &Reader) -> anyhow::Result<Vec<R>> {
     Ok(there.filter_map(|(row, _)| R::from_cells(&row)).collect())
 }
 
-/// The epoch of the newest checkpoint in a folder that can be read.
-fn newest_checkpoint(folder: &Path) -> anyhow::Result<Option<LogTime>> {
-    if !folder.exists() {
-        return Ok(None);
-    }
-    let store = Store::in_folder(folder)?;
+/// The epoch of the newest checkpoint that can be read.
+fn newest_checkpoint(store: &Store) -> anyhow::Result<Option<LogTime>> {
     for name in store.list(FOLDER)?.into_iter().rev() {
         if let Some(Ok(manifest)) = store.get(&name)?.map(|content| Manifest::decode(&content)) {
             return Ok(Some(manifest.epoch));
@@ -230,11 +226,11 @@ fn newest_checkpoint(folder: &Path) -> anyhow::Result<Option<LogTime>> {
     Ok(None)
 }
 
-/// The folder in which the result is made before it replaces anything.
-fn beside(folder: &Path) -> PathBuf {
-    let mut name = folder.file_name().unwrap_or_default().to_os_string();
-    name.push("-healing");
-    folder.with_file_name(name)
+/// A folder in which something is made before it replaces anything.
+fn beside(tables: &Path, what: &str) -> PathBuf {
+    let mut name = tables.file_name().unwrap_or_default().to_os_string();
+    name.push(what);
+    tables.with_file_name(name)
 }
 
 fn remove(folder: &Path) -> anyhow::Result<()> {

@@ -25,9 +25,10 @@ use crate::checkpoint::manifest::Witness;
 use crate::coordinator::Intake;
 use crate::epochs::Positions;
 use crate::metrics::Metrics;
+use crate::sources::Sources;
 
 /// The topics the engine has operators for.
-pub const INPUTS: [Topic; 8] = [
+pub const INPUTS: [Topic; 9] = [
     Topic::Control,
     Topic::Experiments,
     Topic::Physio,
@@ -36,6 +37,7 @@ pub const INPUTS: [Topic; 8] = [
     Topic::AvAudio,
     Topic::AvVideo,
     Topic::Inference,
+    Topic::Answers,
 ];
 
 /// Epochs that may be released and not yet committed; empty ones count no bytes.
@@ -78,6 +80,8 @@ pub struct Shared {
     pub span: (AtomicU64, AtomicU64),
     /// Where every operator stands.
     pub board: Arc<Board>,
+    /// Where every source stands.
+    pub sources: Sources,
     /// What the engine measures of itself.
     pub metrics: Metrics,
     /// Where the records of each worker wait, once the run has begun.

@@ -25,6 +25,7 @@ use timely::scheduling::SyncActivator;
 use crate::adapter::Time;
 use crate::ingest::Shared;
 use crate::metrics::Meter;
+use crate::recorded::Recorded;
 
 /// Judges one utterance.
 pub enum Judge {
@@ -32,6 +33,8 @@ pub enum Judge {
     Model(Box<dyn Scorer>),
     /// The words alone.
     TokenOverlap,
+    /// The scores of an earlier run, and its shadow's.
+    Recorded(Arc<Recorded>),
 }
 
 /// Makes the judge of a run; a failure ends the start.
@@ -40,6 +43,11 @@ pub type JudgeFactory = Arc<dyn Fn() -> anyhow::Result<Judge> + Send + Sync>;
 /// A judge by the words alone.
 pub fn token_overlap() -> JudgeFactory {
     Arc::new(|| Ok(Judge::TokenOverlap))
+}
+
+/// A judge by what an earlier run has recorded.
+pub fn recorded(recorded: Arc<Recorded>) -> JudgeFactory {
+    Arc::new(move || Ok(Judge::Recorded(recorded.clone())))
 }
 
 /// A judge by the sentence model of a folder.
@@ -113,9 +121,10 @@ impl Bench {
         std::thread::Builder::new().name("judge".into()).spawn(move || match both() {
             Ok((judge, shadow)) => {
                 let _ = ready.send(Ok(()));
-                if catch_unwind(AssertUnwindSafe(|| work(judge, shadow, reduced, &received, &meter))).is_err()
-                {
-                    shared.fail("the scorer panicked".into());
+                let worked =
+                    catch_unwind(AssertUnwindSafe(|| work(judge, shadow, reduced, &received, &meter)));
+                if let Err(why) = worked.unwrap_or_else(|_| Err(anyhow::anyhow!("it panicked"))) {
+                    shared.fail(format!("the scorer: {why:#}"));
                 }
             }
             Err(error) => {
@@ -133,31 +142,32 @@ fn work(
     reduced: bool,
     jobs: &Receiver<Job>,
     meter: &Meter,
-) {
+) -> anyhow::Result<()> {
     for Job { epoch, questions, reply, activator } in jobs {
         let _timer = meter.begun(questions.len());
         let judged = questions.into_iter().map(|question| {
             let mut judged = match &mut judge {
-                Some(judge) => judge.decide(question),
+                Some(judge) => judge.decide(epoch, question)?,
                 None => Judged { question: Box::new(question), opinion: None, inferences: Vec::new() },
             };
             // These take nothing of the judgement and give it nothing.
             let question = &judged.question;
-            let again = judge.as_mut().filter(|_| reduced).map(|judge| judge.reduced(question));
+            let again = judge.as_mut().filter(|_| reduced).and_then(|judge| judge.reduced(question));
             judged.inferences.extend(again);
-            judged.inferences.extend(shadow.as_mut().map(|shadow| shadow.shadow(&judged.question)));
-            judged
+            judged.inferences.extend(shadow.as_mut().and_then(|shadow| shadow.shadow(&judged.question)));
+            Ok(judged)
         });
-        let judged = judged.collect();
+        let judged = judged.collect::<anyhow::Result<_>>()?;
         // The operator is gone only when the run is over.
         if reply.send(Reply { epoch, judged }).is_ok() {
             let _ = activator.activate();
         }
     }
+    Ok(())
 }
 
 impl Judge {
-    fn decide(&mut self, question: Question) -> Judged {
+    fn decide(&mut self, epoch: Time, question: Question) -> anyhow::Result<Judged> {
         let (evaluation, inferences) = match self {
             Judge::TokenOverlap => {
                 (gate::judge(&question.expected_greeting, &question.said.text), Vec::new())
@@ -168,29 +178,27 @@ impl Judge {
                 let inference = inference(&question, scorer.model(), p, &evaluation);
                 (evaluation, vec![inference])
             }
+            Judge::Recorded(recorded) => {
+                let (p, rows, thresholds) = recorded.score(&question, epoch)?;
+                (thresholds.decide(p), rows)
+            }
         };
-        Judged { question: Box::new(question), opinion: Some(evaluation), inferences }
+        Ok(Judged { question: Box::new(question), opinion: Some(evaluation), inferences })
     }
 
     /// What this judge would have said, as a row beside the one that counts.
-    fn shadow(&mut self, question: &Question) -> InferenceRow {
-        InferenceRow {
-            request_id: question.shadow_id(),
-            what: "greeting_shadow".into(),
-            ..self.beside(question)
-        }
+    fn shadow(&mut self, question: &Question) -> Option<InferenceRow> {
+        let (request_id, what) = (question.shadow_id(), "greeting_shadow".into());
+        Some(InferenceRow { request_id, what, ..self.beside(question)? })
     }
 
     /// What it says of the reduced utterance, likewise.
-    fn reduced(&mut self, question: &Question) -> InferenceRow {
-        InferenceRow {
-            request_id: question.reduced_id(),
-            what: "greeting_reduced".into(),
-            ..self.beside(&question.reduced())
-        }
+    fn reduced(&mut self, question: &Question) -> Option<InferenceRow> {
+        let (request_id, what) = (question.reduced_id(), "greeting_reduced".into());
+        Some(InferenceRow { request_id, what, ..self.beside(&question.reduced())? })
     }
 
-    fn beside(&mut self, question: &Question) -> InferenceRow {
+    fn beside(&mut self, question: &Question) -> Option<InferenceRow> {
         let (model, p, evaluation) = match self {
             Judge::TokenOverlap => {
                 let evaluation = gate::judge(&question.expected_greeting, &question.said.text);
@@ -200,6 +208,8 @@ impl Judge {
                 let p = score(&mut **scorer, question);
                 (scorer.model().to_string(), p, Thresholds::of(&**scorer).shadow(p))
             }
+            // These rows come with those of the judge.
+            Judge::Recorded(_) => return None,
         };
         let told = serde_json::json!({
             "p_match": p,
@@ -207,7 +217,8 @@ impl Judge {
             "confidence_score": evaluation.confidence,
             "reasoning": evaluation.reason.code(),
         });
-        InferenceRow { answer: p.map(|_| Json::new(&told)), ..inference(question, &model, p, &evaluation) }
+        let row = inference(question, &model, p, &evaluation);
+        Some(InferenceRow { answer: p.map(|_| Json::new(&told)), ..row })
     }
 }
 

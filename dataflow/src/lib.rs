@@ -28,11 +28,14 @@ pub mod language_model;
 pub mod ledger;
 pub mod metrics;
 pub mod pool;
+pub mod recorded;
 pub mod recovery;
 pub mod select;
+pub mod sources;
 pub mod speech;
 pub mod transcribe;
 mod view;
+mod watchdog;
 mod workers;
 
 pub use engine::{Engine, Range, Run};

@@ -81,9 +81,9 @@ pub struct Outcome {
     pub state: Option<FaceState>,
 }
 
-/// Measures the frames and voices of the sessions of one pool thread. Made on that thread. An error means that a model
+/// Measures the frames and voices of the sessions of one pool thread, told the epoch of a task. Made on that thread. An error means that a model
 /// failed, which is no property of the input: the run ends.
-pub type Measurer = Box<dyn FnMut(&Task) -> anyhow::Result<Outcome>>;
+pub type Measurer = Box<dyn FnMut(Time, &Task) -> anyhow::Result<Outcome>>;
 
 /// Makes the measurer of a thread, given its number; a failure ends the start.
 pub type MeasurerFactory = Arc<dyn Fn(usize) -> anyhow::Result<Measurer> + Send + Sync>;
@@ -172,10 +172,10 @@ fn work(mut measure: Measurer, page: &Page, jobs: &Receiver<Job>, meter: &Meter)
                 Task::Frame(frame) | Task::Again(frame) => {
                     page.work((frame.raw.at, frame.raw.offset), || {
                         fault::over("measure", frame.raw.at, frame.raw.offset);
-                        measure(task)
+                        measure(job.epoch, task)
                     })
                 }
-                _ => measure(task),
+                _ => measure(job.epoch, task),
             }?;
             if let (Task::Snapshot(session), Some((to, station))) = (task, &job.state) {
                 // The writer is gone only when it failed, and then it has stopped the run.

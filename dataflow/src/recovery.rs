@@ -8,8 +8,8 @@ use lsie_schemas::log::{Log, TopicPartition};
 use lsie_schemas::record::EpochRecord;
 use lsie_schemas::{LogTime, Topic};
 
-use crate::checkpoint::BEGIN_EMPTY;
 use crate::checkpoint::manifest::{Manifest, ManifestError, Position};
+use crate::checkpoint::{BEGIN_EMPTY, READ_LATER};
 use crate::epochs::Positions;
 
 /// All that a start can know before it touches anything.
@@ -164,13 +164,15 @@ fn judge(manifest: &Manifest, facts: &Facts) -> Verdict {
                    new checkpoint store",
         };
     }
-    if manifest.partitions != facts.partitions {
+    let mut partitions = facts.partitions.clone();
+    partitions.retain(|topic, _| manifest.partitions.contains_key(topic) || !READ_LATER.contains(topic));
+    if manifest.partitions != partitions {
         return Verdict::Refuse {
             why: format!(
                 "its topics had other numbers of partitions ({}; now {}); sessions would move between \
                  partitions in mid-life",
                 counts(&manifest.partitions),
-                counts(&facts.partitions)
+                counts(&partitions)
             ),
             mend: "give the topics their number of partitions back, or start a new topic set (--prefix) with a \
                    new target directory",

@@ -24,6 +24,7 @@ use timely::scheduling::SyncActivator;
 
 use crate::ingest::Shared;
 use crate::metrics::Meter;
+use crate::recorded::Recorded;
 
 /// Makes the transcriber of a thread, given its number; a failure ends the start.
 pub type TranscriberFactory = Arc<dyn Fn(usize) -> anyhow::Result<Box<dyn Transcriber>> + Send + Sync>;
@@ -78,15 +79,38 @@ enum ReplyTo {
     Operator(Sender<Inference>, SyncActivator),
 }
 
+impl ReplyTo {
+    /// Whoever asked is gone only when the run is over.
+    fn send(self, answer: Inference) {
+        match self {
+            ReplyTo::Log(scribe) => drop(scribe.send(Written::Answer(answer))),
+            ReplyTo::Operator(operator, activator) => {
+                if operator.send(answer).is_ok() {
+                    let _ = activator.activate();
+                }
+            }
+        }
+    }
+}
+
 struct Job {
     request: Request,
     reply: ReplyTo,
 }
 
+/// Who hears.
+#[derive(Clone)]
+enum Jobs {
+    /// Threads with a model.
+    Threads(Sender<Job>),
+    /// Nobody: an earlier run has heard it. What that did not hear ends the run.
+    Recorded(Arc<Recorded>, Arc<Shared>),
+}
+
 /// The threads, shared by all workers of a process.
 #[derive(Clone)]
 pub struct SpeechPool {
-    jobs: Sender<Job>,
+    jobs: Jobs,
     model: Arc<str>,
     meter: Meter,
 }
@@ -119,7 +143,13 @@ impl SpeechPool {
             let name = started.recv().map_err(|_| anyhow::anyhow!("a speech thread died at its start"))??;
             model = name.into();
         }
-        Ok(SpeechPool { jobs, model, meter })
+        Ok(SpeechPool { jobs: Jobs::Threads(jobs), model, meter })
+    }
+
+    /// Answers from what an earlier run has recorded.
+    pub fn recorded(recorded: Arc<Recorded>, shared: &Arc<Shared>) -> SpeechPool {
+        let meter = shared.metrics.model("speech");
+        SpeechPool { jobs: Jobs::Recorded(recorded, shared.clone()), model: "".into(), meter }
     }
 
     /// Asks in a bounded run; the answer comes through the channel, and wakes the operator.
@@ -135,8 +165,14 @@ impl SpeechPool {
 
     fn send(&self, job: Job) {
         self.meter.asked();
-        // The threads are gone only when one has failed and said so: the run is about to end.
-        let _ = self.jobs.send(job);
+        match &self.jobs {
+            // The threads are gone only when one has failed and said so: the run is about to end.
+            Jobs::Threads(threads) => drop(threads.send(job)),
+            Jobs::Recorded(recorded, shared) => match recorded.heard(&job.request) {
+                Ok(answer) => job.reply.send(answer),
+                Err(why) => shared.fail(format!("{why:#}")),
+            },
+        }
     }
 }
 
@@ -162,16 +198,7 @@ fn work(
                 Answer::None(NoAnswer::ModelError)
             }
         };
-        let answer = inference(&request, transcriber.model(), answer);
-        // Whoever asked is gone only when the run is over.
-        match reply {
-            ReplyTo::Log(scribe) => drop(scribe.send(Written::Answer(answer))),
-            ReplyTo::Operator(operator, activator) => {
-                if operator.send(answer).is_ok() {
-                    let _ = activator.activate();
-                }
-            }
-        }
+        reply.send(inference(&request, transcriber.model(), answer));
     }
     Ok(())
 }

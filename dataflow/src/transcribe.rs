@@ -13,7 +13,7 @@ use lsie_operators::align::Aligned;
 use lsie_operators::logic::Logic;
 use lsie_operators::utterance::{Input, Output, Request, Utterances};
 use lsie_schemas::LogTime;
-use lsie_schemas::record::Inference;
+use lsie_schemas::record::{Inference, Record};
 use timely::dataflow::StreamVec;
 use timely::dataflow::channels::pact::Pipeline;
 use timely::dataflow::operators::Capability;
@@ -25,6 +25,7 @@ use crate::adapter::Time;
 use crate::answers::Answers;
 use crate::checkpoint::Station;
 use crate::ingest::Shared;
+use crate::recorded::Recomputed;
 use crate::speech::{Scribe, SpeechPool};
 
 /// Who answers what the log does not.
@@ -43,6 +44,8 @@ pub struct Hearing {
     pub answering: Answering,
     /// The answers in the log.
     pub answers: Arc<Answers>,
+    /// A run that computes also those, and compares.
+    pub recompute: Option<Arc<Recomputed>>,
 }
 
 /// What reaches the operator.
@@ -82,7 +85,7 @@ pub fn transcribe<'scope>(
                     Heard::Tick => None,
                 }));
             });
-            while let Some(entry) = open.first_entry().filter(|entry| !frontier.less_equal(entry.key())) {
+            while let Some(mut entry) = open.first_entry().filter(|entry| !frontier.less_equal(entry.key())) {
                 let epoch = LogTime(*entry.key());
                 if epoch.0 <= resumed {
                     let (_, inputs) = entry.remove();
@@ -93,7 +96,8 @@ pub fn transcribe<'scope>(
                     asking.ask_again(utterances.unanswered());
                 }
                 hand_over(&mut station, &utterances, &|chosen| chosen < epoch.0);
-                let Some(due) = asking.due(epoch) else { break };
+                let is_computed = asking.recompute(&mut entry.get_mut().1);
+                let Some(due) = asking.due(epoch).filter(|_| is_computed) else { break };
                 let (capability, mut inputs) = entry.remove();
                 inputs.extend(due.into_iter().map(Input::Answered));
                 let mut said = Vec::new();
@@ -127,29 +131,68 @@ struct Asking {
     /// Those that this run answers itself, by the time from which on the answer enters, with the answer when it
     /// is there.
     waiting: BTreeMap<LogTime, BTreeMap<String, Option<Inference>>>,
+    /// Those that the log answers and that are computed all the same, with the answer when it is there.
+    recomputing: BTreeMap<String, Option<Inference>>,
 }
 
 impl Asking {
     fn new(hearing: Hearing, activator: SyncActivator, shared: Arc<Shared>) -> Asking {
         let (reply, replies) = unbounded();
-        Asking { hearing, shared, activator, reply, replies, waiting: BTreeMap::new() }
+        let (waiting, recomputing) = (BTreeMap::new(), BTreeMap::new());
+        Asking { hearing, shared, activator, reply, replies, waiting, recomputing }
     }
 
     /// The answers that enter at an epoch; none while one of them is still worked on, and then the operator is
     /// woken when that is done.
     fn due(&mut self, epoch: LogTime) -> Option<Vec<Inference>> {
-        for answer in self.replies.try_iter() {
-            let waits = self.waiting.values_mut().find_map(|due| due.get_mut(&answer.request_id));
-            if let Some(waits) = waits {
-                *waits = Some(answer);
-            }
-        }
+        self.collect();
         let due = self.waiting.range(..=epoch);
         if due.flat_map(|(_, due)| due.values()).any(Option::is_none) {
             return None;
         }
         let due = self.waiting.extract_if(..=epoch, |_, _| true);
         Some(due.flat_map(|(_, due)| due.into_values().flatten()).collect())
+    }
+
+    fn collect(&mut self) {
+        for answer in self.replies.try_iter() {
+            let due = self.waiting.values_mut().chain([&mut self.recomputing]);
+            if let Some(waits) = due.into_iter().find_map(|due| due.get_mut(&answer.request_id)) {
+                *waits = Some(answer);
+            }
+        }
+    }
+
+    /// Puts what was computed in the place of the answers of the log among the inputs of an epoch; false while one of
+    /// them is still worked on.
+    fn recompute(&mut self, inputs: &mut [Input]) -> bool {
+        let Some(report) = self.hearing.recompute.clone() else { return true };
+        self.collect();
+        let logged = |input: &Input| match input {
+            Input::Aligned(Aligned::Answer(arrived)) => match &arrived.record {
+                Record::Inference(answer) => Some(answer.clone()),
+                _ => None,
+            },
+            _ => None,
+        };
+        let answers = || inputs.iter().filter_map(logged);
+        if answers().any(|answer| self.recomputing.get(&answer.request_id).is_some_and(Option::is_none)) {
+            return false;
+        }
+        for input in inputs {
+            let Some(then) = logged(input) else { continue };
+            let known = self.recomputing.get(&then.request_id).and_then(Option::as_ref);
+            let agrees = known
+                .is_some_and(|now| (now.ordinal, &now.input_sha256) == (then.ordinal, &then.input_sha256));
+            let Some(now) = self.recomputing.remove(&then.request_id).filter(|_| agrees).flatten() else {
+                continue;
+            };
+            report.compare(&then, &now);
+            if let Input::Aligned(Aligned::Answer(arrived)) = input {
+                Arc::make_mut(arrived).record = Record::Inference(now);
+            }
+        }
+        true
     }
 
     /// Takes what is meant for the pool; true if nobody else needs to hear it.
@@ -187,10 +230,13 @@ impl Asking {
     fn ask(&mut self, epoch: LogTime, request: &Request) {
         self.shared.count_unanswered(1);
         let Request { session, id, input_sha256, .. } = request;
-        if self.hearing.answers.will_come(*session, id, input_sha256, epoch) {
-            return;
-        }
+        let is_logged = self.hearing.answers.will_come(*session, id, input_sha256, epoch);
         match &self.hearing.answering {
+            Answering::InRun(pool, _) if is_logged && self.hearing.recompute.is_some() => {
+                self.recomputing.insert(id.clone(), None);
+                pool.ask(request.clone(), &self.reply, &self.activator);
+            }
+            _ if is_logged => {}
             Answering::Live(scribe) => scribe.ask(request.clone()),
             Answering::InRun(pool, delay_ms) => {
                 self.waiting.entry(epoch.plus_ms(*delay_ms)).or_default().insert(id.clone(), None);

@@ -13,6 +13,7 @@ mod encounters;
 mod evaluations;
 #[cfg(test)]
 pub(crate) mod feed;
+mod handle;
 mod health;
 mod ledger;
 mod physiology_current;

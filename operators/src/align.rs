@@ -12,7 +12,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use lsie_schemas::codec::Rejection;
 use lsie_schemas::log::{LogRecord, TopicPartition};
-use lsie_schemas::record::{Control, DeadLetter, ExperimentRecord, HEADER_ACTION, Record, StartSession};
+use lsie_schemas::record::{
+    Answered, Control, DeadLetter, ExperimentRecord, HEADER_ACTION, Record, StartSession,
+};
 use lsie_schemas::row::{ActionRow, SegmentStreamRow};
 use lsie_schemas::{EventTime, LogTime, Topic};
 use serde::{Deserialize, Serialize};
@@ -22,6 +24,7 @@ pub use audio::{Making, Recipe};
 pub use closing::{Evidence, Rule};
 use session::Session;
 
+use crate::context::{self, Visit};
 use crate::drift::PollEffect;
 use crate::logic::{Keyed, Logic, apart};
 
@@ -254,6 +257,8 @@ pub enum Aligned {
         /// The change.
         record: ExperimentRecord,
     },
+    /// A web page was visited; whether for the first time is not known here, so that the answer has no class yet.
+    Visited(Box<Visit>),
     /// Someone asked for an action, whatever comes of it.
     Asked(Box<ActionRow>),
     /// What became of a record.
@@ -448,6 +453,9 @@ impl Align {
             let order = (arrived.raw.at.partition, arrived.raw.offset);
             return out.push(Aligned::Experiment { order, at: arrived.raw.log_time, record });
         }
+        if let Record::Answered(answered) = arrived.record {
+            return self.take_answer(epoch, &arrived.raw, answered, out);
+        }
         let Some(id) = arrived.record.session() else { return };
         if let Some(at) = self.ended.get(&id) {
             return self.take_after_end(*at, epoch, arrived, out);
@@ -469,6 +477,19 @@ impl Align {
             }
             (None, _) => self.waiting.entry(id).or_default().push((epoch, arrived)),
         }
+    }
+
+    /// Visits of pages are told on, with their session or without; that a hydration ended changes nothing.
+    fn take_answer(&self, epoch: LogTime, raw: &LogRecord, answered: Answered, out: &mut Vec<Aligned>) {
+        let Answered::Enriched(answer) = answered else { return classify(raw, Class::Used, "", out) };
+        let at = answer.scraped_at_utc;
+        if at > raw.log_time.plus_ms(self.limits.future_guard_ms).as_event() {
+            return file(raw, Rejection::new("future", "its own time is ahead of the log"), out);
+        }
+        if context::is_late(at, epoch) {
+            return late(raw, "too_old", out);
+        }
+        out.push(Aligned::Visited(Box::new(Visit::of((raw.at.partition, raw.offset), answer))));
     }
 
     /// Whether an action on an experiment was seen before; a session's actions are told apart by the session.

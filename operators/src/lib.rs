@@ -10,6 +10,7 @@ pub mod attribution;
 pub mod au12;
 pub mod band;
 pub mod comodulation;
+pub mod context;
 pub mod decode;
 pub mod drift;
 pub mod face;

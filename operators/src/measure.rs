@@ -206,6 +206,7 @@ fn rank(word: &Aligned) -> (Uuid, u8, i64, Uuid) {
         | Aligned::Answer(_)
         | Aligned::Sound(_)
         | Aligned::Telemetry(_)
+        | Aligned::Visited(_)
         | Aligned::Asked(_)
         | Aligned::Classified(_)
         | Aligned::Dead(_) => (none, 5, 0, none),
@@ -250,6 +251,7 @@ impl Measure {
             | Aligned::Answer(_)
             | Aligned::Sound(_)
             | Aligned::Telemetry(_)
+            | Aligned::Visited(_)
             | Aligned::Asked(_)
             | Aligned::Classified(_)
             | Aligned::Dead(_) => {}

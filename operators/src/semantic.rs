@@ -99,6 +99,11 @@ impl Method {
         }
     }
 
+    /// Whether it decides by a model of this machine, whose score is recorded.
+    pub fn is_local(&self) -> bool {
+        matches!(self, Method::CrossEncoder | Method::BiEncoderMinilm)
+    }
+
     /// The method of a name.
     pub fn by_name(name: &str) -> Option<Method> {
         Method::ALL.into_iter().find(|method| method.name() == name)

@@ -7,7 +7,8 @@ use uuid::Uuid;
 
 use crate::log::LogRecord;
 use crate::record::{
-    AudioChunk, Control, ExperimentRecord, Inference, LiveEvent, Outcome, PhysioRecord, Record, VideoUnit,
+    Answered, AudioChunk, Control, ExperimentRecord, Inference, LiveEvent, Outcome, PhysioRecord, Record,
+    VideoUnit,
 };
 use crate::topic::Topic;
 
@@ -45,13 +46,17 @@ pub fn decode(record: &LogRecord) -> Result<Record, Rejection> {
         Topic::Events => LiveEvent::decode(&record.value).map(Record::Event),
         Topic::Outcomes => Outcome::decode(&record.value).map(Record::Outcome),
         Topic::Inference => Inference::decode(&record.value).map(Record::Inference),
+        Topic::Answers => Answered::decode(record).map(Record::Answered),
         other => Err(Rejection::new("unexpected_topic", format!("{other} is not an input of the engine"))),
     }
     .and_then(|decoded| key_agrees(record, decoded))
 }
 
-/// The session a record says it belongs to by its key, if the key is a session id.
+/// The session a record says it belongs to by its key, if the key is a session id. Answers have the ids of requests.
 pub fn session_of_key(record: &LogRecord) -> Option<Uuid> {
+    if record.at.topic == Topic::Answers {
+        return None;
+    }
     let key = std::str::from_utf8(record.key.as_deref()?).ok()?;
     session_id(key)
 }
@@ -68,6 +73,15 @@ pub fn session_id(text: &str) -> Option<Uuid> {
 }
 
 fn key_agrees(record: &LogRecord, decoded: Record) -> Result<Record, Rejection> {
+    if let Record::Answered(answered) = &decoded {
+        let request = answered.request().hyphenated().to_string();
+        return match record.key.as_deref() == Some(request.as_bytes()) {
+            true => Ok(decoded),
+            false => {
+                Err(Rejection::new("key_mismatch", "the record's key is not the request's id in its body"))
+            }
+        };
+    }
     let Some(session) = decoded.session() else { return Ok(decoded) };
     match session_of_key(record) {
         Some(key) if key == session => Ok(decoded),

@@ -80,6 +80,8 @@ pub enum Record {
     Outcome(Outcome),
     /// The answer of a model asked via the log.
     Inference(Inference),
+    /// What became of a request to the outside world.
+    Answered(Answered),
 }
 
 impl Record {
@@ -93,7 +95,7 @@ impl Record {
             Record::Event(e) => Some(e.session_id),
             Record::Outcome(o) => Some(o.session_id),
             Record::Inference(i) => Some(i.session_id),
-            Record::Experiment(_) => None,
+            Record::Experiment(_) | Record::Answered(_) => None,
         }
     }
 }

@@ -14,6 +14,7 @@ mod physiology;
 mod pitch;
 mod segment;
 mod session;
+mod source;
 mod summary;
 mod watch;
 
@@ -29,6 +30,7 @@ pub use physiology::{ComodulationRow, PhysiologyRow};
 pub use pitch::PitchRow;
 pub use segment::{SegmentRow, SegmentStreamRow};
 pub use session::SessionRow;
+pub use source::SourceRow;
 pub use summary::{
     ArmSummaryRow, EncounterSummaryRow, PhysiologyCurrentRow, PosteriorUpdateRow, SessionSummaryRow,
 };
@@ -76,7 +78,7 @@ pub fn tables() -> &'static [Table] {
 
 /// The transient tables, sorted by name: served for a while, kept nowhere.
 pub fn transient() -> &'static [Table] {
-    const TABLES: &[Table] = &[OperatorRow::TABLE, PitchRow::TABLE];
+    const TABLES: &[Table] = &[OperatorRow::TABLE, PitchRow::TABLE, SourceRow::TABLE];
     TABLES
 }
 

@@ -102,7 +102,12 @@ proptest! {
                 unique_id, session_id, source_url: source_url.clone(), scraped_at_utc: EventTime(at_us),
                 scrape_type: kind.clone(), success: data.is_some(), reason: Some(reason.clone()), data,
             });
-            prop_assert_eq!(Answered::decode(&logged(answer.encode(None))), Ok(answer));
+            let record = logged(answer.encode(None));
+            prop_assert_eq!(codec::decode(&record), Ok(Record::Answered(answer)));
+            // Of any other key it could come to another worker; none is taken for a session.
+            prop_assert_eq!(codec::session_of_key(&record), None);
+            let other = LogRecord { key: Some("another".into()), ..record };
+            prop_assert_eq!(codec::decode(&other).map_err(|why| why.reason), Err("key_mismatch".to_owned()));
         }
     }
 

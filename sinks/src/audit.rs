@@ -79,11 +79,12 @@ impl fmt::Display for Audit {
 pub fn audit(dir: &Path, database: &Database, catalog: &Catalog, wait: Duration) -> Result<Audit, Error> {
     let mut held = postgres::Reader::open(database)?;
     let frontier = held.committed();
-    wait_for(dir, frontier, wait)?;
+    let newest = catalog.tables().iter().map(|table| held.holds(table)).max().flatten();
+    wait_for(dir, newest, wait)?;
     let mut tables = Vec::new();
-    if frontier.is_some() {
+    if newest.is_some() {
         for table in catalog.tables() {
-            let expected = as_of(dir, table, frontier)?;
+            let expected = as_of(dir, table, held.holds(table))?;
             tables.push(compared(table, expected, held.rows(table)?));
         }
     }

@@ -224,16 +224,22 @@ impl Feeding {
                 "a sink is back"
             );
         }
+        let mut handed = target.committed();
         loop {
-            match self.queue.next(target.committed()) {
+            match self.queue.next(target.committed(), handed) {
                 Next::Epochs(epochs) => {
                     for epoch in epochs {
                         target.write(epoch.epoch, &epoch.changes)?;
                         target.commit(epoch.epoch)?;
+                        handed = Some(epoch.epoch);
                     }
-                    target.flush()?;
                 }
-                Next::CatchUp => self.catch_up(target)?,
+                Next::Flush => target.flush()?,
+                Next::CatchUp => {
+                    target.flush()?;
+                    self.catch_up(target)?;
+                    handed = target.committed();
+                }
                 Next::End => return target.finish(),
                 Next::Stop => return Ok(()),
             }

@@ -7,6 +7,7 @@
 
 mod codec;
 mod connection;
+mod encode;
 mod erase;
 mod merge;
 mod migrate;
@@ -15,6 +16,7 @@ mod read;
 mod tls;
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -29,13 +31,14 @@ pub use read::{Held, Reader};
 use crate::order::Order;
 use crate::size::size;
 use crate::{Catalog, Error, Sink};
-use connection::{Connection, away, classified};
+use connection::{Begun, Connection, away, classified};
+use encode::Encoded;
 use merge::Merge;
-use net::Net;
+use migrate::Kept;
 
-/// Rows, and about how many bytes of them, that one transaction takes at most.
-const MOST_ROWS: usize = 100_000;
-const MOST_BYTES: usize = 32 << 20;
+/// Rows, and about how many bytes of them, that one transaction takes at most. Another such run is made ready meanwhile.
+const MOST_ROWS: usize = 25_000;
+const MOST_BYTES: usize = 16 << 20;
 /// How often, and how many times, the lock is asked for: a predecessor's session may still be ending.
 const LOCK_EVERY: Duration = Duration::from_millis(100);
 const LOCK_TRIES: usize = 50;
@@ -84,17 +87,28 @@ impl std::fmt::Debug for Database {
     }
 }
 
-/// A sink into a database.
+/// A transaction that goes on beside the sink, which gets its statements back at the end.
+type Underway = Begun<(Merges, Result<(), Error>)>;
+
+/// The statements of each table that has had rows, by its position in the catalog.
+type Merges = BTreeMap<usize, Merge>;
+
+/// A sink into a database. One transaction is under way while the rows of the next are made ready.
 pub struct PostgresSink {
     catalog: Catalog,
     order: Order,
     /// The epoch that the database holds.
     marker: Option<LogTime>,
+    /// The epoch that it holds once the transaction under way has ended.
+    begun: Option<LogTime>,
+    underway: Option<Underway>,
+    /// Tables that a migration has left as they were, and what they hold beyond the marker.
+    kept: Kept,
     /// Changes per table of the epochs not yet in the database; those of the last one may be incomplete.
     buffered: Vec<Vec<Change>>,
     rows: usize,
     bytes: usize,
-    merges: BTreeMap<usize, Merge>,
+    merges: Merges,
     connection: Connection,
 }
 
@@ -102,14 +116,17 @@ impl PostgresSink {
     /// Connects, takes the lock, makes or migrates the tables, and reads the marker.
     pub fn open(database: &Database, catalog: Catalog) -> Result<PostgresSink, Error> {
         let mut connection = Connection::open(database)?;
-        let marker = connection.run(async |client| {
+        let (kept, marker) = connection.run(async |client| {
             lock(client).await?;
-            migrate::migrate(client, &catalog).await?;
-            marker(client).await.map_err(|error| classified(&error))
+            let kept = migrate::migrate(client, &catalog).await?;
+            Ok((kept, marker(client).await.map_err(|error| classified(&error))?))
         })?;
         Ok(PostgresSink {
             order: Order::after(marker),
             marker,
+            begun: marker,
+            underway: None,
+            kept,
             buffered: vec![Vec::new(); catalog.tables().len()],
             rows: 0,
             bytes: 0,
@@ -127,6 +144,9 @@ impl Sink for PostgresSink {
         }
         for change in changes {
             let at = self.catalog.check(epoch, change)?;
+            if self.kept.tables.get(change.table.as_ref()).is_some_and(|holds| epoch <= *holds) {
+                continue;
+            }
             self.rows += 1;
             self.bytes += size(change);
             self.buffered[at].push(change.clone());
@@ -138,32 +158,12 @@ impl Sink for PostgresSink {
         if !self.order.commit(epoch)? {
             return Ok(());
         }
-        if self.rows >= MOST_ROWS || self.bytes >= MOST_BYTES { self.flush() } else { Ok(()) }
+        if self.rows >= MOST_ROWS || self.bytes >= MOST_BYTES { self.begin() } else { Ok(()) }
     }
 
     fn flush(&mut self) -> Result<(), Error> {
-        let committed = self.order.committed();
-        if committed == self.marker {
-            return Ok(());
-        }
-        let mut nets = Vec::new();
-        for (at, (table, changes)) in self.catalog.tables().iter().zip(&mut self.buffered).enumerate() {
-            // Rows of an epoch that is still being written stay.
-            let open = changes.partition_point(|change| Some(change.epoch) <= committed);
-            let rest = changes.split_off(open);
-            let net = net::net(table, std::mem::replace(changes, rest))?;
-            if !net.is_empty() {
-                nets.push((at, table, net));
-            }
-        }
-        let left = self.buffered.iter().flatten();
-        (self.rows, self.bytes) = left.fold((0, 0), |(rows, bytes), change| (rows + 1, bytes + size(change)));
-        let (merges, from) = (&mut self.merges, self.marker);
-        self.connection
-            .run(async |client| transact(client, merges, &nets, from, committed).await)
-            .map_err(|error| within(error, from, committed))?;
-        self.marker = committed;
-        Ok(())
+        self.begin()?;
+        self.wait()
     }
 
     fn committed(&self) -> Option<LogTime> {
@@ -171,28 +171,81 @@ impl Sink for PostgresSink {
     }
 }
 
-/// One transaction: the rows of a run of epochs and the marker.
-async fn transact(
-    client: &mut Client,
-    merges: &mut BTreeMap<usize, Merge>,
-    nets: &[(usize, &Table, Net)],
+impl PostgresSink {
+    /// Begins the transaction of all committed epochs that are not in one yet, after the one under way.
+    fn begin(&mut self) -> Result<(), Error> {
+        let committed = self.order.committed();
+        if committed == self.begun {
+            return Ok(());
+        }
+        let tables = self.take(committed)?;
+        self.wait()?;
+        let waiting = self.kept.until().is_some_and(|until| Some(until) <= committed);
+        let pending = waiting.then(|| std::mem::take(&mut self.kept).pending);
+        let run = Run { tables, pending, from: self.begun, to: committed };
+        let mut merges = std::mem::take(&mut self.merges);
+        self.underway = Some(self.connection.begin(async move |mut client| {
+            let done = transact(&mut client, &mut merges, run).await;
+            (client, (merges, done))
+        })?);
+        self.begun = committed;
+        Ok(())
+    }
+
+    /// Waits for the end of the transaction under way, if there is one.
+    fn wait(&mut self) -> Result<(), Error> {
+        let Some(underway) = self.underway.take() else { return Ok(()) };
+        let (merges, done) = self.connection.end(underway)?;
+        done.map_err(|error| within(error, self.marker, self.begun))?;
+        (self.merges, self.marker) = (merges, self.begun);
+        Ok(())
+    }
+
+    /// Takes the rows up to an epoch out of the buffers; those of an epoch that is still being written stay.
+    fn take(&mut self, committed: Option<LogTime>) -> Result<Vec<(usize, Table, Encoded)>, Error> {
+        let mut tables = Vec::new();
+        for (at, (table, changes)) in self.catalog.tables().iter().zip(&mut self.buffered).enumerate() {
+            let open = changes.partition_point(|change| Some(change.epoch) <= committed);
+            let rest = changes.split_off(open);
+            let net = net::net(table, std::mem::replace(changes, rest))?;
+            if !net.is_empty() {
+                tables.push((at, *table, encode::encode(table, &net)?));
+            }
+        }
+        let left = self.buffered.iter().flatten();
+        (self.rows, self.bytes) = left.fold((0, 0), |(rows, bytes), change| (rows + 1, bytes + size(change)));
+        Ok(tables)
+    }
+}
+
+/// What one transaction writes: tables, by their position in the catalog, and the epochs before and after it.
+struct Run {
+    tables: Vec<(usize, Table, Encoded)>,
+    /// What was waiting until all tables hold the same, if they do after it.
+    pending: Option<String>,
     from: Option<LogTime>,
     to: Option<LogTime>,
-) -> Result<(), Error> {
+}
+
+/// One transaction: the rows of a run of epochs and the marker.
+async fn transact(client: &mut Client, merges: &mut Merges, run: Run) -> Result<(), Error> {
     let transaction = client.transaction().await.map_err(|error| classified(&error))?;
-    for (at, table, net) in nets {
-        if !merges.contains_key(at) {
-            let merge = Merge::prepare(&transaction, table).await.map_err(|error| classified(&error))?;
-            merges.insert(*at, merge);
+    for (at, table, net) in run.tables {
+        if let Entry::Vacant(vacant) = merges.entry(at) {
+            let merge = Merge::prepare(&transaction, &table).await.map_err(|error| classified(&error))?;
+            vacant.insert(merge);
         }
-        if let Some(merge) = merges.get(at) {
-            merge.apply(&transaction, table, net).await?;
+        if let Some(merge) = merges.get(&at) {
+            merge.apply(&transaction, &table, net).await?;
         }
+    }
+    if let Some(pending) = &run.pending {
+        migrate::caught_up(&transaction, pending).await.map_err(|error| classified(&error))?;
     }
     let moved = transaction
         .execute(
             "UPDATE lsie_sink SET epoch_ms = $2 WHERE epoch_ms IS NOT DISTINCT FROM $1",
-            &[&milliseconds(from), &milliseconds(to)],
+            &[&milliseconds(run.from), &milliseconds(run.to)],
         )
         .await
         .map_err(|error| classified(&error))?;

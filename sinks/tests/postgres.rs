@@ -6,7 +6,8 @@ use std::borrow::Cow;
 
 use common::server::Schema;
 use common::{change, drive, metrics, session};
-use lsie_schemas::{Cell, Change, EventTime, LogTime, Table};
+use lsie_schemas::row::MetricsRow;
+use lsie_schemas::{Cell, Change, EventTime, LogTime, Table, TableRow};
 use lsie_sinks::testing::{
     SAMPLES, Step, Subject, TOTALS, catalog, check_contract, check_script, consolidate, sample, total,
 };
@@ -203,6 +204,68 @@ fn changed_tables_are_rebuilt() {
     sink.finish().expect("an orderly end");
     assert_eq!(schema.rows().expect("rows"), consolidate(&[total(1, "a", 1, 1)]));
     assert!(!schema.value::<bool>("SELECT to_regclass('samples') IS NOT NULL"));
+}
+
+/// One table is other than before: it alone is made anew and filled again, the other is not touched, also over a crash.
+#[test]
+fn tables_that_are_as_they_were_stay() {
+    let epochs = |upto: u64| {
+        (1..=upto).map(|epoch| {
+            let name = format!("{}", epoch % 4);
+            let mut changes =
+                vec![sample(epoch, 1, epoch as i64, 63, 1), total(epoch, &name, epoch as i64, 1)];
+            changes.extend((epoch > 4).then(|| total(epoch, &name, epoch as i64 - 4, -1)));
+            (epoch, changes)
+        })
+    };
+    let mut schema = Schema::new();
+    drive(&mut *schema.open().expect("a sink"), &epochs(10).collect::<Vec<_>>());
+    let written = "SELECT string_agg(xmin::text, ' ' ORDER BY id) FROM samples WHERE number <= 10";
+    let before: String = schema.value(written);
+    schema.catalog = Catalog::new(&[SMALL, SAMPLES]);
+    let mut sink = schema.open().expect("another table");
+    assert_eq!(sink.committed(), None);
+    for (epoch, changes) in epochs(6) {
+        write(&mut *sink, epoch, &changes).expect("the changelog again");
+    }
+    drop(sink);
+    let reader = schema.reader();
+    assert_eq!((reader.holds(&SMALL), reader.holds(&SAMPLES)), (Some(LogTime(6)), Some(LogTime(10))));
+    let mut sink = schema.open().expect("the same tables");
+    assert_eq!(sink.committed(), Some(LogTime(6)));
+    for (epoch, changes) in epochs(12).skip(6) {
+        write(&mut *sink, epoch, &changes).expect("the rest of the changelog");
+    }
+    sink.finish().expect("an orderly end");
+    assert_eq!(schema.value::<String>(written), before, "rows that were there are as they were written");
+    assert_eq!(schema.reader().holds(&SAMPLES), Some(LogTime(12)));
+    let all: Vec<Change> = epochs(12).flat_map(|(_, changes)| changes).collect();
+    assert_eq!(schema.rows().expect("rows"), consolidate(&all));
+}
+
+/// A table with references is filled again without them, for what they name may have gone since; then it has them.
+#[test]
+fn references_come_back_once_a_table_is_filled_again() {
+    const OTHER: Table = Table { indexes: &["timestamp_utc"], ..MetricsRow::TABLE };
+    let mut schema = Schema::of(Catalog::database());
+    let steps = [
+        (1, vec![change(1, &metrics(1, 1, None), 1), change(1, &session(1, 0, None), 1)]),
+        (2, vec![change(2, &metrics(1, 1, None), -1), change(2, &session(1, 0, None), -1)]),
+        (3, vec![change(3, &metrics(2, 1, None), 1), change(3, &session(2, 0, None), 1)]),
+    ];
+    drive(&mut *schema.open().expect("a sink"), &steps);
+    let tables = schema.catalog.without(&["metrics"]);
+    schema.catalog = Catalog::new(&[tables.tables(), &[OTHER]].concat());
+    let references =
+        "SELECT count(*) FROM pg_constraint WHERE contype = 'f' AND conrelid = 'metrics'::regclass";
+    let mut sink = schema.open().expect("another table");
+    for (epoch, changes) in &steps {
+        assert_eq!(schema.value::<i64>(references), 0);
+        write(&mut *sink, *epoch, changes).expect("the changelog again");
+    }
+    assert_eq!(schema.value::<i64>(references), 1);
+    let refused = write(&mut *sink, 4, &[change(4, &metrics(3, 1, None), 1)]);
+    assert!(matches!(&refused, Err(Error::Database(why)) if why.contains("23503")), "{refused:?}");
 }
 
 /// Rows in plenty, over several tables, in transactions of the sink's own choice.

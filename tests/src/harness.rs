@@ -73,6 +73,11 @@ impl TopicSet {
         &*self.log
     }
 
+    /// The log, for an engine.
+    pub fn shared_log(&self) -> Arc<dyn Log> {
+        self.log.clone()
+    }
+
     /// What stands in front of its topics' names.
     pub fn prefix(&self) -> &str {
         &self.prefix
@@ -114,6 +119,13 @@ impl TopicSet {
         finished
     }
 
+    /// The same with an engine that settings do not describe.
+    pub fn replay_by(&self, engine: Engine) -> Finished {
+        let finished = finish(engine, Vec::new(), Run::Bounded(Range::ALL), |_| {}).expect("a run");
+        assert_law_4(self.log(), &finished.tables);
+        finished
+    }
+
     /// Runs the engine while `beside` does something on this thread. Asserts nothing.
     pub fn run(&self, settings: Settings, run: Run, beside: impl FnOnce(&MemoryStore)) -> Finished {
         self.run_into(Vec::new(), settings, run, beside)
@@ -145,20 +157,28 @@ impl TopicSet {
         run: Run,
         beside: impl FnOnce(&MemoryStore),
     ) -> Finished {
-        let dir = tempfile::tempdir().expect("a temporary folder");
-        let (store, path) = (MemoryStore::new(Catalog::all()), dir.path().join("tables"));
-        let parquet = ParquetSink::open(&path, Catalog::all(), Options::default()).expect("a fresh folder");
-        let mut sinks: Vec<Box<dyn Sink>> = vec![Box::new(parquet), Box::new(store.sink())];
-        sinks.extend(more);
-        let engine = settings.engine(self.log.clone());
-        let result = std::thread::scope(|scope| {
-            let running = scope.spawn(move || engine.run(run, sinks, Arc::new(Shared::default())));
-            beside(&store);
-            running.join().expect("the engine does not panic")
-        });
-        result.expect("the run ends without an error");
-        Finished { tables: Tables::new(store.changes()), path, _dir: dir }
+        finish(settings.engine(self.log.clone()), more, run, beside).expect("the run ends without an error")
     }
+}
+
+/// Runs an engine while `beside` does something on this thread.
+pub fn finish(
+    engine: Engine,
+    more: Vec<Box<dyn Sink>>,
+    run: Run,
+    beside: impl FnOnce(&MemoryStore),
+) -> anyhow::Result<Finished> {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let (store, path) = (MemoryStore::new(Catalog::all()), dir.path().join("tables"));
+    let parquet = ParquetSink::open(&path, Catalog::all(), Options::default()).expect("a fresh folder");
+    let mut sinks: Vec<Box<dyn Sink>> = vec![Box::new(parquet), Box::new(store.sink())];
+    sinks.extend(more);
+    std::thread::scope(|scope| {
+        let running = scope.spawn(move || engine.run(run, sinks, Arc::new(Shared::default())));
+        beside(&store);
+        running.join().expect("the engine does not panic")
+    })?;
+    Ok(Finished { tables: Tables::new(store.changes()), path, _dir: dir })
 }
 
 /// The topics of a set: session topics share one partition count, the others have one partition.
@@ -326,6 +346,7 @@ impl Settings {
             checkpoints: None,
             without: Default::default(),
             heal: None,
+            inferring: Default::default(),
             cluster: None,
         }
     }
@@ -335,9 +356,9 @@ impl Settings {
 fn deaf(measurers: MeasurerFactory) -> MeasurerFactory {
     Arc::new(move |thread| {
         let mut measure = measurers(thread)?;
-        Ok(Box::new(move |task| match task {
+        Ok(Box::new(move |epoch, task| match task {
             Task::Voice(_) => Ok(Outcome::default()),
-            _ => measure(task),
+            _ => measure(epoch, task),
         }))
     })
 }

@@ -7,6 +7,7 @@ pub mod format;
 pub mod harness;
 pub mod oracle;
 pub mod sessions;
+pub mod site;
 pub mod tables;
 pub mod telemetry;
 pub mod webhook;

@@ -3,8 +3,8 @@
 use lsie_connectors::feed::TimedRecord;
 use lsie_schemas::log::NewRecord;
 use lsie_schemas::record::{
-    ChunkPayload, DerivationMethod, LiveEvent, Outcome, PhysioRecord, PhysiologicalChunk, Provider,
-    SourceKind, SubjectRole,
+    Answered, ChunkPayload, DerivationMethod, EnrichAnswer, LiveEvent, MetaTag, Outcome, PageData,
+    PhysioRecord, PhysiologicalChunk, Provider, SourceKind, SubjectRole,
 };
 use lsie_schemas::table::Json;
 use lsie_schemas::{EventTime, LogTime, Real};
@@ -29,6 +29,20 @@ pub fn telemetry(id: Uuid, base: LogTime, start_ms: u64) -> Vec<TimedRecord> {
     ]
 }
 
+/// So many comments at one moment, 10 s into session `id`, each by somebody else.
+pub fn flood(id: Uuid, base: LogTime, start_ms: u64, comments: u64) -> Vec<TimedRecord> {
+    let made = Made { id, begin: base.plus_ms(start_ms), start_ms };
+    (0..comments)
+        .map(|number| made.event(10_000, 9_000 + number % 900, "comment", &format!("viewer-{number}")))
+        .collect()
+}
+
+/// What visits of web pages brought for session `id`, in order of time: a page, one that was not had, and the first once more.
+pub fn visits(id: Uuid, base: LogTime, start_ms: u64) -> Vec<TimedRecord> {
+    let made = Made { id, begin: base.plus_ms(start_ms), start_ms };
+    vec![made.visit(4_000, 1, true), made.visit(9_000, 2, false), made.visit(11_000, 1, true)]
+}
+
 struct Made {
     id: Uuid,
     begin: LogTime,
@@ -38,6 +52,27 @@ struct Made {
 impl Made {
     fn record(&self, at_ms: u64, make: impl FnOnce(Option<LogTime>) -> NewRecord) -> TimedRecord {
         TimedRecord { at_ms: self.start_ms + at_ms, record: make(Some(self.begin.plus_ms(at_ms))) }
+    }
+
+    /// The answer of a visit that ended 100 ms before `number` s of the session.
+    fn visit(&self, at_ms: u64, number: u128, had: bool) -> TimedRecord {
+        let tag = MetaTag { name: Some("author".into()), property: None, content: Some("ana".into()) };
+        let answer = EnrichAnswer {
+            unique_id: Uuid::from_u128(self.id.as_u128() ^ number),
+            session_id: Some(self.id),
+            source_url: "https://example.org/ana".into(),
+            scraped_at_utc: self.time(number as u64 * 1_000 - 100),
+            scrape_type: "creator".into(),
+            data: had.then(|| PageData {
+                title: "Ana".into(),
+                text_content: "sings on Fridays".into(),
+                meta_tags: vec![tag],
+                status_code: 200,
+            }),
+            success: had,
+            reason: (!had).then(|| "status".into()),
+        };
+        self.record(at_ms, |at| Answered::Enriched(answer).encode(at))
     }
 
     fn time(&self, ms: u64) -> EventTime {

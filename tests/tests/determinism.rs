@@ -8,7 +8,7 @@ use std::time::Duration;
 use lsie_connectors::feed::{Pace, session_id};
 use lsie_dataflow::Run;
 use lsie_schemas::row::{
-    AlertRow, ArmSummaryRow, AttributionScoreRow, Au12Row, EncounterRow, EncounterSummaryRow,
+    AlertRow, ArmSummaryRow, AttributionScoreRow, Au12Row, ContextRow, EncounterRow, EncounterSummaryRow,
     EventOutcomeLinkRow, EventRow, FaceRow, HealthRow, InferenceRow, PhysiologyCurrentRow, PhysiologyRow,
     PosteriorUpdateRow, SegmentRow, SessionRow, SessionSummaryRow, TranscriptRow,
 };
@@ -17,7 +17,7 @@ use lsie_tests::harness::{Settings, TopicSet, assert_law_4, assert_same, now};
 use lsie_tests::oracle::summaries;
 use lsie_tests::sessions::{RECORDED_AT, recording, records};
 use lsie_tests::tables::Tables;
-use lsie_tests::telemetry::telemetry;
+use lsie_tests::telemetry::{telemetry, visits};
 
 const KIB: usize = 1 << 10;
 const MIB: usize = 1 << 20;
@@ -38,6 +38,7 @@ fn workers_fetch_sizes_and_budgets_change_nothing() {
             let start_ms = timelines.len() as u64 * 4_100;
             let mut timeline = records(&short, id, RECORDED_AT, start_ms);
             timeline.extend(telemetry(id, RECORDED_AT, start_ms));
+            timeline.extend(visits(id, RECORDED_AT, start_ms));
             timeline.sort_by_key(|timed| timed.at_ms);
             timelines.push(timeline);
         }
@@ -67,6 +68,7 @@ fn a_replay_of_a_live_run_is_the_live_run() {
     let (id, begin) = (session_id("live", 0), now());
     let mut timeline = records(&recording("short"), id, begin, 0);
     timeline.extend(telemetry(id, begin, 0));
+    timeline.extend(visits(id, begin, 0));
     timeline.sort_by_key(|timed| timed.at_ms);
     let ending = Arc::new(AtomicBool::new(false));
     let settings = Settings { workers: 2, pool_threads: 1, ..Settings::WITH_MODELS };
@@ -86,6 +88,12 @@ fn a_replay_of_a_live_run_is_the_live_run() {
 fn assert_worth_comparing(tables: &Tables, sessions: usize) {
     assert!(!tables.rows::<PhysiologyRow>().is_empty() && !tables.rows::<EventRow>().is_empty());
     assert_eq!(tables.rows::<EventOutcomeLinkRow>().len(), 2 * sessions);
+    let (had, not): (Vec<_>, Vec<_>) = tables
+        .rows::<ContextRow>()
+        .into_iter()
+        .partition(|row| row.data.as_str().contains("sings on Fridays"));
+    assert_eq!((had.len(), not.len()), (sessions, sessions));
+    assert!(not.iter().all(|row| row.data.as_str() == "{}" && row.session_id.is_some()));
     assert_eq!(tables.rows::<AttributionScoreRow>().len(), 6 * sessions);
     assert_eq!(tables.rows::<SessionRow>().iter().filter(|row| row.ended_at.is_some()).count(), sessions);
     assert_eq!(tables.rows::<SegmentRow>().len(), 2 * sessions);

@@ -72,8 +72,7 @@ impl Case {
         self.dir.path().join(name)
     }
 
-    fn engine(&self, limits: Limits, checkpoints: Option<&Path>) -> Engine {
-        let store = checkpoints.map(|folder| Store::in_folder(folder).expect("a folder"));
+    fn engine(&self, limits: Limits, store: Option<Store>) -> Engine {
         let rule = Rule { interval_ms: 10_000, bytes: u64::MAX };
         let config = format!("{limits:?}");
         let crashes = self.path("crashes");
@@ -89,7 +88,7 @@ impl Case {
 
     /// Heals tables, whose checkpoints lie beside them.
     fn heal(&self, tables: &Path, dry_run: bool) -> Option<Healed> {
-        let checkpoints = state_of(tables);
+        let checkpoints = store_of(tables);
         let target = Target { tables, checkpoints: Some(&checkpoints), epoch_ms: 250, dry_run };
         healing::heal(&*self.log, target, &mut sink(tables), |heal, tables, state| {
             let engine = Engine { heal: Some(heal), ..self.engine(Limits::default(), state) };
@@ -105,6 +104,10 @@ fn sink(tables: &Path) -> ParquetSink {
 
 fn state_of(tables: &Path) -> PathBuf {
     tables.with_extension("checkpoints")
+}
+
+fn store_of(tables: &Path) -> Store {
+    Store::in_folder(&state_of(tables)).expect("a folder")
 }
 
 fn rows<R: TableRow>(tables: &Path) -> Vec<R> {
@@ -138,7 +141,7 @@ fn healed_tables_are_those_of_a_run_in_which_nothing_had_failed() {
     let case = Case::new();
     let tight = Limits { future_guard_ms: TIGHT_MS, ..Limits::default() };
     let tables = case.path("tables");
-    case.run(case.engine(tight, Some(&state_of(&tables))), "tables").expect("a run");
+    case.run(case.engine(tight, Some(store_of(&tables))), "tables").expect("a run");
     let place = |letter: &DeadLetterRow| (letter.topic.clone(), letter.partition, letter.record_offset);
     let letters = rows::<DeadLetterRow>(&tables);
     let future: BTreeSet<_> = letters.iter().filter(|letter| letter.reason == "future").map(place).collect();
@@ -184,13 +187,13 @@ fn healed_tables_are_those_of_a_run_in_which_nothing_had_failed() {
     let again = case.run(case.engine(Limits::default(), None), "again").expect("a replay");
     assert_same_state(&again, &tables, "replayed from the log (left), and healed (right)");
     // The engine goes on from the healed checkpoint, and a second healing finds nothing.
-    let engine = case.engine(Limits::default(), Some(&state_of(&tables)));
+    let engine = case.engine(Limits::default(), Some(store_of(&tables)));
     case.run(engine, "tables").expect("the engine goes on");
     assert_same_state(&again, &tables, "and goes on from there");
     assert!(case.heal(&tables, false).is_none(), "nothing is left to heal");
 
     // A crash when the log knew, and the tables did not: no run goes on from before; healing again finishes it.
-    let engine = case.engine(tight, Some(&state_of(&broken)));
+    let engine = case.engine(tight, Some(store_of(&broken)));
     let why = case.run(engine, "broken").expect_err("refused").to_string();
     assert!(why.contains("healed") && why.contains("lsie dead-letters heal"), "{why}");
     let finished = case.heal(&broken, false).expect("it is finished");
@@ -199,9 +202,9 @@ fn healed_tables_are_those_of_a_run_in_which_nothing_had_failed() {
     // A crash before the new checkpoint took the old one's place.
     std::fs::remove_dir_all(state_of(&broken)).expect("its checkpoints");
     let why =
-        case.run(case.engine(Limits::default(), Some(&state_of(&broken))), "broken").expect_err("refused");
+        case.run(case.engine(Limits::default(), Some(store_of(&broken))), "broken").expect_err("refused");
     assert!(why.to_string().contains("healed"), "{why}");
     case.heal(&broken, false).expect("it is finished");
-    case.run(case.engine(Limits::default(), Some(&state_of(&broken))), "broken").expect("the engine goes on");
+    case.run(case.engine(Limits::default(), Some(store_of(&broken))), "broken").expect("the engine goes on");
     assert_same(&tables, &broken, "healed at once, and after two crashes");
 }

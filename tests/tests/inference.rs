@@ -7,13 +7,16 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use lsie_connectors::feed::{Pace, TimedRecord, session_id};
-use lsie_dataflow::Run;
+use lsie_dataflow::recorded::{Inferring, Recomputed};
+use lsie_dataflow::{Engine, Run};
 use lsie_schemas::record::{Answer, Control, EndSession, ExperimentRecord, Heard, Inference, Record};
 use lsie_schemas::row::{
     EncounterRow, EvaluationRow, InferenceRow, RecordClassRow, SessionRow, TranscriptRow,
 };
 use lsie_schemas::{LogTime, Topic, codec};
-use lsie_tests::harness::{Ears, Settings, TopicSet, assert_law_4, assert_same, now, read_all, wait_for};
+use lsie_tests::harness::{
+    Ears, Finished, Settings, TopicSet, assert_law_4, assert_same, now, read_all, wait_for,
+};
 use lsie_tests::sessions::{RECORDED_AT, id_for_arm, recording, records};
 use lsie_tests::tables::Tables;
 use uuid::Uuid;
@@ -181,6 +184,20 @@ fn the_first_answer_in_the_log_counts() {
         let expected = expected.map(|(class, reason)| ((class.to_string(), reason.to_string()), 1));
         assert_eq!(classes, expected.into());
     }
+    // Computed once more, it is heard after all, at the epoch of the answer that counts.
+    let (strict, recomputed) = strictly(&set);
+    let [other] = &recomputed.found().1[..] else { panic!("one answer is another: {recomputed:?}") };
+    assert_eq!((other.session, other.ordinal, other.what), (id, 1, "text"));
+    assert_eq!(speech(&strict.tables)[0].answer, row.answer);
+    assert_eq!(strict.tables.rows::<EncounterRow>().len(), 1);
+}
+
+/// A replay that computes what the log has been told.
+fn strictly(set: &TopicSet) -> (Finished, Arc<Recomputed>) {
+    let recomputed = Arc::new(Recomputed::default());
+    let inferring = Inferring::Strict(recomputed.clone());
+    let engine = Settings { workers: 2, ..Settings::WITHOUT_MODELS }.engine(set.shared_log());
+    (set.replay_by(Engine { inferring, ..engine }), recomputed)
 }
 
 /// A live run leaves its answers in the log, each the answer to what was asked.
@@ -204,4 +221,7 @@ fn answers_of_a_live_run_are_in_the_log() {
     assert_eq!(live.tables.rows::<EncounterRow>().len(), 1);
     let replay = set.replay(Settings { workers: 2, ..Settings::WITHOUT_MODELS });
     assert_same(live.path(), replay.path(), "live and replayed");
+    let (strict, recomputed) = strictly(&set);
+    assert_eq!(recomputed.found(), (1, vec![]), "the same model says the same");
+    assert_same(live.path(), strict.path(), "live, and computed once more");
 }

@@ -1,17 +1,17 @@
 //! Reward-path invariance (`behaviour.md` §9): physiology, acoustics, live events, outcomes and with them all of
-//! attribution, on or off, change no bit of encounters, posteriors and selections.
+//! attribution, enrichment, on or off, change no bit of encounters, posteriors and selections.
 
 use lsie_connectors::feed::{Pace, session_id};
 use lsie_schemas::TableRow;
 use lsie_schemas::record::ExperimentRecord;
 use lsie_schemas::row::{
-    ArmRow, ArmSummaryRow, AttributionEventRow, Au12Row, DecisionRow, EncounterRow, EvaluationRow,
-    EventOutcomeLinkRow, MetricsRow, PhysiologyRow, PosteriorUpdateRow,
+    ArmRow, ArmSummaryRow, AttributionEventRow, Au12Row, ContextRow, DecisionRow, EncounterRow,
+    EvaluationRow, EventOutcomeLinkRow, EventRow, MetricsRow, PhysiologyRow, PosteriorUpdateRow, SegmentRow,
 };
 use lsie_tests::harness::{Settings, TopicSet};
 use lsie_tests::sessions::{RECORDED_AT, id_for_arm, recording, records};
 use lsie_tests::tables::Tables;
-use lsie_tests::telemetry::telemetry;
+use lsie_tests::telemetry::{flood, telemetry, visits};
 
 /// Two sessions, the second of which draws its arm after the reward of the first.
 fn run(name: &str, all_on: bool) -> Tables {
@@ -23,6 +23,7 @@ fn run(name: &str, all_on: bool) -> Tables {
         let mut timeline = records(&short, id, RECORDED_AT, start_ms);
         if all_on {
             timeline.extend(telemetry(id, RECORDED_AT, start_ms));
+            timeline.extend(visits(id, RECORDED_AT, start_ms));
             timeline.sort_by_key(|timed| timed.at_ms);
         }
         timelines.push(timeline);
@@ -35,6 +36,7 @@ fn run(name: &str, all_on: bool) -> Tables {
 fn what_only_watches_changes_no_reward() {
     let (off, on) = (run("watched-not", false), run("watched", true));
     // Else there would be nothing to compare.
+    assert_eq!((on.rows::<ContextRow>().len(), off.rows::<ContextRow>().len()), (4, 0));
     assert!(!on.rows::<PhysiologyRow>().is_empty() && !on.rows::<EventOutcomeLinkRow>().is_empty());
     assert!(on.rows::<MetricsRow>().iter().any(|row| row.pitch_f0.is_some()));
     assert!(off.rows::<PhysiologyRow>().is_empty() && off.rows::<EventOutcomeLinkRow>().is_empty());
@@ -52,6 +54,26 @@ fn what_only_watches_changes_no_reward() {
     equal::<PosteriorUpdateRow>(&off, &on);
     // The ledger sees the same rewards, too; outcomes are what it adds.
     assert_eq!(off.rows::<AttributionEventRow>().len(), on.rows::<AttributionEventRow>().len());
+}
+
+/// Twenty thousand comments at once, and every segment of every session closes at the epoch at which it would have.
+#[test]
+fn a_flood_of_telemetry_closes_no_segment_later() {
+    let run = |name: &str, comments: u64| {
+        let set = TopicSet::recorded(name, 2);
+        let ids = [0, 1].map(|number| session_id("flooded", number));
+        let mut timelines: Vec<_> =
+            ids.iter().map(|id| records(&recording("short"), *id, RECORDED_AT, 0)).collect();
+        timelines[0].extend(flood(ids[0], RECORDED_AT, 0, comments));
+        timelines[0].sort_by_key(|timed| timed.at_ms);
+        set.feed(timelines, Pace::Max);
+        set.replay(Settings { workers: 2, budget_bytes: 1 << 20, ..Settings::WITHOUT_MODELS }).tables
+    };
+    let (calm, flooded) = (run("calm", 0), run("flooded", 20_000));
+    assert_eq!(flooded.rows::<EventRow>().len(), 20_000, "each is taken");
+    let closed = calm.changes::<SegmentRow>();
+    assert!(closed.len() >= 4, "{} segments", closed.len());
+    assert_eq!(closed, flooded.changes::<SegmentRow>());
 }
 
 /// Cells compare doubles by their bits.

@@ -3,13 +3,16 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
+use anyhow::ensure;
 use lsie_dataflow::checkpoint::gate::Rule;
 use lsie_dataflow::checkpoint::manifest::{FOLDER, Manifest};
 use lsie_dataflow::checkpoint::store::Store;
 use lsie_dataflow::config::Config;
 use lsie_dataflow::engine::Checkpoints;
-use lsie_dataflow::{Engine, Range, Run, epochs};
+use lsie_dataflow::pool::{MeasurerFactory, Task};
+use lsie_dataflow::{Engine, Range, Run, epochs, faces};
 use lsie_schemas::LogTime;
 use lsie_schemas::log::Log;
 use lsie_schemas::record::EpochRecord;
@@ -102,4 +105,29 @@ fn a_stop_at_any_epoch_changes_nothing() {
 #[test]
 fn a_stop_in_the_middle_of_pictures_changes_nothing() {
     stop_and_go(&Fed::new("pictures", 1), Settings::WITH_MODELS, 12);
+}
+
+/// What the specification asks when a processor of models is gone: the process ends, and the next one goes on.
+#[test]
+fn a_model_that_fails_ends_the_run_and_the_next_goes_on() {
+    let fed = Fed::new("gone", 2);
+    let undisturbed = fed.undisturbed(Settings::WITHOUT_MODELS);
+    let tables = fed.path("gone");
+    let pictures = Arc::new(AtomicU64::new(0));
+    let failing: MeasurerFactory = Arc::new(move |thread| {
+        let mut measure = faces::without_models()(thread)?;
+        let pictures = pictures.clone();
+        Ok(Box::new(move |epoch, task| {
+            let is_one = matches!(task, Task::Frame(_));
+            ensure!(!is_one || pictures.fetch_add(1, Ordering::SeqCst) < 90, "the device is gone");
+            measure(epoch, task)
+        }))
+    });
+    let engine = Engine { measurer: failing, ..fed.engine(Settings::WITHOUT_MODELS, &tables, 1_000) };
+    let why = engine.run(Run::Bounded(Range::ALL), sinks(&tables), Arc::default()).expect_err("it ends");
+    assert!(format!("{why:#}").contains("the device is gone"), "{why:#}");
+    assert!(newest(&tables).is_some(), "it had come to a checkpoint");
+    let engine = fed.engine(Settings::WITHOUT_MODELS, &tables, 1_000);
+    engine.run(Run::Bounded(Range::ALL), sinks(&tables), Arc::default()).expect("the next goes on");
+    assert_same(&undisturbed, &tables, "undisturbed, and after a model failed");
 }

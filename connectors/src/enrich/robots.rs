@@ -7,7 +7,7 @@ pub(super) const MOST_BYTES: usize = 500 << 10;
 
 /// The rules of a site that are meant for us.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Robots {
+pub struct Robots {
     /// Whether the path may be visited, and the pattern it begins with.
     rules: Vec<(bool, String)>,
 }
@@ -24,7 +24,7 @@ impl Robots {
     }
 
     /// Reads a file: the groups that name us, else those of everyone. Never fails; what is no rule is passed over.
-    pub(super) fn read(text: &str) -> Robots {
+    pub fn read(text: &str) -> Robots {
         let (mut ours, mut everyones) = (None, Vec::new());
         let (mut names, mut in_rules): (Vec<String>, bool) = (Vec::new(), false);
         for line in text.trim_start_matches('\u{feff}').lines() {
@@ -62,7 +62,7 @@ impl Robots {
     }
 
     /// Whether a path, with its query, may be visited: the longest pattern decides, among equals the one that allows.
-    pub(super) fn allows(&self, path: &str) -> bool {
+    pub fn allows(&self, path: &str) -> bool {
         let path = normal(path);
         if path == "/robots.txt" {
             return true;

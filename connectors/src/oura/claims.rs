@@ -9,7 +9,7 @@ use lsie_schemas::record::{HydrateRequest, Request};
 
 use super::{CLAIM_TTL_S, Intake, Notification, Unavailable, claim_key};
 use crate::clock::wall_ms;
-use crate::ingest::Appender;
+use crate::ingest::{Again, Appender, Late, NotAppended};
 use crate::reading;
 
 /// Claims and when they were made. A claim is forgotten after [`CLAIM_TTL_S`].
@@ -32,37 +32,50 @@ impl Claims {
     }
 }
 
-/// Hands notifications on to topic `requests`. Cheap to clone; all clones share their claims.
+/// Claims, and notifications of which the log still owes an answer: these have no claim, and are not new either.
+#[derive(Default)]
+struct Known {
+    claims: Claims,
+    late: Late<String>,
+}
+
+/// Hands notifications on to topic `requests`. Cheap to clone; all clones share what they know.
 #[derive(Clone)]
 pub(crate) struct Requests {
-    claims: Arc<Mutex<Claims>>,
+    known: Arc<Mutex<Known>>,
     appender: Appender,
 }
 
 impl Requests {
     /// With the claims that the topic still knows of.
     pub(crate) fn rebuilt(log: &dyn Log, appender: Appender) -> Result<Requests, LogError> {
-        let mut claims = Claims::default();
+        let mut known = Known::default();
         reading::read(log, &reading::whole(log, Topic::Requests)?, |record| {
             if let Ok(Request::Hydrate(request)) = Request::decode(&record) {
-                claims.0.insert(claim_key(request.unique_id), record.log_time.0);
+                known.claims.0.insert(claim_key(request.unique_id), record.log_time.0);
             }
         })?;
-        Ok(Requests { claims: Arc::new(Mutex::new(claims)), appender })
+        Ok(Requests { known: Arc::new(Mutex::new(known)), appender })
     }
 
-    fn claims(&self) -> MutexGuard<'_, Claims> {
-        self.claims.lock().unwrap_or_else(PoisonError::into_inner)
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Intake for Requests {
     fn claim(&mut self, key: &str) -> Result<bool, Unavailable> {
-        Ok(self.claims().claim(key, wall_ms()))
+        let mut known = self.known();
+        let again = known.late.again(&key.to_owned());
+        if again == Again::Open {
+            return Err(Unavailable);
+        }
+        // What was acknowledged late is claimed from now on, and the claim was not free.
+        Ok(known.claims.claim(key, wall_ms()) && again == Again::New)
     }
 
     fn release(&mut self, key: &str) {
-        self.claims().0.remove(key);
+        self.known().claims.0.remove(key);
     }
 
     fn enqueue(&mut self, notification: &Notification) -> Result<(), Unavailable> {
@@ -76,7 +89,12 @@ impl Intake for Requests {
             attempt: 0,
         };
         let record = Request::Hydrate(request).encode(None);
-        self.appender.append(vec![record]).map(|_| ()).map_err(|_| Unavailable)
+        self.appender.append(vec![record]).map(|_| ()).map_err(|error| {
+            if let NotAppended::Open(open) = error {
+                self.known().late.insert(claim_key(notification.unique_id), open);
+            }
+            Unavailable
+        })
     }
 }
 

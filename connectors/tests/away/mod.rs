@@ -1,6 +1,7 @@
-//! The file log, that can be away.
+//! The file log, that can be away or hang.
 
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use lsie_connectors::file_log::FileLog;
 use lsie_schemas::log::{
@@ -12,10 +13,22 @@ pub(crate) struct Away {
     pub(crate) log: FileLog,
     /// Whether nothing can be appended.
     pub(crate) away: AtomicBool,
+    /// Whether appends wait, to be taken when it is over.
+    pub(crate) hung: AtomicBool,
+}
+
+impl Away {
+    /// A log that is there.
+    pub(crate) fn new(log: FileLog) -> Away {
+        Away { log, away: AtomicBool::new(false), hung: AtomicBool::new(false) }
+    }
 }
 
 impl AppendRecord for Away {
     fn append(&self, records: Vec<NewRecord>) -> Result<Vec<Appended>, LogError> {
+        while self.hung.load(Ordering::SeqCst) {
+            std::thread::sleep(Duration::from_millis(5));
+        }
         match self.away.load(Ordering::SeqCst) {
             true => Err(LogError::Unavailable("switched off".into())),
             false => self.log.append(records),

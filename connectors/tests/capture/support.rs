@@ -3,7 +3,6 @@
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::Command;
-use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use lsie_connectors::capture::{CaptureError, Device, Producer, Settings, Timing, capture};
@@ -57,7 +56,7 @@ impl Bench {
                 silence: None,
             },
         };
-        let log = Away { log, away: AtomicBool::new(false) };
+        let log = Away::new(log);
         Bench { dir, log, settings, health: Health::new("capture") }
     }
 

@@ -109,6 +109,7 @@ pub(crate) fn engine(log: Arc<dyn Log>, measurer: MeasurerFactory, tail_ms: u64)
         checkpoints: None,
         without: Default::default(),
         heal: None,
+        inferring: Default::default(),
         cluster: None,
     }
 }

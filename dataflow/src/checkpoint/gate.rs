@@ -126,6 +126,11 @@ impl Gate {
         state.seen = positions.iter().filter_map(|position| Some((position.at, position.witness?))).collect();
     }
 
+    /// The newest epoch that has entered.
+    pub fn entered(&self) -> Time {
+        self.lock().entered
+    }
+
     /// Whether the next epoch of a worker may enter; not if it is past the last one.
     pub fn enter(&self, epoch: &EpochRecord) -> bool {
         if self.follows {

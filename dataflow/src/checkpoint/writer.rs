@@ -1,5 +1,5 @@
 //! Writes checkpoints: gathers the parts of an epoch, and when all are there and the sinks hold the epoch,
-//! writes a state file and then the manifest that names it. Runs on the commit thread, off the data path.
+//! writes a state file and then the manifest that names it. Off the data path ([`super::keeper`]).
 //!
 //! A state file holds what changed since the last checkpoint; when the files behind the first outgrow it, they
 //! are merged into one. So a million rows of history are not written again each time.

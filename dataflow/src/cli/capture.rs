@@ -7,12 +7,11 @@ use std::time::Duration;
 use anyhow::{bail, ensure};
 use clap::Args;
 use lsie_connectors::capture::{Device, Producer, Settings, Timing, capture};
-use lsie_connectors::{Health, Stop};
 use lsie_schemas::codec;
 use lsie_schemas::record::{StartSession, Stream, Subjects};
 use uuid::Uuid;
 
-use super::running::{on_signal, open_log, print_health};
+use super::connecting::connect;
 use super::topics;
 use crate::config::Config;
 
@@ -47,24 +46,15 @@ pub(super) struct Capture {
 impl Capture {
     pub(super) fn run(self, config: Config) -> anyhow::Result<ExitCode> {
         let settings = self.settings(&config)?;
-        let (health, stop) = (Health::new("capture"), Stop::default());
-        on_signal("ending the capture", {
-            let stop = stop.clone();
-            move || stop.stop()
-        })?;
-        let log = open_log(&config)?;
-        let problems = topics::check(&*log, &config)?;
-        ensure!(problems.is_empty(), "the topics are not as they should be:\n  {}", problems.join("\n  "));
-        let over = Stop::default();
-        let reporter = std::thread::Builder::new().name("health".into()).spawn({
-            let (health, over) = (health.clone(), over.clone());
-            move || print_health(&health, &over)
-        })?;
-        let result = capture(&*log, &settings, &health, &stop);
-        over.stop();
-        let _ = reporter.join();
-        result?;
-        Ok(ExitCode::SUCCESS)
+        connect(&config, "capture", "ending the capture", |given| {
+            let problems = topics::check(given.log, &config)?;
+            ensure!(
+                problems.is_empty(),
+                "the topics are not as they should be:\n  {}",
+                problems.join("\n  ")
+            );
+            Ok(capture(given.log, &settings, given.health, given.stop)?)
+        })
     }
 
     fn settings(self, config: &Config) -> anyhow::Result<Settings> {

@@ -15,6 +15,7 @@ use lsie_sinks::parquet::Reader;
 use uuid::Uuid;
 
 use super::running::{checkpoints, engine, open_log, parquet, run_with_progress};
+use crate::checkpoint::store::Store;
 use crate::config::Config;
 use crate::engine::{Checkpoints, Engine, Range, Run};
 use crate::healing::{self, Healed, Target};
@@ -172,12 +173,11 @@ fn heal(config: &Config, dir: &Path, dry_run: bool) -> anyhow::Result<ExitCode> 
     Reader::open(dir)?;
     let mut sink = parquet(config, dir)?;
     let log = open_log(config)?;
-    let folder = config.checkpoints_of(dir);
-    let target =
-        Target { tables: dir, checkpoints: folder.as_deref(), epoch_ms: config.epochs.epoch_ms, dry_run };
     let kept = checkpoints(config, dir)?;
+    let store = config.checkpoints_of(dir)?.map(|(place, _)| Store::open(&place)).transpose()?;
+    let target =
+        Target { tables: dir, checkpoints: store.as_ref(), epoch_ms: config.epochs.epoch_ms, dry_run };
     let healed = healing::heal(&*log, target, &mut *sink, |heal, tables, state| {
-        let state = state.map(crate::checkpoint::store::Store::in_folder).transpose()?;
         let checkpoints = kept.zip(state).map(|(kept, store)| Checkpoints { store, ..kept });
         let engine = engine(config, log.clone(), 0)?;
         let engine = Engine { checkpoints, heal: Some(heal), ..engine };

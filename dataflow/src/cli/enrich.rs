@@ -5,11 +5,11 @@ use std::process::ExitCode;
 use anyhow::{Context, ensure};
 use clap::Args;
 use lsie_connectors::enrich::{Chromium, Hosts, Page, Settings, ask, enrich};
-use lsie_connectors::{Health, Stop};
 use uuid::Uuid;
 
 use super::capture::session_id;
-use super::running::{on_signal, open_log, print_health};
+use super::connecting::connect;
+use super::running::open_log;
 use crate::config::Config;
 
 /// Visit the pages that requests of topic requests name, and write what is kept of them to topic answers, until a
@@ -44,20 +44,8 @@ impl Enrich {
         ensure!(!hosts.is_empty(), "whose pages? enrich.hosts names nobody: enrichment is disabled");
         let chromium = Chromium { program: from.browser.clone(), sandbox: from.sandbox };
         let settings = Settings::new(chromium, hosts, from.browsers);
-        let (health, stop, over) = (Health::new("enrichment"), Stop::default(), Stop::default());
-        on_signal("breaking off visits; the next run makes them", {
-            let stop = stop.clone();
-            move || stop.stop()
-        })?;
-        let log = open_log(&config)?;
-        let reporter = std::thread::Builder::new().name("health".into()).spawn({
-            let (health, over) = (health.clone(), over.clone());
-            move || print_health(&health, &over)
-        })?;
-        let result = enrich(&*log, &settings, &health, &stop);
-        over.stop();
-        let _ = reporter.join();
-        result?;
-        Ok(ExitCode::SUCCESS)
+        connect(&config, "enrichment", "breaking off visits; the next run makes them", |given| {
+            Ok(enrich(given.log, &settings, given.health, given.stop)?)
+        })
     }
 }

@@ -5,9 +5,9 @@ use std::process::ExitCode;
 use anyhow::{Context, ensure};
 use clap::Args;
 use lsie_connectors::oura::{Access, Settings, hydrate_requests};
-use lsie_connectors::{Health, Stop};
 
-use super::running::{on_signal, open_log, print_health, secret};
+use super::connecting::connect;
+use super::running::secret;
 use crate::config::Config;
 
 /// Fetch what requests of topic requests ask for, and write chunks to topic physio, until a signal. One line of
@@ -24,20 +24,8 @@ impl Hydrate {
             client_secret.context("hydrate.client_secret_file must name the client's secret")?;
         let access = Access::new(&from.base_url, &from.token_url, &from.client_id, &client_secret);
         let settings = Settings::new(access, from.tokens_dir.clone());
-        let (health, stop, over) = (Health::new("hydration"), Stop::default(), Stop::default());
-        on_signal("leaving requests to the next run", {
-            let stop = stop.clone();
-            move || stop.stop()
-        })?;
-        let log = open_log(&config)?;
-        let reporter = std::thread::Builder::new().name("health".into()).spawn({
-            let (health, over) = (health.clone(), over.clone());
-            move || print_health(&health, &over)
-        })?;
-        let result = hydrate_requests(&*log, &settings, &health, &stop);
-        over.stop();
-        let _ = reporter.join();
-        result?;
-        Ok(ExitCode::SUCCESS)
+        connect(&config, "hydration", "leaving requests to the next run", |given| {
+            Ok(hydrate_requests(given.log, &settings, given.health, given.stop)?)
+        })
     }
 }

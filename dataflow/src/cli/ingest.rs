@@ -4,11 +4,12 @@ use std::process::ExitCode;
 
 use anyhow::{Context, ensure};
 use clap::Args;
+use lsie_connectors::Health;
 use lsie_connectors::ingest::{Credentials, router};
-use lsie_connectors::{Health, Stop};
 use lsie_sinks::views::Server;
 
-use super::running::{on_signal, open_log, print_health, secret};
+use super::connecting::{print_health, stop_on_signal};
+use super::running::{open_log, secret};
 use crate::config::Config;
 
 /// Serve POST /api/v1/ingest/{physio,events,outcomes} and the webhook of the wearable's provider until a signal.
@@ -32,16 +33,12 @@ impl Ingest {
         );
         let oura_secret = secret(&from.oura_secret_file).context("ingest.oura_secret_file")?;
         let oura_secret = oura_secret.unwrap_or_default().into_bytes();
-        let (health, stop) = (Health::new("ingest"), Stop::default());
-        on_signal("answering the last requests", {
-            let stop = stop.clone();
-            move || stop.stop()
-        })?;
+        let (health, stop) = (Health::new("ingest"), stop_on_signal("answering the last requests")?);
         let router = router(open_log(&config)?, &Credentials { token, oura_secret }, health.clone())?;
         let server =
             Server::start(listen, None, |_| router).with_context(|| format!("ingest on {listen}"))?;
         println!("ingest on http://{}/api/v1/ingest/", server.address());
-        print_health(&health, &stop);
+        print_health(&health, &stop, &config.health.file);
         server.stop()?;
         Ok(ExitCode::SUCCESS)
     }

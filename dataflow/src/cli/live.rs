@@ -6,9 +6,8 @@ use std::sync::Arc;
 use anyhow::{bail, ensure};
 use clap::Args;
 use lsie_connectors::live::{Fixed, Mode, Service, Settings, Sign, live};
-use lsie_connectors::{Health, Stop};
 
-use super::running::{on_signal, open_log, print_health};
+use super::connecting::connect;
 use crate::config::Config;
 
 /// Follow the live events of an account, for the sessions whose start record names it, until a signal. One line of
@@ -35,20 +34,9 @@ impl Live {
             ("", url) => Arc::new(Fixed(url.to_owned())),
             (service, _) => Arc::new(Service::new(service)),
         };
-        let (health, stop, over) = (Health::new("live_events"), Stop::default(), Stop::default());
-        on_signal("closing the connection", {
-            let stop = stop.clone();
-            move || stop.stop()
-        })?;
-        let log = open_log(&config)?;
-        let reporter = std::thread::Builder::new().name("health".into()).spawn({
-            let (health, over) = (health.clone(), over.clone());
-            move || print_health(&health, &over)
-        })?;
-        let result = live(&*log, &Settings::new(account, mode, sign), &health, &stop);
-        over.stop();
-        let _ = reporter.join();
-        result?;
-        Ok(ExitCode::SUCCESS)
+        let settings = Settings::new(account, mode, sign);
+        connect(&config, "live_events", "closing the connection", |given| {
+            Ok(live(given.log, &settings, given.health, given.stop)?)
+        })
     }
 }

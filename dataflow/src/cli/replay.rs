@@ -1,11 +1,11 @@
 //! `lsie replay`: the same graph over recorded epochs, into a fresh directory.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::ensure;
-use clap::Args;
+use clap::{Args, ValueEnum};
 use lsie_schemas::LogTime;
 
 use super::running::{
@@ -15,6 +15,7 @@ use super::several::Several;
 use crate::cluster::Cluster;
 use crate::config::Config;
 use crate::engine::{Engine, Range, Run};
+use crate::recorded::{Inferring, Other, Recomputed, Recorded, recomputed};
 
 /// Replay the topics, whole or a range of log time. With the epoch table of a live run, the result is the live
 /// run's, byte for byte; topics without a table get one by rule.
@@ -35,8 +36,25 @@ pub(super) struct Replay {
     /// Log time of the last epoch to take, ms since the Unix epoch; default: the last of the table.
     #[arg(long, value_name = "MS")]
     until: Option<u64>,
+    /// Where the results of models come from: `log`: faces and greetings from the models, speech as the log was told;
+    /// `recorded`: all from the tables of --facts, with no model; `strict`: all from the models, speech too, at the
+    /// epochs of the answers in the log, and what differs is told.
+    #[arg(long, value_enum, value_name = "FROM", default_value_t = From::Log)]
+    inference: From,
+    /// Tables of an earlier run over the same log: what `recorded` takes, and what `strict` compares faces and greetings
+    /// with.
+    #[arg(long, value_name = "DIR", required_if_eq("inference", "recorded"))]
+    facts: Option<PathBuf>,
     #[command(flatten)]
     several: Several,
+}
+
+/// Where the results of models come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum From {
+    Log,
+    Recorded,
+    Strict,
 }
 
 impl Replay {
@@ -52,6 +70,17 @@ impl Replay {
         for topic in &without {
             println!("the archive is without {topic}: so is this replay");
         }
+        let recomputed = Arc::new(Recomputed::default());
+        let inferring = match (self.inference, &self.facts) {
+            (From::Recorded, Some(facts)) => Inferring::Recorded(Arc::new(Recorded::read(facts)?)),
+            (From::Strict, _) => Inferring::Strict(recomputed.clone()),
+            _ => Inferring::AsLogged,
+        };
+        ensure!(
+            self.inference == From::Log || cluster.is_none(),
+            "--inference {} is for one process",
+            if self.inference == From::Recorded { "recorded" } else { "strict" }
+        );
         if is_member {
             return follow(Engine { cluster, ..engine(&config, log, 0)? }, &config, false);
         }
@@ -63,10 +92,34 @@ impl Replay {
             until: self.until.map_or(Range::ALL.until, LogTime),
         };
         ensure!(range.from <= range.until, "--from is later than --until: the range holds nothing");
-        let engine = Engine { without, cluster, ..engine(&config, log, tail_ms)? };
+        let engine = Engine { without, cluster, inferring, ..engine(&config, log, tail_ms)? };
         let replayed = run_with_progress(engine, Run::Bounded(range), sinks, Arc::default())?;
         println!("{replayed}");
+        if self.inference == From::Strict {
+            tell(&recomputed, self.facts.as_deref(), &self.out)?;
+        }
         println!("tables in {}; `lsie verify` gives their hashes", self.out.display());
         Ok(ExitCode::from(u8::from(!report_postgres(watch.as_ref()))))
     }
+}
+
+/// So many differences are listed.
+const LISTED: usize = 20;
+
+/// Says how the results of the models compare with those that were recorded.
+fn tell(speech: &Recomputed, facts: Option<&Path>, out: &Path) -> anyhow::Result<()> {
+    let (same, other) = speech.found();
+    println!("speech: {same} answers of the log are the same, {} are others", other.len());
+    for Other { session, ordinal, what } in other.iter().take(LISTED) {
+        println!("  session {session}, segment {ordinal}: another {what}");
+    }
+    if other.len() > LISTED {
+        println!("  … and {} more", other.len() - LISTED);
+    }
+    if let Some(facts) = facts {
+        for (table, same, other) in recomputed(facts, out)? {
+            println!("{table}: {same} rows are the same, {other} are others");
+        }
+    }
+    Ok(())
 }

@@ -15,7 +15,7 @@ use lsie_connectors::file_log::FileLogOptions;
 use lsie_connectors::ingest::{self, Credentials};
 use lsie_connectors::llm;
 use lsie_connectors::seal::{Key, key_of_hex};
-use lsie_connectors::{FileLog, Health, SealedLog, Stop, archive};
+use lsie_connectors::{FileLog, Health, SealedLog, archive};
 use lsie_operators::speech::WhisperSettings;
 use lsie_schemas::Topic;
 use lsie_schemas::log::Log;
@@ -84,6 +84,7 @@ pub(super) fn engine(config: &Config, log: Arc<dyn Log>, tail_ms: u64) -> anyhow
         checkpoints: None,
         without: BTreeSet::new(),
         heal: None,
+        inferring: Default::default(),
         cluster: None,
     })
 }
@@ -120,11 +121,16 @@ pub(super) fn language_model(config: &Config) -> anyhow::Result<Option<LanguageM
 
 /// Checkpoints that belong to the tables in a directory, if there are to be any.
 pub(super) fn checkpoints(config: &Config, tables: &Path) -> anyhow::Result<Option<Checkpoints>> {
-    let Some(folder) = config.checkpoints_of(tables) else { return Ok(None) };
+    let Some((place, crashes)) = config.checkpoints_of(tables)? else { return Ok(None) };
     let rule = Rule { interval_ms: config.checkpoint.interval_ms, bytes: config.checkpoint.every_mib << 20 };
-    let store = Store::in_folder(&folder).with_context(|| format!("checkpoints in {}", folder.display()))?;
-    let (keep, crashes) = (config.checkpoint.keep, folder.join("crashes"));
-    Ok(Some(Checkpoints { store, rule, keep, config: config.results_hash(), crashes }))
+    let store = Store::open(&place)?;
+    Ok(Some(Checkpoints {
+        store,
+        rule,
+        keep: config.checkpoint.keep,
+        config: config.results_hash(),
+        crashes,
+    }))
 }
 
 /// The Parquet tables in a directory.
@@ -362,18 +368,6 @@ pub(super) fn on_signal(what: &'static str, act: impl FnOnce() + Send + 'static)
         act();
     })?;
     Ok(())
-}
-
-/// How often a connector's health is printed.
-const HEALTH: Duration = Duration::from_secs(30);
-
-/// Prints a connector's health, a line of JSON every 30 s and one at the end, until it shall stop.
-pub(super) fn print_health(health: &Health, stop: &Stop) {
-    let print = || println!("{}", serde_json::to_string(&health.report()).unwrap_or_default());
-    while !stop.wait(HEALTH) {
-        print();
-    }
-    print();
 }
 
 /// A secret in a file that only its owner may read; none when no file is named.

@@ -1,4 +1,4 @@
-//! The sections of what brings records in, and of the vault.
+//! The sections of what brings records in, of its health, and of the vault.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -85,6 +85,14 @@ pub struct EnrichConfig {
     pub sandbox: bool,
     /// Visits at a time.
     pub browsers: usize,
+}
+
+/// Section `[health]`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HealthConfig {
+    /// Where a connector writes its newest report; empty: nowhere.
+    pub file: PathBuf,
 }
 
 /// Section `[vault]`.

@@ -34,6 +34,7 @@ pub(super) struct Levels {
     inside: IntGauge,
     pauses: IntCounterVec,
     unanswered: IntGauge,
+    held: GaugeVec,
     sink_lag: GaugeVec,
     sink_waiting: IntGaugeVec,
     sink_up: IntGaugeVec,
@@ -97,6 +98,11 @@ impl Levels {
                 "How often fetching stopped because the byte budget was used up.",
             ),
             unanswered: of.level("lsie_inference_unanswered", "Requests to the speech model that no epoch has answered."),
+            held: of.gauges(
+                "lsie_held_epoch_seconds",
+                &["worker", "operator"],
+                "How long an operator (or commit: the sinks) has held back the oldest epoch; absent below 10 s.",
+            ),
             sink_lag: of.gauges(
                 "lsie_sink_lag_seconds",
                 &["sink"],
@@ -110,6 +116,15 @@ impl Levels {
 }
 
 impl super::Metrics {
+    /// Which operator of which worker holds an epoch, and for how long.
+    pub(crate) fn held(&self, holder: Option<(usize, &str, Duration)>) {
+        self.levels.held.reset();
+        if let Some((worker, operator, held)) = holder {
+            let worker = worker.to_string();
+            self.levels.held.with_label_values(&[worker.as_str(), operator]).set(held.as_secs_f64());
+        }
+    }
+
     /// Everything as Prometheus' text format, version 0.0.4.
     pub fn text(&self, shared: &Shared, log: &dyn Log, database: Option<&Watch>) -> String {
         self.levels.read_off(shared, log, database);

@@ -26,9 +26,9 @@ pub struct Found {
 
 /// Completes the facts with what the store and the log say.
 pub fn gather(store: &Store, log: &dyn Log, facts: &mut Facts) -> anyhow::Result<Found> {
+    store.sweep()?;
     let mut contents = BTreeMap::new();
     for name in store.list(FOLDER)?.into_iter().rev() {
-        // What a crash left of one that was being written is no manifest.
         let Some(content) = store.get(&name)?.filter(|_| name.ends_with(".json")) else { continue };
         let manifest = Manifest::decode(&content);
         for file in manifest.iter().flat_map(|manifest| &manifest.files) {

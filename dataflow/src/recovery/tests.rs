@@ -267,3 +267,12 @@ fn a_station_that_begins_empty_may_be_unknown() {
     facts.stations.insert("gray_band".into(), 2);
     assert!(matches!(plan(&facts), Plan::Resume { .. }), "it had no state");
 }
+
+#[test]
+fn a_topic_that_became_an_input_later_may_be_unknown() {
+    let mut facts = facts();
+    facts.partitions.insert(Topic::Answers, 4);
+    assert!(matches!(plan(&facts), Plan::Resume { .. }), "{:?}", plan(&facts));
+    facts.partitions.insert(Topic::Outcomes, 4);
+    assert!(refused(plan(&facts)).contains("outcomes 4"));
+}

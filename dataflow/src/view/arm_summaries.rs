@@ -89,7 +89,7 @@ impl Tally {
 
 /// An encounter as a part of its leaf. Its identity stays with it, so that equal ones are two.
 pub(crate) fn of_encounter(row: &EncounterRow) -> (Of, Part) {
-    (Of::Arm(row.experiment_id.clone(), row.arm.clone(), Slot::of(row)), Part::Tally(Tally::of(row)))
+    (Of::Arm(row.experiment_id.clone(), row.arm.clone(), Slot::of(row)), Part::Tally(Tally::of(row).into()))
 }
 
 /// What a slot adds up to, as a part of the next one.
@@ -108,12 +108,12 @@ pub(crate) fn row(experiment: &str, arm: &str, slot: Slot, parts: &[(&Part, isiz
     for (part, copies) in parts {
         let Part::Tally(tally) = part else { continue };
         for _ in 0..*copies {
-            total = Some(total.map_or_else(|| tally.clone(), |total| total.and(tally)));
+            total = Some(total.map_or_else(|| Tally::clone(tally), |total| total.and(tally)));
         }
     }
     match slot {
-        Slot::Root => total.map(|total| Summed::Arm(summary(experiment, arm, &total))),
-        Slot::Leaf(_) | Slot::Twig(_) => total.map(Summed::Tally),
+        Slot::Root => total.map(|total| Summed::Arm(summary(experiment, arm, &total).into())),
+        Slot::Leaf(_) | Slot::Twig(_) => total.map(|total| Summed::Tally(total.into())),
     }
 }
 

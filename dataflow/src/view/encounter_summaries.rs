@@ -35,14 +35,14 @@ pub(crate) fn state(action: Uuid, parts: &[&Part]) -> &'static str {
 
 fn measured<'a>(action: Uuid, parts: &[&'a Part]) -> Option<&'a Measured> {
     parts.iter().find_map(|part| match part {
-        Part::Measured(of, measured) if *of == action => Some(measured),
+        Part::Measured(of, measured) if *of == action => Some(&**measured),
         _ => None,
     })
 }
 
 fn judged<'a>(action: Uuid, parts: &[&'a Part]) -> Option<&'a Judged> {
     parts.iter().find_map(|part| match part {
-        Part::Judged(of, judged) if *of == action => Some(judged),
+        Part::Judged(of, judged) if *of == action => Some(&**judged),
         _ => None,
     })
 }
@@ -58,7 +58,7 @@ fn row(issued: &Issued, is_first: bool, parts: &[&Part]) -> EncounterSummaryRow 
     });
     let stale = stale.reduce(|one, other| one || other);
     let metrics = parts.iter().filter(|_| is_first).find_map(|part| match part {
-        Part::Metrics(row) => Some(row),
+        Part::Metrics(row) => Some(&**row),
         _ => None,
     });
     EncounterSummaryRow {

@@ -11,6 +11,7 @@ use timely::dataflow::operators::vec::Map;
 use uuid::Uuid;
 
 use super::Rows;
+use super::handle::Handle;
 use crate::adapter::Time;
 
 /// A stimulus: its session and its action.
@@ -34,6 +35,8 @@ pub(crate) fn encounters<'scope>(
     measured: Rows<'scope, (StimulusKey, Measured)>,
     evaluated: Rows<'scope, (StimulusKey, Evaluated)>,
 ) -> Rows<'scope, EncounterRow> {
+    let measured = measured.map(|(key, measured)| (key, Handle::from(measured)));
+    let evaluated = evaluated.map(|(key, judged)| (key, Handle::from(judged)));
     measured.join_map(evaluated, |(session, _), measured, judged| {
         let gate = i64::from(judged.is_match);
         EncounterRow {

@@ -4,6 +4,7 @@ use lsie_schemas::row::EvaluationRow;
 
 use super::Rows;
 use super::encounters::{Evaluated, StimulusKey};
+use super::handle::Handle;
 
 /// One row per segment in which something was said: the judgement of its first stimulus.
 pub(crate) fn evaluations<'scope>(
@@ -11,7 +12,7 @@ pub(crate) fn evaluations<'scope>(
 ) -> Rows<'scope, EvaluationRow> {
     let by_segment = evaluated.map(|((session, _), judged)| {
         let order = judged.said.at.0;
-        ((session, judged.said.segment_id.clone()), (order, judged))
+        ((session, judged.said.segment_id.clone()), (order, Handle::from(judged)))
     });
     by_segment
         .reduce(|(session, segment), said, rows| {

@@ -13,7 +13,7 @@ pub(crate) fn rows(session_id: Uuid, parts: &[&Part]) -> Vec<PhysiologyCurrentRo
     let mut ends: BTreeMap<&str, EventTime> = BTreeMap::new();
     for part in parts {
         if let Part::Closed(segment, end, _) = part {
-            ends.insert(segment, *end);
+            ends.insert(segment.as_str(), *end);
         }
     }
     let mut newest: BTreeMap<&str, (EventTime, &PhysiologyRow)> = BTreeMap::new();

@@ -17,6 +17,7 @@ use timely::dataflow::operators::vec::{Filter, Map};
 use uuid::Uuid;
 
 use super::arm_summaries::{self, Slot, Tally};
+use super::handle::Handle;
 use super::{Evaluated, Rows, StimulusKey, encounter_summaries, physiology_current, session_summaries};
 use crate::adapter::Time;
 use crate::commit::Written;
@@ -37,25 +38,25 @@ pub(crate) enum Of {
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub(crate) enum Part {
     /// What is known of the session.
-    Session(SessionRow),
+    Session(Handle<SessionRow>),
     /// A segment closed: its id, its window end, and the log time of that epoch.
-    Closed(String, EventTime, EventTime),
+    Closed(Handle<String>, EventTime, EventTime),
     /// So many neutral frames are collected.
     Calibrated(i64),
     /// A stimulus was accepted.
     Stimulated(EventTime, Uuid),
     /// The same, with what the operator should say.
-    Issued(Issued),
+    Issued(Handle<Issued>),
     /// What happened after it, by its action.
-    Measured(Uuid, Measured),
+    Measured(Uuid, Handle<Measured>),
     /// Whether the greeting was said, by its action.
-    Judged(Uuid, Judged),
+    Judged(Uuid, Handle<Judged>),
     /// A reward: stimulus time, reward, gate.
     Rewarded(EventTime, Real, i64),
     /// The measures of the segment.
-    Metrics(MetricsRow),
+    Metrics(Handle<MetricsRow>),
     /// A physiological snapshot of the segment.
-    Physiology(PhysiologyRow),
+    Physiology(Handle<PhysiologyRow>),
     /// The attribution event of the segment: its stimulus' time and its finality.
     Credited(EventTime, String),
     /// A score of that event: method and raw value.
@@ -63,7 +64,7 @@ pub(crate) enum Part {
     /// An outcome that came so many seconds after it.
     Linked(Real),
     /// Encounters added up.
-    Tally(Tally),
+    Tally(Handle<Tally>),
 }
 
 /// A stimulus and the decision it is under.
@@ -92,12 +93,12 @@ pub(crate) struct Judged {
 /// A row of one of the summaries.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub(crate) enum Summed {
-    Session(SessionSummaryRow),
-    Encounter(EncounterSummaryRow),
-    Physiology(PhysiologyCurrentRow),
-    Arm(ArmSummaryRow),
+    Session(Handle<SessionSummaryRow>),
+    Encounter(Handle<EncounterSummaryRow>),
+    Physiology(Handle<PhysiologyCurrentRow>),
+    Arm(Handle<ArmSummaryRow>),
     /// Encounters of a slot added up: a part of the next slot.
-    Tally(Tally),
+    Tally(Handle<Tally>),
 }
 
 /// What the summaries are views over.
@@ -114,14 +115,14 @@ pub(crate) struct Sources<'scope> {
 /// The changes of all summaries after the epoch at which a run resumed.
 pub(crate) fn summaries(sources: Sources<'_>, resumed: Time) -> StreamVec<'_, Time, Written> {
     let Sources { sessions, stimuli, decisions, evaluated, encounters, parts } = sources;
-    let decided = decisions.map(|row| (row.session_id, row));
+    let decided = decisions.map(|row| (row.session_id, Handle::from(row)));
     let issued = stimuli
-        .map(|row| (row.session_id, row))
+        .map(|row| (row.session_id, Handle::from(row)))
         .join_map(decided, |_, stimulus, decision| issued(stimulus, decision))
         .flat_map(|issued| issued);
     let tallied = encounters.clone().map(|row| arm_summaries::of_encounter(&row));
     let parts = parts
-        .concat(sessions.map(|row| (Of::Session(row.session_id), Part::Session(row))))
+        .concat(sessions.map(|row| (Of::Session(row.session_id), Part::Session(row.into()))))
         .concat(issued)
         .concat(evaluated.flat_map(|((session, action), judged)| of_judgement(session, action, &judged)))
         .concat(encounters.flat_map(of_encounter));
@@ -143,10 +144,18 @@ pub(crate) fn of_parts(of: &Of, parts: &[(&Part, isize)]) -> Vec<Summed> {
     let each: Vec<&Part> = parts.iter().map(|(part, _)| *part).collect();
     match of {
         Of::Session(session) => {
-            let current = physiology_current::rows(*session, &each).into_iter().map(Summed::Physiology);
-            session_summaries::row(&each).map(Summed::Session).into_iter().chain(current).collect()
+            let current = physiology_current::rows(*session, &each)
+                .into_iter()
+                .map(|row| Summed::Physiology(row.into()));
+            session_summaries::row(&each)
+                .map(|row| Summed::Session(row.into()))
+                .into_iter()
+                .chain(current)
+                .collect()
         }
-        Of::Segment(_) => encounter_summaries::rows(&each).into_iter().map(Summed::Encounter).collect(),
+        Of::Segment(_) => {
+            encounter_summaries::rows(&each).into_iter().map(|row| Summed::Encounter(row.into())).collect()
+        }
         Of::Arm(experiment, arm, slot) => {
             arm_summaries::row(experiment, arm, *slot, parts).into_iter().collect()
         }
@@ -159,18 +168,21 @@ pub(crate) fn of_fact(fact: Fact) -> Vec<(Of, Part)> {
         Fact::Segment(row) => {
             vec![(
                 Of::Session(row.session_id),
-                Part::Closed(row.segment_id, row.window_end_utc, row.closed_at),
+                Part::Closed(row.segment_id.into(), row.window_end_utc, row.closed_at),
             )]
         }
-        Fact::Metrics(row) => vec![(segment(row.session_id, &row.segment_id), Part::Metrics(row))],
+        Fact::Metrics(row) => vec![(segment(row.session_id, &row.segment_id), Part::Metrics(row.into()))],
         Fact::Stimulus(row) => {
             vec![(Of::Session(row.session_id), Part::Stimulated(row.stimulus_utc, row.client_action_id))]
         }
         Fact::Calibrated(session, frames) => vec![(Of::Session(session), Part::Calibrated(frames))],
-        Fact::Measured(session, action, measured) => vec![
-            (segment(session, &measured.segment_id), Part::Measured(action, measured.clone())),
-            (Of::Session(session), Part::Measured(action, measured)),
-        ],
+        Fact::Measured(session, action, measured) => {
+            let measured = Handle::from(measured);
+            vec![
+                (segment(session, &measured.segment_id), Part::Measured(action, measured.clone())),
+                (Of::Session(session), Part::Measured(action, measured)),
+            ]
+        }
         Fact::Au12(_) | Fact::Pitch(_) => Vec::new(),
     }
 }
@@ -178,10 +190,13 @@ pub(crate) fn of_fact(fact: Fact) -> Vec<(Of, Part)> {
 /// The parts that a word of telemetry is.
 pub(crate) fn of_told(told: Told) -> Vec<(Of, Part)> {
     match told {
-        Told::Physiology(row) => vec![
-            (segment(row.session_id, &row.segment_id), Part::Physiology(row.clone())),
-            (Of::Session(row.session_id), Part::Physiology(row)),
-        ],
+        Told::Physiology(row) => {
+            let row = Handle::from(row);
+            vec![
+                (segment(row.session_id, &row.segment_id), Part::Physiology(row.clone())),
+                (Of::Session(row.session_id), Part::Physiology(row)),
+            ]
+        }
         _ => Vec::new(),
     }
 }
@@ -201,13 +216,13 @@ pub(crate) fn of_ledger(row: LedgerRow) -> Option<(Of, Part)> {
 }
 
 fn of_judgement(session: Uuid, action: Uuid, evaluated: &Evaluated) -> Vec<(Of, Part)> {
-    let judged = Judged {
+    let judged = Handle::from(Judged {
         is_match: evaluated.is_match,
         confidence: evaluated.confidence,
         reason: evaluated.reason.clone(),
         method: evaluated.method.clone(),
         version: evaluated.version.clone(),
-    };
+    });
     vec![
         (segment(session, &evaluated.said.segment_id), Part::Judged(action, judged.clone())),
         (Of::Session(session), Part::Judged(action, judged)),
@@ -232,7 +247,7 @@ fn issued(stimulus: &StimulusRow, decision: &DecisionRow) -> Option<(Of, Part)> 
         arm: decision.selected_arm_id.clone(),
         greeting: decision.expected_greeting.clone(),
     };
-    Some((segment(issued.session, &issued.segment_id), Part::Issued(issued)))
+    Some((segment(issued.session, &issued.segment_id), Part::Issued(issued.into())))
 }
 
 pub(crate) fn segment(session: Uuid, segment_id: &str) -> Of {
@@ -251,10 +266,10 @@ fn changes(summed: Rows<'_, (Of, Summed)>, resumed: Time) -> StreamVec<'_, Time,
     }
     let new = summed.inner.filter(move |(_, epoch, _)| *epoch > resumed);
     new.flat_map(|((_, row), epoch, diff)| match row {
-        Summed::Session(row) => change(&row, epoch, diff),
-        Summed::Encounter(row) => change(&row, epoch, diff),
-        Summed::Physiology(row) => change(&row, epoch, diff),
-        Summed::Arm(row) => change(&row, epoch, diff),
+        Summed::Session(row) => change(&*row, epoch, diff),
+        Summed::Encounter(row) => change(&*row, epoch, diff),
+        Summed::Physiology(row) => change(&*row, epoch, diff),
+        Summed::Arm(row) => change(&*row, epoch, diff),
         Summed::Tally(_) => None,
     })
 }

@@ -225,7 +225,8 @@ impl Session {
             | Record::Physio(_)
             | Record::Event(_)
             | Record::Outcome(_)
-            | Record::Inference(_) => {
+            | Record::Inference(_)
+            | Record::Answered(_) => {
                 classify(&raw, Class::Used, "", out);
             }
         }
@@ -520,6 +521,7 @@ fn captured(arrived: &Arrived) -> Option<(i64, i64, Stream)> {
         | Record::Physio(_)
         | Record::Event(_)
         | Record::Outcome(_)
-        | Record::Inference(_) => None,
+        | Record::Inference(_)
+        | Record::Answered(_) => None,
     }
 }

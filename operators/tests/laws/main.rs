@@ -3,6 +3,7 @@
 mod action_combo;
 mod align;
 mod comodulation;
+mod context;
 mod drift;
 mod judging;
 mod laws;

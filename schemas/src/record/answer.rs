@@ -123,7 +123,7 @@ mod page_field {
 }
 
 /// A record of topic `answers`.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Answered {
     /// Type `hydrated`.
     Hydrated(HydrateAnswer),
@@ -142,13 +142,21 @@ impl Answered {
         }
     }
 
+    /// The request.
+    pub fn request(&self) -> Uuid {
+        match self {
+            Answered::Hydrated(answer) => answer.unique_id,
+            Answered::Enriched(answer) => answer.unique_id,
+        }
+    }
+
     /// The record to append.
     pub fn encode(&self, timestamp: Option<LogTime>) -> NewRecord {
-        let (id, value) = match self {
-            Answered::Hydrated(answer) => (answer.unique_id, codec::write("hydrated", answer)),
-            Answered::Enriched(answer) => (answer.unique_id, codec::write("enriched", answer)),
+        let value = match self {
+            Answered::Hydrated(answer) => codec::write("hydrated", answer),
+            Answered::Enriched(answer) => codec::write("enriched", answer),
         };
-        let key = id.hyphenated().to_string().into();
+        let key = self.request().hyphenated().to_string().into();
         NewRecord { topic: Topic::Answers, key, value, headers: Vec::new(), timestamp }
     }
 }

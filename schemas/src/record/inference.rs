@@ -127,6 +127,13 @@ pub enum NoAnswer {
 }
 
 impl NoAnswer {
+    const ALL: [NoAnswer; 3] = [NoAnswer::Deadline, NoAnswer::ModelError, NoAnswer::SoundGone];
+
+    /// The reason of a code.
+    pub fn by_code(code: &str) -> Option<NoAnswer> {
+        NoAnswer::ALL.into_iter().find(|reason| reason.code() == code)
+    }
+
     /// Its code in rows.
     pub fn code(self) -> &'static str {
         match self {

@@ -26,6 +26,8 @@ pub(super) struct Entry {
 pub(super) enum Next {
     /// These epochs.
     Epochs(Vec<Arc<Entry>>),
+    /// For now nothing more: what it has been handed is to be made durable.
+    Flush,
     /// What the changelog holds beyond it.
     CatchUp,
     /// Nothing more: all is there.
@@ -135,25 +137,30 @@ impl Queue {
         self.changed.notify_all();
     }
 
-    /// What a target that holds everything up to `reached` gets next; waits for it.
-    pub(super) fn next(&self, reached: Option<LogTime>) -> Next {
+    /// What a target gets next that holds everything up to `reached` and has been handed everything up to `handed`;
+    /// waits for it.
+    pub(super) fn next(&self, reached: Option<LogTime>, handed: Option<LogTime>) -> Next {
         self.reached(reached);
         let mut state = self.lock();
         loop {
             if state.is_stopped {
                 return Next::Stop;
             }
-            if reached < state.floor {
+            if handed < state.floor {
                 return Next::CatchUp;
             }
-            if !state.entries.is_empty() {
+            let new = state.entries.partition_point(|entry| Some(entry.epoch) <= handed);
+            if new < state.entries.len() {
                 let mut rows = 0;
-                let few = state.entries.iter().take_while(|entry| {
+                let few = state.entries.range(new..).take_while(|entry| {
                     let fits = rows < MOST_ROWS;
                     rows += entry.changes.len();
                     fits
                 });
                 return Next::Epochs(few.cloned().collect());
+            }
+            if handed > reached {
+                return Next::Flush;
             }
             if state.is_ending {
                 return Next::End;

@@ -20,6 +20,15 @@ const LIMIT: Duration = Duration::from_secs(120);
 /// The oldest server: `NULLS NOT DISTINCT` is new in it.
 const OLDEST: i32 = 150_000;
 
+/// Work that was begun; dropped, it ends where it stands.
+pub(super) struct Begun<T>(JoinHandle<Option<(Client, T)>>);
+
+impl<T> Drop for Begun<T> {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
 /// An open connection.
 pub(super) struct Connection {
     // Dropped in this order by `drop`: the client says goodbye while the runtime still runs.
@@ -31,7 +40,12 @@ pub(super) struct Connection {
 impl Connection {
     /// Connects, and sets what a session must have.
     pub(super) fn open(database: &Database) -> Result<Connection, Error> {
-        let runtime = Builder::new_current_thread().enable_all().build().map_err(Error::Serve)?;
+        let runtime = Builder::new_multi_thread()
+            .worker_threads(1)
+            .thread_name("postgres")
+            .enable_all()
+            .build()
+            .map_err(Error::Serve)?;
         let (mut config, tls) = (database.config.clone(), tls::connector(&database.tls));
         config.connect_timeout(CONNECT).application_name("lsie");
         // A time limit is made on the runtime.
@@ -54,9 +68,27 @@ impl Connection {
         &mut self,
         work: impl AsyncFnOnce(&mut Client) -> Result<T, Error>,
     ) -> Result<T, Error> {
-        let client = self.client.as_mut().ok_or_else(|| away("the connection is closed"))?;
+        let client = self.client.as_mut().ok_or_else(closed)?;
         let limited = async { tokio::time::timeout(LIMIT, work(client)).await };
         self.runtime.block_on(limited).unwrap_or_else(|_| Err(away("no answer")))
+    }
+
+    /// Begins a piece of work that goes on beside the caller, and has the client until [`end`](Self::end).
+    pub(super) fn begin<T, W>(&mut self, work: impl FnOnce(Client) -> W) -> Result<Begun<T>, Error>
+    where
+        T: Send + 'static,
+        W: Future<Output = (Client, T)> + Send + 'static,
+    {
+        let work = work(self.client.take().ok_or_else(closed)?);
+        Ok(Begun(self.runtime.spawn(async { tokio::time::timeout(LIMIT, work).await.ok() })))
+    }
+
+    /// Waits for the end of a piece of work, or gives up on the connection.
+    pub(super) fn end<T>(&mut self, mut begun: Begun<T>) -> Result<T, Error> {
+        let ended = self.runtime.block_on(&mut begun.0).map_err(|_| closed())?;
+        let (client, done) = ended.ok_or_else(|| away("no answer"))?;
+        self.client = Some(client);
+        Ok(done)
     }
 
     fn prepare(&mut self) -> Result<(), Error> {
@@ -69,13 +101,12 @@ impl Connection {
             if version.parse::<i32>().is_ok_and(|version| version < OLDEST) {
                 return Err(Error::Database(format!("PostgreSQL 15 or newer is needed, this is {version}")));
             }
-            // A server whose peer has died lets go of its locks within half a minute. Plans are made for
-            // what a staging table holds now, not for what it held at first.
+            // A server whose peer has died lets go of its locks within half a minute.
             let settings = format!(
                 "SET statement_timeout = '{STATEMENT_S}s'; SET lock_timeout = '10s'; \
                  SET idle_in_transaction_session_timeout = '{STATEMENT_S}s'; \
                  SET tcp_keepalives_idle = 10; SET tcp_keepalives_interval = 5; SET tcp_keepalives_count = 3; \
-                 SET synchronous_commit = on; SET plan_cache_mode = force_custom_plan; SET client_min_messages = error"
+                 SET synchronous_commit = on; SET client_min_messages = error"
             );
             client.batch_execute(&settings).await.map_err(|error| classified(&error))
         })
@@ -109,6 +140,10 @@ pub(super) fn configuration(url: &str) -> Result<Config, Error> {
 
 pub(super) fn away(why: &str) -> Error {
     Error::Unavailable(format!("PostgreSQL: {why}"))
+}
+
+fn closed() -> Error {
+    away("the connection is closed")
 }
 
 /// Whether the server is away for a while or refuses. Details are left out: they can quote rows.

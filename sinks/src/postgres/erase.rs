@@ -11,6 +11,7 @@ impl PostgresSink {
     /// Erases sessions. Gives for each table how many rows went or became others. The marker stays where it is: the rows that
     /// are left are those of its epoch.
     pub fn erase(&mut self, erased: &Erased) -> Result<BTreeMap<&'static str, u64>, Error> {
+        self.wait()?;
         let texts = |ids: &std::collections::BTreeSet<lsie_schemas::Uuid>| -> Vec<String> {
             ids.iter().map(|id| id.hyphenated().to_string()).collect()
         };

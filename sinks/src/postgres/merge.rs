@@ -3,28 +3,22 @@
 
 use std::pin::pin;
 
-use lsie_schemas::{Cell, LogTime, Table, shape};
-use tokio_postgres::binary_copy::BinaryCopyInWriter;
-use tokio_postgres::types::Type;
-use tokio_postgres::{Statement, Transaction};
+use bytes::Bytes;
+use futures::SinkExt;
+use lsie_schemas::{Table, shape};
+use tokio_postgres::{SimpleQueryMessage, Statement, Transaction};
 
-use super::codec::{Sent, sql_type};
 use super::connection::classified;
-use super::net::{Dated, Net};
+use super::encode::{CHANGE, Encoded, REMOVE};
 use crate::Error;
 
-/// What is to be done with a staged row.
-const REMOVE: i64 = 0;
-const CHANGE: i64 = 1;
-
-/// The statements for one table, prepared on one connection, and its staging table there.
+/// The statements for one table on one connection, and its staging table there.
 pub(super) struct Merge {
-    /// Those of a staged row: what is to be done with it, and then those of a row of the table.
-    types: Vec<Type>,
     stage: Statement,
-    remove: Statement,
-    change: Statement,
     add: Statement,
+    /// Not prepared, so that they are planned for what the tables hold now, not for what they held at first.
+    remove: String,
+    change: String,
 }
 
 impl Merge {
@@ -35,15 +29,11 @@ impl Merge {
     ) -> Result<Merge, tokio_postgres::Error> {
         let sql = Sql::of(table);
         transaction.batch_execute(&sql.staging).await?;
-        let mut types = vec![Type::INT8, Type::INT8];
-        types.extend(table.columns.iter().map(|column| sql_type(column.ty)));
-        types.extend(shape::derived_times(table).map(|_| Type::TIMESTAMPTZ));
         Ok(Merge {
-            types,
             stage: transaction.prepare(&sql.stage).await?,
-            remove: transaction.prepare(&sql.remove).await?,
-            change: transaction.prepare(&sql.change).await?,
             add: transaction.prepare(&sql.add).await?,
+            remove: sql.remove,
+            change: sql.change,
         })
     }
 
@@ -52,19 +42,17 @@ impl Merge {
         &self,
         transaction: &Transaction<'_>,
         table: &Table,
-        net: &Net,
+        net: Encoded,
     ) -> Result<(), Error> {
-        if !net.removed.is_empty() || !net.changed.is_empty() {
-            self.stage(transaction, table, net).await.map_err(|error| classified(&error))?;
-        }
+        copy(transaction, &self.stage, net.staged).await.map_err(|error| classified(&error))?;
         for (statement, rows, verb) in
-            [(&self.remove, net.removed.len(), "removed"), (&self.change, net.changed.len(), "changed")]
+            [(&self.remove, net.removed, "removed"), (&self.change, net.changed, "changed")]
         {
             if rows == 0 {
                 continue;
             }
-            let done = transaction.execute(statement, &[]).await.map_err(|error| classified(&error))?;
-            if done != rows as u64 {
+            let done = execute(transaction, statement).await.map_err(|error| classified(&error))?;
+            if done != rows {
                 return Err(Error::Database(format!(
                     "table {}: {rows} rows were to be {verb}, {done} were; someone else has changed the table, \
                      so it has to be made anew from the changelog: empty the database",
@@ -72,70 +60,35 @@ impl Merge {
                 )));
             }
         }
-        if !net.added.is_empty() {
-            self.add(transaction, table, net).await.map_err(|error| classified(&error))?;
-        }
-        Ok(())
-    }
-
-    async fn stage(
-        &self,
-        transaction: &Transaction<'_>,
-        table: &Table,
-        net: &Net,
-    ) -> Result<(), tokio_postgres::Error> {
-        let sink = transaction.copy_in(&self.stage).await?;
-        let mut writer = pin!(BinaryCopyInWriter::new(sink, &self.types));
-        let (remove, change) = (Cell::Int(REMOVE), Cell::Int(CHANGE));
-        let nulls = vec![Cell::Null; table.columns.len()];
-        for row in &net.removed {
-            let besides = Besides::new(table, row, None);
-            writer.as_mut().write_raw(besides.cells(Some(&remove), &nulls)).await?;
-        }
-        for dated in &net.changed {
-            let besides = Besides::new(table, &dated.row, Some(dated));
-            writer.as_mut().write_raw(besides.cells(Some(&change), &dated.row)).await?;
-        }
-        writer.as_mut().finish().await?;
-        Ok(())
-    }
-
-    async fn add(
-        &self,
-        transaction: &Transaction<'_>,
-        table: &Table,
-        net: &Net,
-    ) -> Result<(), tokio_postgres::Error> {
-        let sink = transaction.copy_in(&self.add).await?;
-        let mut writer = pin!(BinaryCopyInWriter::new(sink, &self.types[1..]));
-        for dated in &net.added {
-            let besides = Besides::new(table, &dated.row, Some(dated));
-            writer.as_mut().write_raw(besides.cells(None, &dated.row)).await?;
-        }
-        writer.as_mut().finish().await?;
-        Ok(())
+        copy(transaction, &self.add, net.added).await.map_err(|error| classified(&error))
     }
 }
 
-/// What a row that is sent has besides its columns.
-struct Besides {
-    id: Cell,
-    times: Vec<Cell>,
+/// Sends rows, if there are any.
+async fn copy(
+    transaction: &Transaction<'_>,
+    statement: &Statement,
+    pieces: Vec<Bytes>,
+) -> Result<(), tokio_postgres::Error> {
+    if pieces.is_empty() {
+        return Ok(());
+    }
+    let mut sink = pin!(transaction.copy_in::<_, Bytes>(statement).await?);
+    for piece in pieces {
+        sink.feed(piece).await?;
+    }
+    sink.finish().await?;
+    Ok(())
 }
 
-impl Besides {
-    fn new(table: &Table, row: &[Cell], dated: Option<&Dated>) -> Besides {
-        let time = |epoch: Option<LogTime>| epoch.map_or(Cell::Null, |epoch| Cell::Time(epoch.as_event()));
-        let times = shape::derived_times(table).map(|(name, _)| match name {
-            "created_at" => time(dated.and_then(|dated| dated.created)),
-            _ => time(dated.map(|dated| dated.updated)),
-        });
-        Besides { id: Cell::Int(table.id_of(row)), times: times.collect() }
-    }
-
-    fn cells<'a>(&'a self, what: Option<&'a Cell>, row: &'a [Cell]) -> Vec<Sent<'a>> {
-        what.into_iter().chain([&self.id]).chain(row).chain(&self.times).map(Sent).collect()
-    }
+/// Runs a statement that is planned anew; the number of rows it has touched.
+async fn execute(transaction: &Transaction<'_>, statement: &str) -> Result<u64, tokio_postgres::Error> {
+    let messages = transaction.simple_query(statement).await?;
+    let rows = messages.iter().find_map(|message| match message {
+        SimpleQueryMessage::CommandComplete(rows) => Some(*rows),
+        _ => None,
+    });
+    Ok(rows.unwrap_or_default())
 }
 
 /// The statements of a table. Every name in them is a constant of the engine's.

@@ -1,5 +1,6 @@
 //! What a run of epochs amounts to for each row: gone, changed or new. Pure.
 
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
 use lsie_schemas::{Cell, Change, LogTime, Table};
@@ -38,14 +39,27 @@ impl Net {
 
 /// The net effect of changes with ascending epochs. An error if some key would have other than none or one
 /// row after an epoch, or if a row is taken back that was not there.
-pub(crate) fn net(table: &Table, changes: Vec<Change>) -> Result<Net, Error> {
-    let mut keys: BTreeMap<Vec<Cell>, Vec<Change>> = BTreeMap::new();
-    for change in changes {
-        keys.entry(table.key_of(&change.row)).or_default().push(change);
-    }
+pub(crate) fn net(table: &Table, mut changes: Vec<Change>) -> Result<Net, Error> {
+    let key = table.key_positions();
+    let by_key = |a: &Change, b: &Change| {
+        key.iter().map(|&at| a.row.get(at).cmp(&b.row.get(at))).find(|o| o.is_ne()).unwrap_or(Ordering::Equal)
+    };
+    // Stable: of one key the epochs stay in order.
+    changes.sort_by(by_key);
     let mut net = Net::default();
-    for changes in keys.into_values() {
-        add(table, &changes, &mut net)?;
+    let mut changes = changes.into_iter().peekable();
+    while let Some(first) = changes.next() {
+        let next = |other: &Change| by_key(&first, other).is_eq();
+        let is_alone = !changes.peek().is_some_and(next);
+        if is_alone && first.diff == 1 {
+            net.added.push(Dated { row: first.row, created: Some(first.epoch), updated: first.epoch });
+            continue;
+        }
+        let mut all = vec![first.clone()];
+        while let Some(change) = changes.next_if(next) {
+            all.push(change);
+        }
+        add(table, &all, &mut net)?;
     }
     Ok(net)
 }

@@ -1,10 +1,13 @@
 //! Reading a database: its marker and its rows, all as of one moment.
 
+use std::collections::BTreeMap;
+
 use lsie_schemas::{Cell, ColumnType, LogTime, Table, shape};
 use tokio_postgres::Row;
 
 use super::codec::Received;
 use super::connection::{Connection, classified};
+use super::migrate::ahead;
 use super::{Database, marker};
 use crate::Error;
 
@@ -24,28 +27,37 @@ pub struct Held {
 pub struct Reader {
     connection: Connection,
     committed: Option<LogTime>,
+    ahead: BTreeMap<String, LogTime>,
 }
 
 impl Reader {
     /// Opens a database for reading.
     pub fn open(database: &Database) -> Result<Reader, Error> {
         let mut connection = Connection::open(database)?;
-        let committed = connection.run(async |client| {
+        let (committed, ahead) = connection.run(async |client| {
             let begin = "BEGIN TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY; \
                          SET LOCAL idle_in_transaction_session_timeout = 0";
             client.batch_execute(begin).await.map_err(|error| classified(&error))?;
             let ours = client.query_one("SELECT to_regclass('lsie_sink') IS NOT NULL", &[]).await;
             match ours.and_then(|row| row.try_get(0)).map_err(|error| classified(&error))? {
-                true => marker(client).await.map_err(|error| classified(&error)),
-                false => Ok(None),
+                true => {
+                    let committed = marker(client).await.map_err(|error| classified(&error))?;
+                    Ok((committed, ahead(client).await.map_err(|error| classified(&error))?))
+                }
+                false => Ok((None, BTreeMap::new())),
             }
         })?;
-        Ok(Reader { connection, committed })
+        Ok(Reader { connection, committed, ahead })
     }
 
     /// The epoch that it holds; none before the first, or if the engine's tables are not there yet.
     pub fn committed(&self) -> Option<LogTime> {
         self.committed
+    }
+
+    /// The epoch that a table of it holds: a later one while tables that a migration has changed are filled again.
+    pub fn holds(&self, table: &Table) -> Option<LogTime> {
+        self.ahead.get(table.name).copied().max(self.committed)
     }
 
     /// Whether the server takes the connection for encrypted.

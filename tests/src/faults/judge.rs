@@ -1,17 +1,19 @@
 //! What must hold after a round: no promise broken, both hashes of a fault-free run, a clean audit, law 4.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::time::Duration;
 
 use lsie_schemas::log::{Log, TopicPartition};
-use lsie_schemas::{Cell, Change};
+use lsie_schemas::row::{FaceRow, SegmentRow};
+use lsie_schemas::{Cell, Change, Real};
 use lsie_sinks::Catalog;
 use lsie_sinks::audit::audit;
 use lsie_sinks::parquet::Reader;
 use lsie_sinks::postgres::Database;
 use lsie_sinks::verify::compare;
 use sha2::{Digest, Sha256};
+use uuid::Uuid;
 
 use super::feeder::Promise;
 use crate::harness::{assert_law_4, read_all};
@@ -69,6 +71,27 @@ pub fn judge(log: &dyn Log, promises: &[Promise], live: &Path, again: &Path, dat
         verdict.faults.push("law 4: records without a class, or with two".into());
     }
     verdict
+}
+
+/// What a run has seen and heard of its sessions, without the times at which it did: the same script gives the same, whenever
+/// it is fed and whatever happens to the engine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Media {
+    /// Of every picture its session, number, ratio, and whether a face was there.
+    pub faces: BTreeSet<(Uuid, i64, Option<Real>, bool)>,
+    /// Of every segment its session, number, and the hash of its sound.
+    pub sounds: BTreeSet<(Uuid, i64, String)>,
+}
+
+/// What the run of these tables has seen and heard.
+pub fn media(tables: &Path) -> Media {
+    let tables = Tables::new(changes(tables));
+    let face = |row: FaceRow| (row.session_id, row.seq, row.ratio, row.present);
+    let sound = |row: SegmentRow| (row.session_id, row.ordinal, row.audio_sha256);
+    Media {
+        faces: tables.rows::<FaceRow>().into_iter().map(face).collect(),
+        sounds: tables.rows::<SegmentRow>().into_iter().map(sound).collect(),
+    }
 }
 
 /// Promises that the log has not kept.

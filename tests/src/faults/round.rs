@@ -11,7 +11,7 @@ use lsie_sinks::postgres::Database;
 
 use super::engine::Lsie;
 use super::feeder::{self, now};
-use super::judge::{Verdict, judge};
+use super::judge::{Media, Verdict, judge, media};
 use super::servers::{Servers, as_root, text, try_as_root};
 use super::strike::Target;
 use super::{Chance, Fault};
@@ -31,6 +31,8 @@ pub struct Outcome {
     pub seed: u64,
     /// The judgement.
     pub verdict: Verdict,
+    /// What it has seen and heard.
+    pub media: Media,
     /// Seconds from the end of each strike to the next durable epoch.
     pub recoveries_s: Vec<f64>,
 }
@@ -109,7 +111,7 @@ pub fn round(servers: &Servers, fault: Fault, seed: u64) -> Outcome {
     if !verdict.is_clean() {
         eprintln!("{verdict:#?}\n{}", lsie.said());
     }
-    Outcome { fault, seed, verdict, recoveries_s }
+    Outcome { fault, seed, verdict, media: media(&lsie.tables), recoveries_s }
 }
 
 /// The settings of the live run without its database.

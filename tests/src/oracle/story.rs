@@ -85,7 +85,8 @@ fn tell(id: Uuid, records: Vec<At<(LogRecord, Record)>>) -> Option<Story> {
             | Record::Physio(_)
             | Record::Event(_)
             | Record::Outcome(_)
-            | Record::Inference(_) => {}
+            | Record::Inference(_)
+            | Record::Answered(_) => {}
         }
     }
     Some(story)
@@ -118,7 +119,8 @@ fn media(raw: &LogRecord, record: Record) -> Media {
         | Record::Physio(_)
         | Record::Event(_)
         | Record::Outcome(_)
-        | Record::Inference(_) => {
+        | Record::Inference(_)
+        | Record::Answered(_) => {
             unreachable!("only media records are asked for")
         }
     }

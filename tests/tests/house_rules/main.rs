@@ -1,7 +1,5 @@
 //! Rules of the house that a compiler does not check: who may know whom, lints, and the length of files.
 
-mod dependencies;
-
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::Command;

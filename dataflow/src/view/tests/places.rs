@@ -151,12 +151,15 @@ pub(super) fn fact(place: Place, value: u8) -> Fact {
                 version: "v1".into(),
             },
         ),
-        Kind::Closed => part(Part::Closed(segment_id, window_end, window_end.plus_us(i64::from(value)))),
-        Kind::Calibrated => part(Part::Calibrated(i64::from(value))),
-        Kind::Streamer => part(Part::Physiology(physiology(place, value, "streamer"))),
-        Kind::Operator => {
-            Fact::Part(segment(id, &segment_id), Part::Physiology(physiology(place, value, "operator")))
+        Kind::Closed => {
+            part(Part::Closed(segment_id.into(), window_end, window_end.plus_us(i64::from(value))))
         }
+        Kind::Calibrated => part(Part::Calibrated(i64::from(value))),
+        Kind::Streamer => part(Part::Physiology(physiology(place, value, "streamer").into())),
+        Kind::Operator => Fact::Part(
+            segment(id, &segment_id),
+            Part::Physiology(physiology(place, value, "operator").into()),
+        ),
         Kind::Credited => {
             Fact::Part(segment(id, &segment_id), Part::Credited(at(place), format!("final{value}")))
         }

@@ -1,0 +1,240 @@
+//! Recovery after kill -9: an engine with many live sessions of audio and a history of closed sessions with an encounter
+//! each, on the real Kafka, models off. From its start anew to the first epoch that it had not committed before, and
+//! its memory then.
+//!
+//! `tests/run.sh with cargo bench --locked --workspace --bench recovery`; `LSIE_BENCH_SESSIONS`, `LSIE_BENCH_HISTORY`
+//! and `LSIE_BENCH_KILLS` set how many. The engine and the generator are this program once more.
+#![allow(clippy::disallowed_methods, reason = "a benchmark measures time")]
+
+mod common;
+#[path = "common/live.rs"]
+mod live;
+
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use live::{Hello, Scene, checkpoints, generate, generated};
+use lsie_connectors::feed::session_id;
+use lsie_dataflow::ingest::Shared;
+use lsie_dataflow::{Engine, Run, faces};
+use lsie_schemas::log::{Log, NewRecord, TimestampType};
+use lsie_schemas::record::{AudioChunk, Control, EndSession, Stimulus, Stream};
+use lsie_schemas::row::EncounterRow;
+use lsie_schemas::{Change, LogTime, TableRow};
+use lsie_sinks::parquet::{Options, Reader};
+use lsie_sinks::{Catalog, Error, ParquetSink, Selected, Sink, Views};
+use uuid::Uuid;
+
+const PARTITIONS: i32 = 8;
+/// Closed sessions of one append, and how far the engine may be behind them.
+const BATCH: u64 = 500;
+const AHEAD: u64 = 20_000;
+/// From the beginning of the live sessions to the first kill, and from one kill to the next.
+const FIRST: Duration = Duration::from_secs(20);
+const BETWEEN: Duration = Duration::from_secs(8);
+/// How long an engine may take.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+fn main() {
+    let words: Vec<String> = std::env::args().collect();
+    let number = |text: &str| text.parse().expect("a number");
+    match &words[1..] {
+        [mode, prefix, sessions, silent] if mode == "generate" => {
+            generate(prefix, number(sessions), number(silent));
+        }
+        [mode, prefix, dir] if mode == "engine" => engine(prefix, Path::new(dir)),
+        _ => measure(
+            common::setting("LSIE_BENCH_SESSIONS", 200),
+            common::setting("LSIE_BENCH_HISTORY", 100_000),
+            common::setting("LSIE_BENCH_KILLS", 5),
+        ),
+    }
+}
+
+fn measure(sessions: u64, history: u64, kills: u64) {
+    common::print_machine();
+    let prefix = common::fresh_prefix("recovery");
+    let log = common::connect(&prefix);
+    common::create_topics(&*log, PARTITIONS, TimestampType::LogAppend, LogTime(0));
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let mut running = Running::start(&prefix, dir.path());
+    let began = Instant::now();
+    close(&*log, history, &running);
+    println!(
+        "{} encounters of as many closed sessions in {:.0} s",
+        running.encounters(),
+        began.elapsed().as_secs_f64()
+    );
+    let generator = std::thread::spawn({
+        let (prefix, scene) = (prefix.clone(), Scene { sessions, silent: 0, checkpoints: true });
+        move || generated(&prefix, scene)
+    });
+    std::thread::sleep(FIRST);
+    let mut recovered = Vec::new();
+    for _ in 0..kills {
+        let before = running.epoch();
+        let steady_kib = running.status_kib("VmRSS");
+        running.kill();
+        let start = Instant::now();
+        running = Running::start(&prefix, dir.path());
+        let is_new = |running: &Running| running.epoch() > before;
+        assert!(running.waits(is_new), "no new epoch within {PATIENCE:?}");
+        let (seconds, peak_kib) = (start.elapsed().as_secs_f64(), running.status_kib("VmHWM"));
+        println!(
+            "{seconds:.2} s; {:.0} MiB before, {:.0} MiB at the peak: {:.2} times",
+            steady_kib as f64 / 1024.0,
+            peak_kib as f64 / 1024.0,
+            peak_kib as f64 / steady_kib as f64
+        );
+        recovered.push(seconds);
+        std::thread::sleep(BETWEEN);
+    }
+    running.kill();
+    generator.join().expect("the generator ends");
+    recovered.sort_by(f64::total_cmp);
+    let [p50, p99] = [50.0, 99.0].map(|percent| common::percentile(&recovered, percent));
+    println!("{sessions} live sessions, {kills} kills: p50 {p50:.2} s, most {p99:.2} s (bar: 5 s)");
+}
+
+/// Appends closed sessions with an encounter each, and waits until the engine has taken them.
+fn close(log: &dyn Log, history: u64, running: &Running) {
+    for from in (0..history).step_by(BATCH as usize) {
+        let numbers = from..history.min(from + BATCH);
+        log.append(numbers.flat_map(closed).collect()).expect("an append");
+        assert!(running.waits(|running| running.encounters() + AHEAD > from), "the engine hangs");
+    }
+    running.waits(|running| running.encounters() >= history);
+}
+
+/// All records of a short session.
+fn closed(number: u64) -> Vec<NewRecord> {
+    let (session_id, now_us) = (session_id("bench-history", number), common::now_us());
+    let pcm = Bytes::from(vec![1; 1_920]);
+    let audio = AudioChunk { session_id, seq: 0, capture_us: now_us, pcm };
+    let stimulus = Stimulus {
+        session_id,
+        client_action_id: Uuid::from_u128(session_id.as_u128() ^ 1),
+        operator_note: None,
+        received_at_utc: None,
+    };
+    let end = Control::End(EndSession { session_id, client_action_id: None });
+    let start = common::start(session_id, &[Stream::Audio], now_us).map(|control| control.encode(None));
+    let rest = [audio.encode(None), Control::Stimulus(stimulus).encode(None), end.encode(None)];
+    start.into_iter().chain(rest).collect()
+}
+
+/// The engine as a process.
+struct Running {
+    child: Child,
+    epoch: Arc<AtomicU64>,
+    encounters: Arc<AtomicU64>,
+}
+
+impl Running {
+    fn start(prefix: &str, dir: &Path) -> Running {
+        let mut command = Command::new(std::env::current_exe().expect("this program"));
+        command.args(["engine", prefix]).arg(dir).stdout(Stdio::piped());
+        let mut child = command.spawn().expect("this program once more");
+        let lines = BufReader::new(child.stdout.take().expect("piped")).lines();
+        let (epoch, encounters) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
+        std::thread::spawn({
+            let (epoch, encounters) = (epoch.clone(), encounters.clone());
+            move || {
+                for line in lines.map_while(Result::ok) {
+                    let Some((at, rows)) = line.split_once(' ') else { continue };
+                    let (Ok(at), Ok(rows)) = (at.parse(), rows.parse()) else { continue };
+                    epoch.store(at, Ordering::SeqCst);
+                    encounters.store(rows, Ordering::SeqCst);
+                }
+            }
+        });
+        Running { child, epoch, encounters }
+    }
+
+    /// The newest epoch that it has committed.
+    fn epoch(&self) -> u64 {
+        self.epoch.load(Ordering::SeqCst)
+    }
+
+    /// Encounters since it started.
+    fn encounters(&self) -> u64 {
+        self.encounters.load(Ordering::SeqCst)
+    }
+
+    fn waits(&self, until: impl Fn(&Running) -> bool) -> bool {
+        let start = Instant::now();
+        while !until(self) {
+            if start.elapsed() > PATIENCE {
+                return false;
+            }
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        true
+    }
+
+    fn status_kib(&self, name: &str) -> u64 {
+        live::status_kib(&self.child.id().to_string(), name)
+    }
+
+    fn kill(&mut self) {
+        self.child.kill().expect("a process to kill");
+        self.child.wait().expect("its end");
+    }
+}
+
+/// The engine's `main`: the sinks of `lsie run`; says each epoch that it commits, and how many encounters came so far.
+fn engine(prefix: &str, dir: &Path) {
+    let tables = dir.join("tables");
+    let views = Views::new(Catalog::all().without(&["au12", "faces"]));
+    let parquet = ParquetSink::open(&tables, Catalog::all(), Options::default()).expect("tables");
+    let restored = parquet.committed().map(|_| Reader::open(&tables).expect("tables"));
+    if let Some(reader) = restored {
+        views.restore(&reader).expect("the rows of before");
+    }
+    let served = Selected::new(views.sink(), views.catalog().clone());
+    let sinks: Vec<Box<dyn Sink>> =
+        vec![Box::new(parquet), Box::new(Telling { sink: Box::new(served), encounters: 0 })];
+    let engine = Engine {
+        transcriber: Arc::new(|_| Ok(Box::new(Hello))),
+        checkpoints: Some(checkpoints(&dir.join("checkpoints"))),
+        ..common::engine(common::connect(prefix), faces::without_models(), 0)
+    };
+    let run = Run::Live(Arc::new(AtomicBool::new(false)));
+    engine.run(run, sinks, Arc::new(Shared::default())).expect("a run");
+}
+
+/// Says what another sink has committed.
+struct Telling {
+    sink: Box<dyn Sink>,
+    encounters: usize,
+}
+
+impl Sink for Telling {
+    fn write(&mut self, epoch: LogTime, changes: &[Change]) -> Result<(), Error> {
+        self.encounters += changes.iter().filter(|change| change.table == EncounterRow::TABLE.name).count();
+        self.sink.write(epoch, changes)
+    }
+
+    fn commit(&mut self, epoch: LogTime) -> Result<(), Error> {
+        self.sink.commit(epoch)?;
+        println!("{} {}", epoch.0, self.encounters);
+        Ok(())
+    }
+
+    fn flush(&mut self) -> Result<(), Error> {
+        self.sink.flush()
+    }
+
+    fn committed(&self) -> Option<LogTime> {
+        self.sink.committed()
+    }
+
+    fn finish(&mut self) -> Result<(), Error> {
+        self.sink.finish()
+    }
+}

@@ -1,0 +1,57 @@
+//! A value that is there once. Arrangements clone what they hold each time they merge; of a handle that is a count.
+
+use std::cmp::Ordering;
+use std::ops::Deref;
+use std::sync::Arc;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+/// A value behind a count; compared, hashed and encoded as the value.
+#[derive(Clone, Debug, Hash)]
+pub(crate) struct Handle<T>(Arc<T>);
+
+impl<T> From<T> for Handle<T> {
+    fn from(value: T) -> Handle<T> {
+        Handle(Arc::new(value))
+    }
+}
+
+impl<T> Deref for Handle<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.0
+    }
+}
+
+impl<T: Ord> Ord for Handle<T> {
+    fn cmp(&self, other: &Handle<T>) -> Ordering {
+        if Arc::ptr_eq(&self.0, &other.0) { Ordering::Equal } else { self.0.cmp(&other.0) }
+    }
+}
+
+impl<T: Ord> PartialOrd for Handle<T> {
+    fn partial_cmp(&self, other: &Handle<T>) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl<T: Ord> PartialEq for Handle<T> {
+    fn eq(&self, other: &Handle<T>) -> bool {
+        self.cmp(other).is_eq()
+    }
+}
+
+impl<T: Ord> Eq for Handle<T> {}
+
+impl<T: Serialize> Serialize for Handle<T> {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        self.0.serialize(to)
+    }
+}
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Handle<T> {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Handle<T>, D::Error> {
+        T::deserialize(from).map(Handle::from)
+    }
+}

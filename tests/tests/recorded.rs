@@ -24,7 +24,7 @@ fn replay(set: &TopicSet, settings: Settings, tables: &Path, until: LogTime) -> 
         inferring,
         measurer,
         transcriber: Arc::new(move |_| Err(gone())),
-        judge: Arc::new(move || Err(gone())),
+        judge: Some(Arc::new(move || Err(gone()))),
         shadow: None,
         ..settings.engine(set.shared_log())
     };

@@ -153,7 +153,7 @@ fn killed_it_goes_on_from_a_bucket_and_without_its_store_the_results_go_on() {
 
     // One that is away at a start is no reason to begin anew.
     let started = site.start(1, &[]).wait().expect("a process");
-    assert_eq!(started.code(), Some(1), "it refuses: {}", site.said());
+    assert_eq!(started.code(), Some(2), "it refuses: {}", site.said());
     assert!(site.said().contains("checkpoint store s3://states/one/run"), "it says why: {}", site.said());
 
     // One that has forgotten everything: the log is replayed from its beginning.

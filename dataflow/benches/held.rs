@@ -58,7 +58,7 @@ fn main() {
 fn working(busy: Arc<AtomicU64>) -> MeasurerFactory {
     Arc::new(move |_thread| {
         let busy = busy.clone();
-        let measurer: Measurer = Box::new(move |task| {
+        let measurer: Measurer = Box::new(move |_epoch, task| {
             if matches!(task, Task::Frame(_)) {
                 let began = Instant::now();
                 std::thread::sleep(WORK);

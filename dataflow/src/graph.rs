@@ -1,5 +1,7 @@
 //! The whole dataflow; read it beside the drawing in ARCHITECTURE.md.
 
+mod resolved;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -15,11 +17,9 @@ use lsie_operators::posterior::RewardSum;
 use lsie_operators::telemetry::{Scan, Telemetry, Told};
 use lsie_operators::utterance::Output as Spoken;
 use lsie_schemas::record::{DeadLetter, ExperimentRecord};
-use lsie_schemas::row::{
-    ActionRow, DeadLetterRow, EncounterRow, InferenceRow, SegmentStreamRow, StimulusRow,
-};
+use lsie_schemas::row::{ActionRow, DeadLetterRow, EncounterRow, SegmentStreamRow, StimulusRow};
 use lsie_schemas::topic::partition_of;
-use lsie_schemas::{Change, LogTime, Real, TableRow, Topic};
+use lsie_schemas::{Change, LogTime, TableRow, Topic};
 use timely::dataflow::channels::pact::{Exchange, Pipeline};
 use timely::dataflow::operators::vec::{Filter, Map};
 use timely::dataflow::operators::{Concat, ConnectLoop, Exchange as _, Feedback, Inspect};
@@ -134,7 +134,7 @@ pub fn build(scope: Scope<'_, Time>, parts: Parts) {
     let opinions = opinions
         .exchange(move |(question, _)| by_partition(&question.session))
         .map(|(question, opinion)| band::Input::Opinion(question, opinion))
-        .concat(aligned.clone().flat_map(judgement))
+        .concat(aligned.clone().flat_map(resolved::judgement))
         .concat(ticks.clone().map(|_| band::Input::Tick));
     let band = Band::new(asking.role, asking.expecting());
     let resolved = stateful(opinions, Pipeline, keep.station("gray_band"), band, by_partition);
@@ -142,7 +142,7 @@ pub fn build(scope: Scope<'_, Time>, parts: Parts) {
 
     // Views: differential collections over facts, each of which is kept in checkpoints.
     let decisions = kept(decisions, keep.station("decisions"));
-    let evaluated = resolved.clone().flat_map(evaluated);
+    let evaluated = resolved.clone().flat_map(resolved::evaluated);
     let evaluated = kept(evaluated, keep.station("evaluated"));
     let measured = kept(facts.clone().flat_map(measured), keep.station("measured"));
     let encounters = view::encounters(measured.clone(), evaluated.clone());
@@ -184,7 +184,7 @@ pub fn build(scope: Scope<'_, Time>, parts: Parts) {
         .flat_map(aligned_class)
         .concat(inferred.clone().flat_map(inferred_class))
         .concat(spoken.clone().flat_map(spoken_class))
-        .concat(resolved.clone().flat_map(resolved_class))
+        .concat(resolved.clone().flat_map(resolved::class))
         .concat(told.clone().flat_map(told_class))
         .concat(ledgered.clone().flat_map(ledgered_class))
         .concat(pages.clone().flat_map(context::Output::class));
@@ -194,7 +194,7 @@ pub fn build(scope: Scope<'_, Time>, parts: Parts) {
         .flat_map(aligned_dead)
         .concat(inferred.clone().flat_map(inferred_dead))
         .concat(spoken.clone().flat_map(spoken_dead))
-        .concat(resolved.clone().flat_map(resolved_dead))
+        .concat(resolved.clone().flat_map(resolved::dead))
         .concat(told.clone().flat_map(told_dead))
         .concat(ledgered.clone().flat_map(ledgered_dead))
         .map(DeadLetterRow::from);
@@ -230,9 +230,9 @@ pub fn build(scope: Scope<'_, Time>, parts: Parts) {
         .concat(facts.clone().flat_map(Note::of_fact))
         .concat(told.clone().flat_map(Note::of_told))
         .concat(spoken.clone().flat_map(spoken_dead).map(|letter| Note::filed(&letter)))
-        .concat(resolved.clone().flat_map(resolved_dead).map(|letter| Note::filed(&letter)))
+        .concat(resolved.clone().flat_map(resolved::dead).map(|letter| Note::filed(&letter)))
         .concat(known.map(|((_, judged), _)| Note::Judged(judged.reason)))
-        .concat(resolved.clone().flat_map(unjudged))
+        .concat(resolved.clone().flat_map(resolved::unjudged))
         .concat(moved.filter(|(_, diff)| *diff > 0).flat_map(|(row, _)| Note::of_encounter(&row)))
         .concat(ticks.clone().map(|_| Note::Tick));
     let one = Exchange::new(|_: &Note| 0);
@@ -255,7 +255,7 @@ pub fn build(scope: Scope<'_, Time>, parts: Parts) {
         .concat(facts_out(inferred.flat_map(face_row)))
         .concat(spoken_changes(spoken))
         .concat(facts_out(judged.flat_map(|judged| judged.inferences)))
-        .concat(facts_out(resolved.flat_map(resolved_fact)))
+        .concat(facts_out(resolved.flat_map(resolved::fact)))
         .concat(facts_out(pages.flat_map(context::Output::row)))
         .concat(told_changes(told))
         .concat(ledger_changes(ledgered))
@@ -419,56 +419,6 @@ fn heard(word: Aligned) -> Option<Heard> {
         | Aligned::Sound(_)
         | Aligned::Ended { .. } => Some(Heard::Word(word)),
         Aligned::Answer(ref arrived) if !band::is_judgement(arrived) => Some(Heard::Word(word)),
-        _ => None,
-    }
-}
-
-fn judgement(word: Aligned) -> Option<band::Input> {
-    match word {
-        Aligned::Answer(arrived) if band::is_judgement(&arrived) => Some(band::Input::Answer(arrived)),
-        _ => None,
-    }
-}
-
-fn evaluated(said: band::Output) -> Option<(view::StimulusKey, view::Evaluated)> {
-    let band::Output::Decided(question, evaluation) = said else { return None };
-    let evaluated = view::Evaluated {
-        said: question.said,
-        experiment: question.experiment,
-        arm: question.arm,
-        is_match: evaluation.is_match,
-        confidence: Real(evaluation.confidence),
-        reason: evaluation.reason.into(),
-        method: evaluation.method.into(),
-        version: evaluation.version.into(),
-    };
-    Some(((question.session, question.action), evaluated))
-}
-
-fn unjudged(said: band::Output) -> Option<Note> {
-    match said {
-        band::Output::Failed(_, reason) => Some(Note::Judged(reason.into())),
-        _ => None,
-    }
-}
-
-fn resolved_class(said: band::Output) -> Option<Classified> {
-    match said {
-        band::Output::Classified(classified) => Some(classified),
-        _ => None,
-    }
-}
-
-fn resolved_dead(said: band::Output) -> Option<DeadLetter> {
-    match said {
-        band::Output::Dead(letter) => Some(letter),
-        _ => None,
-    }
-}
-
-fn resolved_fact(said: band::Output) -> Option<InferenceRow> {
-    match said {
-        band::Output::Inference(row) => Some(*row),
         _ => None,
     }
 }

@@ -202,7 +202,7 @@ mod tests {
     }
 
     fn told(rows: &[SourceRow]) -> Vec<(&str, &str, i64)> {
-        let told = |row: &'_ SourceRow| (row.since_utc.0 / 1_000) as i64;
+        let told = |row: &SourceRow| row.since_utc.0 / 1_000;
         rows.iter()
             .map(|row| (row.state.as_str(), row.reason.as_deref().unwrap_or_default(), told(row)))
             .collect()

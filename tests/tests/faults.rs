@@ -31,8 +31,10 @@ fn a_short_selection() {
 #[test]
 fn killed_or_not_the_same_is_seen_and_heard() {
     let seed = SEED - SEED % 4;
-    let run = |fault: Fault| std::thread::spawn(move || round(&Servers::start(), fault, seed));
-    let [alone, killed] = [Fault::None, Fault::Kill].map(run).map(|round| round.join().expect("a round"));
+    let [alone, killed] = std::thread::scope(|scope| {
+        let run = |fault: Fault| scope.spawn(move || round(&Servers::start(), fault, seed));
+        [Fault::None, Fault::Kill].map(run).map(|round| round.join().expect("a round"))
+    });
     assert!(alone.verdict.is_clean() && killed.verdict.is_clean());
     assert!(alone.media.faces.len() > 300 && alone.media.sounds.len() >= 4, "{:?}", alone.media.sounds);
     assert_eq!(alone.media, killed.media);

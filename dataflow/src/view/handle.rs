@@ -1,13 +1,14 @@
 //! A value that is there once. Arrangements clone what they hold each time they merge; of a handle that is a count.
 
 use std::cmp::Ordering;
+use std::hash::{Hash, Hasher};
 use std::ops::Deref;
 use std::sync::Arc;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// A value behind a count; compared, hashed and encoded as the value.
-#[derive(Clone, Debug, Hash)]
+#[derive(Clone, Debug)]
 pub(crate) struct Handle<T>(Arc<T>);
 
 impl<T> From<T> for Handle<T> {
@@ -43,6 +44,12 @@ impl<T: Ord> PartialEq for Handle<T> {
 }
 
 impl<T: Ord> Eq for Handle<T> {}
+
+impl<T: Hash> Hash for Handle<T> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.0.hash(state);
+    }
+}
 
 impl<T: Serialize> Serialize for Handle<T> {
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {

@@ -1,6 +1,11 @@
 //! The fuzz targets on inputs that are drawn from a seed: all of them compile, and hold on what chance brings. `cargo +nightly
 //! fuzz run TARGET` in `fuzz/` looks where the code leads it.
 
+#![allow(
+    clippy::type_complexity,
+    clippy::too_many_arguments,
+    reason = "a target's input is a tuple of everything that it is drawn from"
+)]
 // Each target says that it brings no main of its own.
 #![allow(unused_attributes)]
 

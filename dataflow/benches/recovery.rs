@@ -34,6 +34,10 @@ const PARTITIONS: i32 = 8;
 /// Closed sessions of one append, and how far the engine may be behind them.
 const BATCH: u64 = 500;
 const AHEAD: u64 = 20_000;
+/// How long new topics settle.
+const SETTLE: Duration = Duration::from_secs(3);
+/// From the appends of a session's beginning to that of its end: a stimulus lies before it.
+const LASTS: Duration = Duration::from_millis(20);
 /// From the beginning of the live sessions to the first kill, and from one kill to the next.
 const FIRST: Duration = Duration::from_secs(20);
 const BETWEEN: Duration = Duration::from_secs(8);
@@ -62,6 +66,8 @@ fn measure(sessions: u64, history: u64, kills: u64) {
     let log = common::connect(&prefix);
     common::create_topics(&*log, PARTITIONS, TimestampType::LogAppend, LogTime(0));
     let dir = tempfile::tempdir().expect("a temporary folder");
+    // New topics are not known to the whole of a broker at once.
+    std::thread::sleep(SETTLE);
     let mut running = Running::start(&prefix, dir.path());
     let began = Instant::now();
     close(&*log, history, &running);
@@ -105,14 +111,16 @@ fn measure(sessions: u64, history: u64, kills: u64) {
 fn close(log: &dyn Log, history: u64, running: &Running) {
     for from in (0..history).step_by(BATCH as usize) {
         let numbers = from..history.min(from + BATCH);
-        log.append(numbers.flat_map(closed).collect()).expect("an append");
+        log.append(numbers.clone().flat_map(begun).collect()).expect("an append");
+        std::thread::sleep(LASTS);
+        log.append(numbers.map(ended).collect()).expect("an append");
         assert!(running.waits(|running| running.encounters() + AHEAD > from), "the engine hangs");
     }
     running.waits(|running| running.encounters() >= history);
 }
 
-/// All records of a short session.
-fn closed(number: u64) -> Vec<NewRecord> {
+/// The records of a short session, but for its end.
+fn begun(number: u64) -> Vec<NewRecord> {
     let (session_id, now_us) = (session_id("bench-history", number), common::now_us());
     let pcm = Bytes::from(vec![1; 1_920]);
     let audio = AudioChunk { session_id, seq: 0, capture_us: now_us, pcm };
@@ -122,10 +130,13 @@ fn closed(number: u64) -> Vec<NewRecord> {
         operator_note: None,
         received_at_utc: None,
     };
-    let end = Control::End(EndSession { session_id, client_action_id: None });
     let start = common::start(session_id, &[Stream::Audio], now_us).map(|control| control.encode(None));
-    let rest = [audio.encode(None), Control::Stimulus(stimulus).encode(None), end.encode(None)];
-    start.into_iter().chain(rest).collect()
+    start.into_iter().chain([audio.encode(None), Control::Stimulus(stimulus).encode(None)]).collect()
+}
+
+fn ended(number: u64) -> NewRecord {
+    let session_id = session_id("bench-history", number);
+    Control::End(EndSession { session_id, client_action_id: None }).encode(None)
 }
 
 /// The engine as a process.

@@ -184,9 +184,9 @@ impl Asking {
             let known = self.recomputing.get(&then.request_id).and_then(Option::as_ref);
             let agrees = known
                 .is_some_and(|now| (now.ordinal, &now.input_sha256) == (then.ordinal, &then.input_sha256));
-            let Some(now) = self.recomputing.remove(&then.request_id).filter(|_| agrees).flatten() else {
-                continue;
-            };
+            // An answer about other sound is not the one that counts.
+            let taken = agrees.then(|| self.recomputing.remove(&then.request_id)).flatten();
+            let Some(now) = taken.flatten() else { continue };
             report.compare(&then, &now);
             if let Input::Aligned(Aligned::Answer(arrived)) = input {
                 Arc::make_mut(arrived).record = Record::Inference(now);

@@ -82,6 +82,9 @@ impl Connection {
         client.set("client.id", format!("lsie-{role}"));
         client.set("socket.keepalive.enable", "true");
         client.set("reconnect.backoff.max.ms", "2000");
+        // A partition that was without a leader for a moment is looked for again soon, not after five minutes: until then a
+        // producer delivers nothing to it.
+        client.set("topic.metadata.refresh.interval.ms", "5000");
         for (key, value) in self.config.client() {
             client.set(key, value);
         }

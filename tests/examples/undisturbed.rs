@@ -19,8 +19,17 @@ fn main() {
     let [alone, struck] = [Fault::None, fault].map(|fault| round(&servers, fault, seed));
     for outcome in [&alone, &struck] {
         let (faces, sounds) = (outcome.media.faces.len(), outcome.media.sounds.len());
-        println!("{:?}: clean {}, {faces} faces, {sounds} segments", outcome.fault, outcome.verdict.is_clean());
+        println!(
+            "{:?}: clean {}, {faces} faces, {sounds} segments",
+            outcome.fault,
+            outcome.verdict.is_clean()
+        );
     }
-    assert!(alone.media == struck.media, "they differ: {:#?}\n{:#?}", alone.media.sounds, struck.media.sounds);
+    assert!(
+        alone.media == struck.media,
+        "they differ: {:#?}\n{:#?}",
+        alone.media.sounds,
+        struck.media.sounds
+    );
     println!("the same was seen and heard");
 }

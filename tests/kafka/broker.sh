@@ -108,9 +108,10 @@ replica.fetch.max.bytes=16777216
 log.retention.check.interval.ms=1000
 log.segment.delete.delay.ms=1000
 
-# Small, and quickly back after kill -9 (a new broker is refused until the old one's session has ended).
+# Small. On a busy machine the controller may not hear of the broker for seconds, and then takes its partitions away; who kills
+# the broker wants a short session, for a new one is refused until the old one's has ended (BROKER_SESSION_MS).
 log.cleaner.dedupe.buffer.size=16777216
-broker.session.timeout.ms=3000
+broker.session.timeout.ms=${BROKER_SESSION_MS:-15000}
 broker.heartbeat.interval.ms=500
 END
   cat >"$dir/log4j.properties" <<END

@@ -111,7 +111,10 @@ pub(super) fn text(path: &Path) -> &str {
 
 fn script(name: &str, verb: &str, dir: &Path) -> bool {
     let path: PathBuf = Path::new(env!("CARGO_MANIFEST_DIR")).join(name);
+    let mut command = Command::new(path);
+    // A broker that was killed is to be back soon: its session ends early.
+    command.args([verb, text(dir)]).env("BROKER_SESSION_MS", "3000");
     // Not captured: a server would hold the other end of the pipe.
-    let done = Command::new(path).args([verb, text(dir)]).stdin(Stdio::null()).stdout(Stdio::null()).status();
+    let done = command.stdin(Stdio::null()).stdout(Stdio::null()).status();
     done.is_ok_and(|status| status.success())
 }

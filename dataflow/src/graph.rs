@@ -1,14 +1,15 @@
 //! The whole dataflow; read it beside the drawing in ARCHITECTURE.md.
 
+mod analytics;
+pub(crate) mod backfill;
+mod facts;
 mod resolved;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crossbeam_channel::Sender;
-use differential_dataflow::AsCollection;
 use lsie_operators::align::{Aligned, Classified, Limits};
-use lsie_operators::attribution::link::LedgerRow;
 use lsie_operators::band::{self, Band};
 use lsie_operators::context::{self, Context, Visit};
 use lsie_operators::judging::{self, Judging};
@@ -17,7 +18,7 @@ use lsie_operators::posterior::RewardSum;
 use lsie_operators::telemetry::{Scan, Telemetry, Told};
 use lsie_operators::utterance::Output as Spoken;
 use lsie_schemas::record::{DeadLetter, ExperimentRecord};
-use lsie_schemas::row::{ActionRow, DeadLetterRow, EncounterRow, SegmentStreamRow, StimulusRow};
+use lsie_schemas::row::{ActionRow, DeadLetterRow, SegmentStreamRow, StimulusRow};
 use lsie_schemas::topic::partition_of;
 use lsie_schemas::{Change, LogTime, TableRow, Topic};
 use timely::dataflow::channels::pact::{Exchange, Pipeline};
@@ -35,11 +36,12 @@ use crate::healing::Selections;
 use crate::ingest::{self, Inbox, Shared};
 use crate::judge::{Bench, judge};
 use crate::language_model::Asking;
-use crate::ledger::{self, Ledger};
+use crate::ledger;
 use crate::pool::{Inferred, Pool, infer};
 use crate::select::{self, AdminOrder, Select};
 use crate::transcribe::{Heard, Hearing, transcribe};
-use crate::view::{self, Note, PosteriorHistory, Rows, SessionFact, Watch, Watched};
+use crate::view::{self, Note, Rows, SessionFact, Watch, Watched};
+use analytics::{Analytics, Facts, analytics};
 
 /// What the graph needs besides its records.
 pub struct Parts {
@@ -140,45 +142,43 @@ pub fn build(scope: Scope<'_, Time>, parts: Parts) {
     let resolved = stateful(opinions, Pipeline, keep.station("gray_band"), band, by_partition);
     let resolved = resolved.inspect(move |said| asking.hear(said, &unanswered));
 
-    // Views: differential collections over facts, each of which is kept in checkpoints.
+    // Facts, each of which is kept in checkpoints, and the analytics: differential collections over them.
     let decisions = kept(decisions, keep.station("decisions"));
-    let evaluated = resolved.clone().flat_map(resolved::evaluated);
-    let evaluated = kept(evaluated, keep.station("evaluated"));
+    let judgements = resolved.clone().flat_map(resolved::evaluated);
+    let evaluated = kept(judgements.clone(), keep.station("evaluated"));
     let measured = kept(facts.clone().flat_map(measured), keep.station("measured"));
-    let encounters = view::encounters(measured.clone(), evaluated.clone());
-    let rewards = view::rewards(encounters.clone());
-    let rewarded = at_their_time(rewards.clone().inner).map(|((experiment, arm), (sum, n))| {
-        select::Input::Reward { experiment, arm, sum: RewardSum { sum, n } }
-    });
     let administered = kept(admin, keep.station("administered"));
-    let ordered = at_their_time(administered.clone().inner)
-        .map(|((order, _, record), _)| select::Input::Admin { order, record });
-    rewarded.concat(ordered).connect_loop(handle);
-
-    // The ledger, by session: what an encounter may be credited with comes days after it.
-    let credited = view::ledger_events(
-        measured,
-        evaluated.clone(),
-        decisions.clone(),
-        kept(told.clone().flat_map(scanned), keep.station("scans")),
-    );
-    let credited = at_their_time(credited.inner).map(|(event, _)| ledger::Input::Event(Box::new(event)));
-    let worker = scope.worker().index() as u64;
-    let ledger_ticks = ticks.clone().map(move |_| ledger::Input::Tick(worker));
-    let entered = credited.concat(told.clone().flat_map(outcome)).concat(ledger_ticks);
-    let by_session = Exchange::new(ledger::Input::route);
-    let ledgered = stateful(entered, by_session, keep.station("ledger"), Ledger::default(), |id: &Uuid| {
-        id.as_u64_pair().0
-    });
-
-    let administered = administered.map(|change| (change.2.experiment().to_string(), change));
-    let arms = view::arms(administered, rewards);
-    let actions = view::actions(kept(aligned.clone().flat_map(asked), keep.station("actions")));
     let decided = decisions
         .clone()
         .map(|row| (row.session_id, SessionFact::Decided(row.selected_arm_id, row.expected_greeting)));
     let session_facts = kept(aligned.clone().flat_map(session_fact), keep.station("session_facts"));
     let sessions = view::sessions(session_facts.concat(decided));
+    let parts = facts.clone().flat_map(view::of_fact).concat(told.clone().flat_map(view::of_told));
+    let Analytics { rewards, moved, ledgered, written: analytics } = analytics(
+        Facts {
+            ticks: ticks.clone(),
+            sessions: sessions.clone(),
+            stimuli: kept(facts.clone().flat_map(stimulus), keep.station("stimuli")),
+            decisions: decisions.clone(),
+            measured,
+            evaluated: evaluated.clone(),
+            scans: kept(told.clone().flat_map(scanned), keep.station("scans")),
+            texts: view::arm_texts(administered.clone()),
+            outcomes: told.clone().flat_map(outcome),
+            parts,
+        },
+        &keep,
+    );
+    let rewarded = at_their_time(rewards.inner).map(|((experiment, arm), (sum, n))| select::Input::Reward {
+        experiment,
+        arm,
+        sum: RewardSum { sum, n },
+    });
+    let ordered = at_their_time(administered.inner)
+        .map(|((order, _, record), _)| select::Input::Admin { order, record });
+    rewarded.concat(ordered).connect_loop(handle);
+
+    let actions = view::actions(kept(aligned.clone().flat_map(asked), keep.station("actions")));
     let classes = aligned
         .clone()
         .flat_map(aligned_class)
@@ -199,30 +199,8 @@ pub fn build(scope: Scope<'_, Time>, parts: Parts) {
         .concat(ledgered.clone().flat_map(ledgered_dead))
         .map(DeadLetterRow::from);
 
-    // Summaries of what these tables hold, every step of a posterior, and the watch over the subsystems.
-    let parts = facts.clone().flat_map(view::of_fact).concat(told.clone().flat_map(view::of_told));
-    let parts = parts.map(|part| (part, 1)).concat(ledgered.clone().flat_map(ledger_part));
-    let parts = kept(parts, keep.station("parts")).inner;
-    let parts = parts.map(|((part, diff), epoch, copies)| (part, epoch, copies * diff as isize));
-    let summaries = view::summaries(
-        view::Sources {
-            sessions: sessions.clone(),
-            stimuli: kept(facts.clone().flat_map(stimulus), keep.station("stimuli")),
-            decisions: decisions.clone(),
-            evaluated: evaluated.clone(),
-            encounters: encounters.clone(),
-            parts: parts.as_collection(),
-        },
-        resumed,
-    );
-    let moved = at_their_time(encounters.clone().inner).map(|(row, diff)| (row, diff as i64));
-    let by_arm = Exchange::new(|(row, _): &(EncounterRow, i64)| hash(&row.experiment_id));
-    let steps = keep.station("posterior_history");
-    let history =
-        stateful(moved.clone(), by_arm, steps, PosteriorHistory::default(), |(id, _): &(String, String)| {
-            hash(id)
-        });
-    let known = at_their_time(evaluated.clone().inner).filter(|(_, diff)| *diff > 0);
+    // The watch over the subsystems.
+    let known = at_their_time(evaluated.inner).filter(|(_, diff)| *diff > 0);
     let streams = aligned.clone().flat_map(segment_streams);
     let notes = aligned
         .flat_map(Note::of_aligned)
@@ -240,15 +218,11 @@ pub fn build(scope: Scope<'_, Time>, parts: Parts) {
 
     // Rows out: everything of an epoch to one committing writer. What views say of a restored state is known.
     let written = ticks
-        .concat(summaries)
-        .concat(facts_out(history))
+        .concat(analytics)
         .concat(watch_changes(watched))
         .concat(changes(sessions, resumed))
-        .concat(changes(arms, resumed))
         .concat(changes(actions, resumed))
         .concat(changes(decisions, resumed))
-        .concat(changes(encounters, resumed))
-        .concat(changes(view::evaluations(evaluated), resumed))
         .concat(changes(classes, resumed))
         .concat(facts_out(dead))
         .concat(facts_out(streams))
@@ -256,9 +230,9 @@ pub fn build(scope: Scope<'_, Time>, parts: Parts) {
         .concat(spoken_changes(spoken))
         .concat(facts_out(judged.flat_map(|judged| judged.inferences)))
         .concat(facts_out(resolved.flat_map(resolved::fact)))
+        .concat(facts_out(judgements.map(facts::judgement)))
         .concat(facts_out(pages.flat_map(context::Output::row)))
         .concat(told_changes(told))
-        .concat(ledger_changes(ledgered))
         .concat(fact_changes(facts));
     commit::gather(written, epochs);
 }
@@ -470,7 +444,8 @@ fn told_changes<'scope>(told: StreamVec<'scope, Time, Told>) -> StreamVec<'scope
                 Told::Physiology(row) => change(row, epoch, 1),
                 Told::Comodulation(row) => change(row, epoch, 1),
                 Told::Event(row, diff) => change(row, epoch, *diff),
-                Told::Scanned(..) | Told::Outcome(..) | Told::Classified(_) | Told::Dead(_) => return None,
+                Told::Scanned(..) => change(&facts::lag_scan(told)?, epoch, 1),
+                Told::Outcome(..) | Told::Classified(_) | Told::Dead(_) => return None,
             };
             Some(Written::Change(change))
         }));
@@ -488,30 +463,6 @@ fn spoken_changes<'scope>(spoken: StreamVec<'scope, Time, Spoken>) -> StreamVec<
             Some(Written::Change(change))
         }));
     })
-}
-
-fn ledger_changes<'scope>(
-    ledgered: StreamVec<'scope, Time, ledger::Output>,
-) -> StreamVec<'scope, Time, Written> {
-    per_epoch(ledgered, Pipeline, "ledgered", |epoch, ledgered, out| {
-        out.extend(ledgered.iter().filter_map(|output| {
-            let ledger::Output::Change(row, diff) = output else { return None };
-            Some(Written::Change(match &**row {
-                LedgerRow::Event(row) => change(row, epoch, *diff),
-                LedgerRow::Outcome(row) => change(row, epoch, *diff),
-                LedgerRow::Link(row) => change(row, epoch, *diff),
-                LedgerRow::Score(row) => change(row, epoch, *diff),
-            }))
-        }));
-    })
-}
-
-/// What the ledger says of the stimuli of a segment, as it comes and goes.
-fn ledger_part(output: ledger::Output) -> Option<((view::Of, view::Part), i64)> {
-    match output {
-        ledger::Output::Change(row, diff) => Some((view::of_ledger(*row)?, diff)),
-        _ => None,
-    }
 }
 
 fn watch_changes<'scope>(watched: StreamVec<'scope, Time, Watched>) -> StreamVec<'scope, Time, Written> {
@@ -534,7 +485,10 @@ fn fact_changes<'scope>(facts: StreamVec<'scope, Time, Fact>) -> StreamVec<'scop
                 Fact::Metrics(row) => change(row, epoch, 1),
                 Fact::Pitch(row) => change(row, epoch, 1),
                 Fact::Stimulus(row) => change(row, epoch, 1),
-                Fact::Calibrated(..) | Fact::Measured(..) => return None,
+                Fact::Measured(session, action, measured) => {
+                    change(&facts::reaction((*session, *action), measured), epoch, 1)
+                }
+                Fact::Calibrated(..) => return None,
             };
             Some(Written::Change(change))
         }));

@@ -5,6 +5,7 @@
 
 pub mod adapter;
 pub mod answers;
+pub mod backfill;
 pub mod board;
 pub mod checkpoint;
 pub mod cli;

@@ -27,8 +27,8 @@ mod tests;
 mod watch;
 
 pub(crate) use actions::{actions, asked};
-pub(crate) use arms::arms;
-pub(crate) use encounters::{Evaluated, StimulusKey, encounters, rewards};
+pub(crate) use arms::{ArmText, arm_text, arm_texts, arms};
+pub(crate) use encounters::{Evaluated, Rewards, StimulusKey, encounters, rewards};
 pub(crate) use evaluations::evaluations;
 pub(crate) use ledger::ledger_events;
 pub(crate) use posterior_history::PosteriorHistory;

@@ -20,13 +20,13 @@ mod watch;
 
 pub use action::ActionRow;
 pub use attribution::{AttributionEventRow, AttributionScoreRow, EventOutcomeLinkRow, OutcomeEventRow};
-pub use encounter::{EncounterRow, EvaluationRow, StimulusRow, TranscriptRow};
+pub use encounter::{EncounterRow, EvaluationRow, JudgementRow, ReactionRow, StimulusRow, TranscriptRow};
 pub use experiment::{ArmRow, DecisionRow};
 pub use inference::InferenceRow;
 pub use ledger::{DeadLetterRow, RecordClassRow};
 pub use measure::{Au12Row, ContextRow, EventRow, FaceRow, MetricsRow};
 pub use operator::OperatorRow;
-pub use physiology::{ComodulationRow, PhysiologyRow};
+pub use physiology::{ComodulationRow, LagScanRow, PhysiologyRow};
 pub use pitch::PitchRow;
 pub use segment::{SegmentRow, SegmentStreamRow};
 pub use session::SessionRow;
@@ -60,11 +60,14 @@ pub fn tables() -> &'static [Table] {
         FaceRow::TABLE,
         HealthRow::TABLE,
         InferenceRow::TABLE,
+        JudgementRow::TABLE,
+        LagScanRow::TABLE,
         MetricsRow::TABLE,
         OutcomeEventRow::TABLE,
         PhysiologyCurrentRow::TABLE,
         PhysiologyRow::TABLE,
         PosteriorUpdateRow::TABLE,
+        ReactionRow::TABLE,
         RecordClassRow::TABLE,
         SegmentStreamRow::TABLE,
         SegmentRow::TABLE,

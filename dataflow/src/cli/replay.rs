@@ -7,11 +7,15 @@ use std::sync::Arc;
 use anyhow::ensure;
 use clap::{Args, ValueEnum};
 use lsie_schemas::LogTime;
+use lsie_schemas::log::Log;
+use lsie_sinks::follower::Watch;
 
 use super::running::{
     add_postgres, engine, follow, open_archive, open_log, parquet, report_postgres, run_with_progress,
+    with_progress,
 };
 use super::several::Several;
+use crate::backfill;
 use crate::cluster::Cluster;
 use crate::config::Config;
 use crate::engine::{Engine, Range, Run};
@@ -45,6 +49,10 @@ pub(super) struct Replay {
     /// with.
     #[arg(long, value_name = "DIR", required_if_eq("inference", "recorded"))]
     facts: Option<PathBuf>,
+    /// The analytics alone: facts are taken from the tables of --facts as they are, and encounters, posteriors,
+    /// summaries and attribution are computed anew. Of the log only topic epochs is read: media may be gone.
+    #[arg(long, requires = "facts", conflicts_with_all = ["from", "until", "inference"])]
+    analytics: bool,
     #[command(flatten)]
     several: Several,
 }
@@ -67,6 +75,10 @@ impl Replay {
             Some(dir) => open_archive(&config, dir)?,
             None => (open_log(&config)?, Default::default()),
         };
+        if let Some(facts) = self.facts.as_deref().filter(|_| self.analytics) {
+            ensure!(cluster.is_none(), "--analytics is for one process");
+            return self.backfill(&config, &*log, facts);
+        }
         for topic in &without {
             println!("the archive is without {topic}: so is this replay");
         }
@@ -98,8 +110,29 @@ impl Replay {
         if self.inference == From::Strict {
             tell(&recomputed, self.facts.as_deref(), &self.out)?;
         }
+        self.end(watch.as_ref())
+    }
+
+    fn backfill(&self, config: &Config, log: &dyn Log, facts: &Path) -> anyhow::Result<ExitCode> {
+        let mut sinks = vec![parquet(config, &self.out)?];
+        let watch = add_postgres(&mut sinks, config, &self.out, false)?;
+        let (shared, workers) = (Arc::default(), config.engine.workers);
+        let computed =
+            with_progress(false, &shared, || backfill::analytics(log, facts, workers, sinks, &shared))?;
+        println!("{computed}");
+        let differ = backfill::compared(facts, &self.out)?;
+        if differ.is_empty() {
+            println!("every table is as it is in {}", facts.display());
+        }
+        for (table, came, went) in differ {
+            println!("{table}: {came} rows came and {went} went, beside {}", facts.display());
+        }
+        self.end(watch.as_ref())
+    }
+
+    fn end(&self, watch: Option<&Watch>) -> anyhow::Result<ExitCode> {
         println!("tables in {}; `lsie verify` gives their hashes", self.out.display());
-        Ok(ExitCode::from(u8::from(!report_postgres(watch.as_ref()))))
+        Ok(ExitCode::from(u8::from(!report_postgres(watch))))
     }
 }
 

@@ -281,24 +281,33 @@ pub(super) fn follow(engine: Engine, config: &Config, live: bool) -> anyhow::Res
 }
 
 /// Runs the engine and shows how far it is, on a terminal only.
-#[allow(clippy::disallowed_methods, reason = "a pace is about the engine itself")]
 pub(super) fn run_with_progress(
     engine: Engine,
     run: Run,
     sinks: Vec<Box<dyn Sink>>,
     shared: Arc<Shared>,
 ) -> anyhow::Result<Pace> {
+    let live = matches!(run, Run::Live(_));
+    with_progress(live, &shared, || engine.run(run, sinks, shared.clone()))
+}
+
+/// The same of anything that says in `shared` how far it is.
+#[allow(clippy::disallowed_methods, reason = "a pace is about the engine itself")]
+pub(super) fn with_progress(
+    live: bool,
+    shared: &Arc<Shared>,
+    run: impl FnOnce() -> anyhow::Result<()>,
+) -> anyhow::Result<Pace> {
     let started = Instant::now();
     let over = Arc::new(AtomicBool::new(false));
     let shown = std::thread::Builder::new().name("progress".into()).spawn({
         let (shared, over) = (shared.clone(), over.clone());
-        let live = matches!(run, Run::Live(_));
         move || show(&shared, &over, started, live)
     })?;
-    let result = engine.run(run, sinks, shared.clone());
+    let result = run();
     over.store(true, Ordering::SeqCst);
     let _ = shown.join();
-    result.map(|()| pace(&shared, started))
+    result.map(|()| pace(shared, started))
 }
 
 fn pace(shared: &Shared, started: Instant) -> Pace {

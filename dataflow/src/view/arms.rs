@@ -1,46 +1,59 @@
 //! View `experiments`: every arm with its text and its posterior.
 
-use differential_dataflow::VecCollection;
 use differential_dataflow::operators::CountTotal;
 use lsie_operators::posterior::{Posterior, RewardSum};
 use lsie_schemas::record::ExperimentRecord;
 use lsie_schemas::row::ArmRow;
 use lsie_schemas::{EventTime, LogTime, Real};
 
-use super::Rows;
-use crate::adapter::Time;
+use super::{Rewards, Rows};
 use crate::select::AdminOrder;
 
 /// A change of an experiment: where it stands, when the log took it, and the record.
 pub(crate) type Admin = (AdminOrder, LogTime, ExperimentRecord);
 
-pub(crate) fn arms<'scope>(
-    admin: Rows<'scope, (String, Admin)>,
-    rewards: VecCollection<'scope, Time, (String, String), (i128, i64)>,
-) -> Rows<'scope, ArmRow> {
-    let texts = admin
+/// An arm by experiment and name: its row with the prior, and whether it was deleted. Then it is seen, disabled, only if
+/// there are encounters of it.
+pub(crate) type ArmText = ((String, String), (ArmRow, bool));
+
+/// The arms that the changes of experiments leave.
+pub(crate) fn arm_texts(administered: Rows<'_, Admin>) -> Rows<'_, ArmText> {
+    administered
+        .map(|change| (change.2.experiment().to_string(), change))
         .reduce(|experiment, changes, rows| {
             let changes = changes.iter().map(|(change, _)| *change);
             rows.extend(texts(experiment, changes).into_iter().map(|arm| (arm, 1)));
         })
-        .map(|(experiment, (row, deleted))| ((experiment, row.arm.clone()), (row, deleted)));
-    let totals = rewards.count_total();
-    let rewarded = totals.clone().map(|(key, _)| key);
-    let with = texts.clone().join_map(totals, |_, (row, _), (sum, n)| {
-        let posterior = Posterior::UNIFORM.after(RewardSum { sum: *sum, n: *n });
-        ArmRow {
-            alpha_param: Real(posterior.alpha),
-            beta_param: Real(posterior.beta),
-            evaluation_variance: Real(posterior.evaluation_variance()),
-            ..row.clone()
-        }
-    });
-    let without = texts.antijoin(rewarded).filter(|(_, (_, deleted))| !deleted).map(|(_, (row, _))| row);
-    with.concat(without)
+        .map(|(experiment, (row, deleted))| ((experiment, row.arm.clone()), (row, deleted)))
 }
 
-/// The arms of one experiment after its changes in order, each with the prior, and whether it was deleted: then it
-/// is seen, disabled, only if there are encounters of it.
+/// An arm as it is in its table, without what rewards have made of it.
+pub(crate) fn arm_text(row: ArmRow) -> ArmText {
+    let arm = (row.experiment_id.clone(), row.arm.clone());
+    (arm, (with(row, Posterior::UNIFORM), false))
+}
+
+fn with(row: ArmRow, posterior: Posterior) -> ArmRow {
+    ArmRow {
+        alpha_param: Real(posterior.alpha),
+        beta_param: Real(posterior.beta),
+        evaluation_variance: Real(posterior.evaluation_variance()),
+        ..row
+    }
+}
+
+/// Every arm with the posterior of its rewards.
+pub(crate) fn arms<'scope>(texts: Rows<'scope, ArmText>, rewards: Rewards<'scope>) -> Rows<'scope, ArmRow> {
+    let totals = rewards.count_total();
+    let rewarded = totals.clone().map(|(key, _)| key);
+    let learned = texts.clone().join_map(totals, |_, (row, _), (sum, n)| {
+        with(row.clone(), Posterior::UNIFORM.after(RewardSum { sum: *sum, n: *n }))
+    });
+    let without = texts.antijoin(rewarded).filter(|(_, (_, deleted))| !deleted).map(|(_, (row, _))| row);
+    learned.concat(without)
+}
+
+/// The arms of one experiment after its changes in order, each with the prior, and whether it was deleted.
 fn texts<'a>(experiment: &str, changes: impl Iterator<Item = &'a Admin>) -> Vec<(ArmRow, bool)> {
     let mut label = None;
     let mut arms: Vec<(ArmRow, bool)> = Vec::new();

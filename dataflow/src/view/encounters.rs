@@ -57,9 +57,9 @@ pub(crate) fn encounters<'scope>(
 }
 
 /// Sum and number of rewards per (experiment, arm), in the difference: exact and independent of order.
-pub(crate) fn rewards<'scope>(
-    encounters: Rows<'scope, EncounterRow>,
-) -> VecCollection<'scope, Time, (String, String), (i128, i64)> {
+pub(crate) type Rewards<'scope> = VecCollection<'scope, Time, (String, String), (i128, i64)>;
+
+pub(crate) fn rewards(encounters: Rows<'_, EncounterRow>) -> Rewards<'_> {
     let sums = encounters.inner.map(|(row, time, diff)| {
         // A reward outside [0, 1] changes nothing (`contracts.md` §14); P90 times gate never is.
         let RewardSum { sum, n } = RewardSum::of(row.gated_reward.0).unwrap_or_default();

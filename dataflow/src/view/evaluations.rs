@@ -10,8 +10,8 @@ use super::handle::Handle;
 pub(crate) fn evaluations<'scope>(
     evaluated: Rows<'scope, (StimulusKey, Evaluated)>,
 ) -> Rows<'scope, EvaluationRow> {
-    let by_segment = evaluated.map(|((session, _), judged)| {
-        let order = judged.said.at.0;
+    let by_segment = evaluated.map(|((session, action), judged)| {
+        let order = (judged.said.at, action);
         ((session, judged.said.segment_id.clone()), (order, Handle::from(judged)))
     });
     by_segment

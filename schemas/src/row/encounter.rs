@@ -1,4 +1,5 @@
-//! Tables of stimuli and what they led to: `stimuli`, `transcripts`, `evaluations`, `encounter_log`.
+//! Tables of stimuli and what they led to: `stimuli`, `reactions`, `transcripts`, `judgements`, `evaluations`,
+//! `encounter_log`.
 
 use crate::cell::Real;
 use crate::table::table;
@@ -22,6 +23,35 @@ table! {
 }
 
 table! {
+    /// What happened after one stimulus, whatever was said: the fact that encounters and attribution are made of.
+    ReactionRow = "reactions", key(session_id, client_action_id), {
+        /// The session.
+        session_id: Uuid,
+        /// The action that sent the stimulus.
+        client_action_id: Uuid,
+        /// The segment that contains the stimulus.
+        segment_id: String,
+        /// The stimulus' time.
+        stimulus_utc: EventTime,
+        /// Window end of the segment.
+        timestamp_utc: EventTime,
+        /// 90th percentile of bounded AU12 in the measurement window.
+        p90_intensity: Real,
+        /// Frames in the measurement window.
+        n_frames: i64,
+        /// Mean bounded AU12 in the baseline window.
+        baseline_neutral: Option<Real>,
+        /// P90 less the baseline, 0 or more.
+        lift_p90: Option<Real>,
+        /// The largest intensity less the baseline, 0 or more.
+        lift_peak: Option<Real>,
+        /// From the stimulus to the first of the largest intensities, ms.
+        peak_latency_ms: Option<Real>,
+    },
+    indexes ["session_id, timestamp_utc"]
+}
+
+table! {
     /// What was said in a segment.
     TranscriptRow = "transcripts", key(session_id, segment_id), {
         /// The session.
@@ -32,6 +62,37 @@ table! {
         timestamp_utc: EventTime,
         /// The words.
         text: String,
+    },
+    indexes ["session_id, timestamp_utc"]
+}
+
+table! {
+    /// Whether the greeting was said in answer to one stimulus; `evaluations` has the first of each segment.
+    JudgementRow = "judgements", key(session_id, client_action_id), {
+        /// The session.
+        session_id: Uuid,
+        /// The action that sent the stimulus.
+        client_action_id: Uuid,
+        /// The segment that contains the stimulus.
+        segment_id: String,
+        /// The stimulus' time.
+        stimulus_utc: EventTime,
+        /// Window end of the segment.
+        timestamp_utc: EventTime,
+        /// The experiment's text code.
+        experiment_id: String,
+        /// The arm in use.
+        arm: String,
+        /// A bounded reason code.
+        reasoning: String,
+        /// Whether it matches.
+        is_match: bool,
+        /// Confidence, 0 to 1.
+        confidence: Real,
+        /// The scorer.
+        semantic_method: String,
+        /// The scorer's version.
+        semantic_method_version: String,
     },
     indexes ["session_id, timestamp_utc"]
 }

@@ -1,4 +1,4 @@
-//! Tables `physiology_log` and `comodulation_log`.
+//! Tables `physiology_log`, `comodulation_log` and `lag_scans`.
 
 use crate::cell::Real;
 use crate::table::table;
@@ -71,4 +71,19 @@ table! {
         null_reason: Option<String>,
     },
     indexes ["session_id, window_end_utc"]
+}
+
+table! {
+    /// What the lag scan over the physiology of both roles found at one segment, both or neither: the fact that the
+    /// attribution scores of synchrony are made of.
+    LagScanRow = "lag_scans", key(session_id, segment_id), {
+        /// The session.
+        session_id: Uuid,
+        /// The segment.
+        segment_id: String,
+        /// Pearson's r at the best lag.
+        peak_corr: Option<Real>,
+        /// That lag, minutes.
+        peak_lag_min: Option<i64>,
+    }
 }

@@ -16,7 +16,7 @@ use crate::adapter::Time;
 use crate::commit::Written;
 use crate::graph::changes;
 use crate::view::feed::{self, Fact};
-use crate::view::{Rows, arms, encounters, rewards};
+use crate::view::{Rows, arm_texts, arms, encounters, rewards};
 
 /// The encounters are of the first experiment, and of the first two arms.
 const EXPERIMENTS: [&str; 2] = ["line", "other"];
@@ -35,11 +35,11 @@ enum Here {
 
 fn view(facts: Rows<'_, Fact>) -> StreamVec<'_, Time, Written> {
     let admin = facts.clone().flat_map(|fact| match fact {
-        Fact::Admin(change) => Some((change.2.experiment().to_string(), change)),
+        Fact::Admin(change) => Some(change),
         _ => None,
     });
     let encounters = encounters(feed::measured(facts.clone()), feed::evaluated(facts));
-    changes(arms(admin, rewards(encounters)), 0)
+    changes(arms(arm_texts(admin), rewards(encounters)), 0)
 }
 
 fn log_time(offset: u8) -> LogTime {

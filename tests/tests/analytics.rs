@@ -1,0 +1,215 @@
+//! A backfill of the analytics alone: from an earlier run's facts and the log's epochs come the tables that the whole log
+//! gave, with no media; and what is computed is computed, not copied.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use lsie_connectors::FileLog;
+use lsie_connectors::feed::{Pace, feed, merge, session_id};
+use lsie_dataflow::backfill::{analytics, compared};
+use lsie_dataflow::healing::rows;
+use lsie_dataflow::{Range, Run};
+use lsie_schemas::log::{AppendRecord, Log, NewRecord, TimestampType};
+use lsie_schemas::record::ExperimentRecord;
+use lsie_schemas::row::{
+    ArmRow, ArmSummaryRow, AttributionEventRow, AttributionScoreRow, EncounterRow, EncounterSummaryRow,
+    EvaluationRow, EventOutcomeLinkRow, JudgementRow, LagScanRow, OutcomeEventRow, PhysiologyCurrentRow,
+    PosteriorUpdateRow, ReactionRow, SessionSummaryRow,
+};
+use lsie_schemas::{Cell, Change, LogTime, TableRow, Topic};
+use lsie_sinks::parquet::{Options, Reader};
+use lsie_sinks::{Catalog, ParquetSink, Sink};
+use lsie_tests::embedded;
+use lsie_tests::harness::{Settings, assert_same, read_all, specs};
+use lsie_tests::sessions::{RECORDED_AT, id_for_arm, recording, records};
+use lsie_tests::telemetry::telemetry;
+use tempfile::TempDir;
+
+/// When outcomes are final: their horizon of a week has passed.
+const LATER: LogTime = LogTime(RECORDED_AT.0 + 8 * 24 * 3_600_000);
+
+struct Case {
+    dir: TempDir,
+    /// The epochs of the log, and nothing else of it.
+    log: FileLog,
+    /// The tables that the whole log gave.
+    facts: PathBuf,
+}
+
+impl Case {
+    /// Two sessions with wearables, live events and outcomes, arms that come and go, and horizons that close.
+    fn new() -> Case {
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        let log = embedded::open(&dir.path().join("log"));
+        log.create_topics(&specs(2, TimestampType::Create)).expect("topics");
+        let seed = ExperimentRecord::seed();
+        let short = recording("short");
+        let greeted = id_for_arm(&short, &seed, RECORDED_AT, true);
+        let mut timelines = Vec::new();
+        for (id, start_ms) in [(greeted, 0), (session_id("analytics", 1), 60_000)] {
+            let mut timeline = records(&short, id, RECORDED_AT, start_ms);
+            timeline.extend(telemetry(id, RECORDED_AT, start_ms));
+            timeline.sort_by_key(|timed| timed.at_ms);
+            timelines.push(timeline.into_iter());
+        }
+        let experiment_id = seed.experiment().to_owned();
+        let (arm, greeting_text) = ("late".to_owned(), "Good evening".to_owned());
+        let set = ExperimentRecord::SetArm {
+            experiment_id: experiment_id.clone(),
+            arm: arm.clone(),
+            greeting_text,
+        };
+        let delete = ExperimentRecord::DeleteArm { experiment_id, arm };
+        let administer = |at: LogTime, record: &ExperimentRecord| {
+            log.append(vec![record.encode(Some(at))]).expect("a change of the experiment");
+        };
+        administer(LogTime(1), &seed);
+        administer(RECORDED_AT, &set);
+        feed(&log, merge(timelines), Pace::Max, |_| std::ops::ControlFlow::Continue(())).expect("a feed");
+        administer(LATER, &delete);
+        administer(LATER.plus_ms(500), &seed);
+
+        let facts = dir.path().join("facts");
+        let log: Arc<dyn Log> = Arc::new(log);
+        let engine = Settings { meaning: true, ..Settings::WITH_MODELS }.engine(log.clone());
+        let tables = sink(&facts, Catalog::all());
+        engine.run(Run::Bounded(Range::ALL), vec![Box::new(tables)], Arc::default()).expect("a run");
+
+        let gone = embedded::open(&dir.path().join("epochs"));
+        let of_epochs =
+            specs(2, TimestampType::Create).into_iter().filter(|spec| spec.topic == Topic::Epochs);
+        gone.create_topics(&of_epochs.collect::<Vec<_>>()).expect("one topic");
+        let records = read_all(&*log, &[Topic::Epochs]).into_iter().map(|record| NewRecord {
+            topic: Topic::Epochs,
+            key: record.key.unwrap_or_default(),
+            value: record.value,
+            headers: record.headers,
+            timestamp: Some(record.log_time),
+        });
+        gone.append(records.collect()).expect("the epochs");
+        Case { dir, log: gone, facts }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    fn compute(&self, facts: &Path, workers: usize, name: &str) -> anyhow::Result<PathBuf> {
+        let tables = self.path(name);
+        let sinks: Vec<Box<dyn Sink>> = vec![Box::new(sink(&tables, Catalog::all()))];
+        analytics(&self.log, facts, workers, sinks, &Arc::default())?;
+        Ok(tables)
+    }
+
+    /// The facts with some changes as they are not.
+    fn other(&self, name: &str, catalog: Catalog, edit: impl Fn(&mut Change)) -> PathBuf {
+        let tables = self.path(name);
+        let mut sink = sink(&tables, catalog.clone());
+        let facts = Reader::open(&self.facts).expect("tables");
+        for epoch in facts.epochs(&catalog, None) {
+            let (at, mut changes) = epoch.expect("an epoch");
+            changes.iter_mut().for_each(&edit);
+            sink.write(at, &changes).expect("written");
+            sink.commit(at).expect("committed");
+        }
+        sink.finish().expect("finished");
+        tables
+    }
+}
+
+fn sink(tables: &Path, catalog: Catalog) -> ParquetSink {
+    ParquetSink::open(tables, catalog, Options::default()).expect("a folder")
+}
+
+fn all<R: TableRow>(tables: &Path) -> Vec<R> {
+    rows(&Reader::open(tables).expect("tables")).expect("rows")
+}
+
+fn has<R: TableRow>(tables: &Path) {
+    assert!(!all::<R>(tables).is_empty(), "{} has rows", R::TABLE.name);
+}
+
+#[test]
+fn facts_and_epochs_are_enough_for_the_analytics() {
+    let case = Case::new();
+    let facts = &case.facts;
+    has::<ReactionRow>(facts);
+    has::<JudgementRow>(facts);
+    has::<LagScanRow>(facts);
+    has::<ArmSummaryRow>(facts);
+    has::<AttributionScoreRow>(facts);
+    has::<EncounterSummaryRow>(facts);
+    has::<EvaluationRow>(facts);
+    has::<EventOutcomeLinkRow>(facts);
+    has::<PhysiologyCurrentRow>(facts);
+    has::<PosteriorUpdateRow>(facts);
+    assert!(all::<SessionSummaryRow>(facts).iter().any(|row| row.calibration_frames_accumulated > 0));
+    assert!(all::<OutcomeEventRow>(facts).iter().any(|row| row.finality == "offline_final"));
+    assert!(all::<AttributionEventRow>(facts).iter().any(|row| row.finality == "offline_final"));
+    let rewarded = all::<EncounterRow>(facts).iter().filter(|row| row.gated_reward.0 > 0.0).count();
+    assert!(rewarded > 0, "somebody smiled at a greeting");
+
+    for workers in [1, 2] {
+        let again = case.compute(facts, workers, &format!("by-{workers}")).expect("the analytics");
+        assert_same(facts, &again, "of the whole log, and of the facts");
+        assert_eq!(compared(facts, &again).expect("two folders"), []);
+    }
+
+    computed_not_copied(&case);
+    refused(&case);
+}
+
+/// With another judgement there are other rewards and posteriors; what no fact says is not copied from anywhere.
+fn computed_not_copied(case: &Case) {
+    let matches =
+        JudgementRow::TABLE.columns.iter().position(|column| column.name == "is_match").expect("a column");
+    let other = case.other("judged-otherwise", Catalog::all(), |change| {
+        if change.table == JudgementRow::TABLE.name {
+            change.row[matches] = Cell::Bool(false);
+        }
+    });
+    let tables = case.compute(&other, 1, "otherwise").expect("the analytics");
+    let encounters = all::<EncounterRow>(&tables);
+    assert_eq!(encounters.len(), all::<EncounterRow>(&case.facts).len());
+    assert!(encounters.iter().all(|row| row.gated_reward.0 == 0.0 && row.semantic_gate == 0));
+    let alpha = |tables: &Path| -> f64 { all::<ArmRow>(tables).iter().map(|row| row.alpha_param.0).sum() };
+    assert!(alpha(&tables) < alpha(&case.facts), "no arm has earned anything");
+    let differ = compared(&case.facts, &tables).expect("two folders");
+    let differ: Vec<&str> = differ.iter().map(|(table, ..)| table.as_str()).collect();
+    for table in ["encounter_log", "evaluations", "experiments", "posterior_history", "session_summaries"] {
+        assert!(differ.contains(&table), "{table} among {differ:?}");
+    }
+    for table in ["reactions", "metrics", "segments", "faces", "physiology_log"] {
+        assert!(!differ.contains(&table), "{table} among {differ:?}");
+    }
+
+    // Tables that say nothing but facts give the same.
+    let views = [
+        "arm_summaries",
+        "attribution_event",
+        "attribution_score",
+        "encounter_log",
+        "encounter_summaries",
+        "evaluations",
+        "event_outcome_link",
+        "physiology_current",
+        "posterior_history",
+    ];
+    let bare = case.other("facts-alone", Catalog::all().without(&views), |_| {});
+    let again = case.compute(&bare, 1, "of-facts-alone").expect("the analytics");
+    assert_same(&case.facts, &again, "of the whole log, and of facts alone");
+}
+
+/// Tables of which facts are missing, and those of another log.
+fn refused(case: &Case) {
+    let without = case.other("without", Catalog::all().without(&["reactions"]), |_| {});
+    let why = case.compute(&without, 1, "nothing").expect_err("refused").to_string();
+    assert!(why.contains("has no table reactions"), "{why}");
+
+    let log = embedded::open(&case.path("other-epochs"));
+    let of_epochs = specs(2, TimestampType::Create).into_iter().filter(|spec| spec.topic == Topic::Epochs);
+    log.create_topics(&of_epochs.collect::<Vec<_>>()).expect("one topic");
+    let sinks: Vec<Box<dyn Sink>> = vec![Box::new(sink(&case.path("none"), Catalog::all()))];
+    let why = analytics(&log, &case.facts, 1, sinks, &Arc::default()).expect_err("refused").to_string();
+    assert!(why.contains("of another log"), "{why}");
+}

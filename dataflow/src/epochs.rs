@@ -121,8 +121,8 @@ pub struct Cut {
     /// A timestamp further than this ahead of all other partitions, from which its own partition comes back,
     /// does not pull time forward.
     pub max_clock_step_ms: u64,
-    /// Log time to add after the last record, so that timers due by then fire. It is added in two steps: what the
-    /// first closes can still be asked about, and the answer enters at the second.
+    /// Log time to add after the last record, and in gaps that are longer, so that timers due by then fire. It is added in
+    /// two steps: what the first closes can still be asked about, and the answer enters at the second.
     pub tail_ms: u64,
 }
 
@@ -175,13 +175,28 @@ fn merge(mut runs: BTreeMap<TopicPartition, Vec<Run>>, from: &Positions, cut: Cu
         let log_time = LogTime(bucket.saturating_add(1).saturating_mul(cut.epoch_ms));
         epochs.push(EpochRecord { log_time, ranges: ranges.into_values().collect() });
     }
-    if let Some(last) = epochs.last().map(|epoch| epoch.log_time).filter(|_| cut.tail_ms > 0) {
-        for tail_ms in [cut.tail_ms.div_ceil(2), cut.tail_ms] {
-            epochs.push(EpochRecord { log_time: last.plus_ms(tail_ms), ranges: Vec::new() });
-        }
-        epochs.dedup_by_key(|epoch| epoch.log_time);
+    with_tails(epochs, cut.tail_ms)
+}
+
+/// Adds log time after the last record, and wherever none comes for longer than that: what a live run would have closed
+/// in the meantime does not wait for a record of days later.
+fn with_tails(epochs: Vec<EpochRecord>, tail_ms: u64) -> Vec<EpochRecord> {
+    if tail_ms == 0 {
+        return epochs;
     }
-    epochs
+    let mut with = Vec::with_capacity(epochs.len() + 2);
+    let mut epochs = epochs.into_iter().peekable();
+    while let Some(epoch) = epochs.next() {
+        let (at, next) = (epoch.log_time, epochs.peek().map(|next| next.log_time));
+        with.push(epoch);
+        if next.is_none_or(|next| next > at.plus_ms(tail_ms)) {
+            for tail_ms in [tail_ms.div_ceil(2), tail_ms] {
+                with.push(EpochRecord { log_time: at.plus_ms(tail_ms), ranges: Vec::new() });
+            }
+        }
+    }
+    with.dedup_by_key(|epoch| epoch.log_time);
+    with
 }
 
 /// Takes clock steps out: a run more than `step` ahead of the time before it, after which its own partition
@@ -322,9 +337,18 @@ mod tests {
     }
 
     #[test]
-    fn a_tail_lets_timers_fire() {
+    fn a_tail_lets_timers_fire_also_in_a_long_gap() {
         let cut = Cut { tail_ms: 60_000, ..CUT };
-        let table = merge(BTreeMap::from([(AUDIO, runs(&[4]))]), &Positions::new(), cut);
-        assert_eq!(table[table.len() - 2..], [epoch(31_250, &[]), epoch(61_250, &[])]);
+        let table = merge(BTreeMap::from([(AUDIO, runs(&[4, 244, 500]))]), &Positions::new(), cut);
+        let expected = [
+            epoch(1_250, &[(AUDIO, 0, 1)]),
+            epoch(61_250, &[(AUDIO, 1, 2)]),
+            epoch(91_250, &[]),
+            epoch(121_250, &[]),
+            epoch(125_250, &[(AUDIO, 2, 3)]),
+            epoch(155_250, &[]),
+            epoch(185_250, &[]),
+        ];
+        assert_eq!(table, expected);
     }
 }

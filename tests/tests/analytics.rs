@@ -25,8 +25,8 @@ use lsie_tests::sessions::{RECORDED_AT, id_for_arm, recording, records};
 use lsie_tests::telemetry::telemetry;
 use tempfile::TempDir;
 
-/// When outcomes are final: their horizon of a week has passed.
-const LATER: LogTime = LogTime(RECORDED_AT.0 + 8 * 24 * 3_600_000);
+/// After so long outcomes are final: their horizon of a week has passed.
+const LATER_MS: u64 = 8 * 24 * 3_600_000;
 
 struct Case {
     dir: TempDir,
@@ -37,7 +37,8 @@ struct Case {
 }
 
 impl Case {
-    /// Two sessions with wearables, live events and outcomes, arms that come and go, and horizons that close.
+    /// Two sessions with wearables, live events and outcomes, the second when the horizons of the first have closed; and an
+    /// arm that comes and goes.
     fn new() -> Case {
         let dir = tempfile::tempdir().expect("a temporary folder");
         let log = embedded::open(&dir.path().join("log"));
@@ -46,7 +47,7 @@ impl Case {
         let short = recording("short");
         let greeted = id_for_arm(&short, &seed, RECORDED_AT, true);
         let mut timelines = Vec::new();
-        for (id, start_ms) in [(greeted, 0), (session_id("analytics", 1), 60_000)] {
+        for (id, start_ms) in [(greeted, 0), (session_id("analytics", 1), LATER_MS)] {
             let mut timeline = records(&short, id, RECORDED_AT, start_ms);
             timeline.extend(telemetry(id, RECORDED_AT, start_ms));
             timeline.sort_by_key(|timed| timed.at_ms);
@@ -66,8 +67,7 @@ impl Case {
         administer(LogTime(1), &seed);
         administer(RECORDED_AT, &set);
         feed(&log, merge(timelines), Pace::Max, |_| std::ops::ControlFlow::Continue(())).expect("a feed");
-        administer(LATER, &delete);
-        administer(LATER.plus_ms(500), &seed);
+        administer(RECORDED_AT.plus_ms(LATER_MS), &delete);
 
         let facts = dir.path().join("facts");
         let log: Arc<dyn Log> = Arc::new(log);

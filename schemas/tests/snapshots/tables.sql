@@ -358,6 +358,37 @@ CREATE TABLE IF NOT EXISTS "inferences" (
 CREATE INDEX IF NOT EXISTS "inferences_session_id_from_utc_idx" ON "inferences" ("session_id", "from_utc");
 CREATE INDEX IF NOT EXISTS "inferences_input_sha256_idx" ON "inferences" ("input_sha256");
 
+CREATE TABLE IF NOT EXISTS "judgements" (
+    "id" BIGINT PRIMARY KEY,
+    "session_id" UUID NOT NULL,
+    "client_action_id" UUID NOT NULL,
+    "segment_id" TEXT NOT NULL,
+    "stimulus_utc" TIMESTAMPTZ NOT NULL,
+    "timestamp_utc" TIMESTAMPTZ NOT NULL,
+    "experiment_id" TEXT NOT NULL,
+    "arm" TEXT NOT NULL,
+    "reasoning" TEXT NOT NULL,
+    "is_match" BOOLEAN NOT NULL,
+    "confidence" DOUBLE PRECISION NOT NULL,
+    "semantic_method" TEXT NOT NULL,
+    "semantic_method_version" TEXT NOT NULL,
+    "created_at" TIMESTAMPTZ NOT NULL,
+    "updated_at" TIMESTAMPTZ NOT NULL,
+    UNIQUE ("session_id", "client_action_id")
+);
+CREATE INDEX IF NOT EXISTS "judgements_session_id_timestamp_utc_idx" ON "judgements" ("session_id", "timestamp_utc");
+
+CREATE TABLE IF NOT EXISTS "lag_scans" (
+    "id" BIGINT PRIMARY KEY,
+    "session_id" UUID NOT NULL,
+    "segment_id" TEXT NOT NULL,
+    "peak_corr" DOUBLE PRECISION,
+    "peak_lag_min" BIGINT,
+    "created_at" TIMESTAMPTZ NOT NULL,
+    "updated_at" TIMESTAMPTZ NOT NULL,
+    UNIQUE ("session_id", "segment_id")
+);
+
 CREATE TABLE IF NOT EXISTS "metrics" (
     "id" BIGINT PRIMARY KEY,
     "session_id" UUID NOT NULL,
@@ -469,6 +500,25 @@ CREATE TABLE IF NOT EXISTS "posterior_history" (
     CHECK (alpha_param > 0),
     CHECK (beta_param > 0)
 );
+
+CREATE TABLE IF NOT EXISTS "reactions" (
+    "id" BIGINT PRIMARY KEY,
+    "session_id" UUID NOT NULL,
+    "client_action_id" UUID NOT NULL,
+    "segment_id" TEXT NOT NULL,
+    "stimulus_utc" TIMESTAMPTZ NOT NULL,
+    "timestamp_utc" TIMESTAMPTZ NOT NULL,
+    "p90_intensity" DOUBLE PRECISION NOT NULL,
+    "n_frames" BIGINT NOT NULL,
+    "baseline_neutral" DOUBLE PRECISION,
+    "lift_p90" DOUBLE PRECISION,
+    "lift_peak" DOUBLE PRECISION,
+    "peak_latency_ms" DOUBLE PRECISION,
+    "created_at" TIMESTAMPTZ NOT NULL,
+    "updated_at" TIMESTAMPTZ NOT NULL,
+    UNIQUE ("session_id", "client_action_id")
+);
+CREATE INDEX IF NOT EXISTS "reactions_session_id_timestamp_utc_idx" ON "reactions" ("session_id", "timestamp_utc");
 
 CREATE TABLE IF NOT EXISTS "record_classes" (
     "id" BIGINT PRIMARY KEY,

@@ -106,7 +106,7 @@ fn measurer(folder: &Path, max_pixels: u32) -> anyhow::Result<Measurer> {
         Task::Voice(job) => Ok(voices(job)),
         Task::End(session) => {
             let Some(mut ended) = sessions.remove(session) else { return Ok(Outcome::default()) };
-            let measured = ended.meter.finish(&mut models)?;
+            let measured = ended.meter.finish(&mut models);
             Ok(Outcome { faces: ended.rows(*session, measured, &model), ..Outcome::default() })
         }
         Task::Snapshot(session) => {
@@ -161,13 +161,13 @@ fn frame(
         }
     };
     let mut measured = match session.rest.next.replace(job.seq.saturating_add(1)) {
-        Some(expected) if expected != job.seq => session.meter.gap(models)?,
+        Some(expected) if expected != job.seq => session.meter.gap(models),
         _ => Vec::new(),
     };
     // The decoder hands this number back with the frame.
     let seq = job.seq as i64;
     session.rest.inside.insert(seq, job.capture);
-    let pushed = session.meter.push(&job.raw.value, seq, job.key_frame, models)?;
+    let pushed = session.meter.push(&job.raw.value, seq, job.key_frame, models);
     measured.extend(pushed.measured);
     if pushed.rejected.is_some() {
         session.rest.inside.remove(&seq);

@@ -9,9 +9,10 @@ use std::fmt;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
+use lsie_operators::measure_face::MODEL_ERROR;
 use lsie_schemas::log::LogRecord;
-use lsie_schemas::row::{DeadLetterRow, RecordClassRow, SegmentRow};
-use lsie_schemas::{Change, LogTime, TableRow};
+use lsie_schemas::row::{DeadLetterRow, FaceRow, InferenceRow, RecordClassRow, SegmentRow};
+use lsie_schemas::{Cell, Change, LogTime, TableRow};
 use prometheus::{Histogram, HistogramTimer, IntCounter, IntCounterVec, IntGauge};
 
 pub use families::Described;
@@ -39,6 +40,7 @@ pub struct Metrics {
     read: IntCounterVec,
     classified: IntCounterVec,
     dead: IntCounterVec,
+    without_result: IntCounterVec,
     queue: prometheus::IntGaugeVec,
     batch: prometheus::HistogramVec,
     inference: prometheus::HistogramVec,
@@ -96,6 +98,11 @@ impl Default for Metrics {
                 "lsie_dead_letters_total",
                 &["topic", "reason"],
                 "Records that could not be used, by reason.",
+            ),
+            without_result: of.counters(
+                "lsie_inferences_without_result_total",
+                &["what", "reason"],
+                "Inputs for which a model has no result, by what it was asked: it failed, was too late, or the sound is gone.",
             ),
             queue: of.levels(
                 "lsie_inference_queue",
@@ -167,7 +174,8 @@ impl Metrics {
         }
     }
 
-    /// Counts what an epoch's changes say of segments, of dead letters, and of what became of records.
+    /// Counts what an epoch's changes say of segments, of dead letters, of models without a result, and of what became of
+    /// records.
     pub fn count(&self, changes: &[Change]) {
         for change in changes {
             match &*change.table {
@@ -175,6 +183,15 @@ impl Metrics {
                 name if name == DeadLetterRow::TABLE.name && change.diff > 0 => {
                     let Some(row) = DeadLetterRow::from_cells(&change.row) else { continue };
                     self.dead.with_label_values(&[row.topic.as_str(), row.reason.as_str()]).inc();
+                }
+                name if name == InferenceRow::TABLE.name && change.diff > 0 => {
+                    let Some(row) = InferenceRow::from_cells(&change.row) else { continue };
+                    if let (None, Some(reason)) = (row.answer, row.reason) {
+                        self.without_result.with_label_values(&[row.what.as_str(), reason.as_str()]).inc();
+                    }
+                }
+                name if name == FaceRow::TABLE.name && change.row.iter().any(is_model_error) => {
+                    self.without_result.with_label_values(&["face", MODEL_ERROR]).inc();
                 }
                 _ => {}
             }
@@ -223,6 +240,10 @@ impl Metrics {
     fn open(&self) -> MutexGuard<'_, VecDeque<(LogTime, Instant)>> {
         self.cut.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn is_model_error(cell: &Cell) -> bool {
+    matches!(cell, Cell::Text(reason) if reason == MODEL_ERROR)
 }
 
 /// The instruments of one model.

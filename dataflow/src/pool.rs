@@ -81,8 +81,8 @@ pub struct Outcome {
     pub state: Option<FaceState>,
 }
 
-/// Measures the frames and voices of the sessions of one pool thread, told the epoch of a task. Made on that thread. An error means that a model
-/// failed, which is no property of the input: the run ends.
+/// Measures the frames and voices of the sessions of one pool thread, told the epoch of a task. Made on that thread. An error
+/// is no property of the input: the run ends.
 pub type Measurer = Box<dyn FnMut(Time, &Task) -> anyhow::Result<Outcome>>;
 
 /// Makes the measurer of a thread, given its number; a failure ends the start.

@@ -54,7 +54,7 @@ fn main() {
     report("whole: decode and measure 640 × 480, per frame", large.len(), || {
         let mut meter = FaceMeter::new(DEFAULT_MAX_PIXELS).expect("libavcodec decodes H.264");
         for unit in &large {
-            meter.push(&unit.bytes, unit.capture_us, unit.key_frame, &mut models).expect("models run");
+            meter.push(&unit.bytes, unit.capture_us, unit.key_frame, &mut models);
         }
     });
 }

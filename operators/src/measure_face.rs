@@ -4,13 +4,15 @@ use serde::{Deserialize, Serialize};
 
 use crate::au12::raw_ratio;
 use crate::decode::{DecodeError, DecoderState, Frame, H264Decoder};
-use crate::face::{FaceModels, FaceTracker, RgbImage};
+use crate::face::{FaceModels, FaceTracker, Landmarks, RgbImage};
 use crate::runtime::ModelError;
 
 /// Reason of a frame that shows no face.
 pub const NO_FACE: &str = "no_face";
 /// Reason of a face whose eyes are too close together to measure against.
 pub const NO_GEOMETRY: &str = "no_geometry";
+/// Reason of a frame over which a model failed, and failed again.
+pub const MODEL_ERROR: &str = "model_error";
 
 /// What one frame shows. No coordinates are kept.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -76,43 +78,44 @@ impl FaceMeter {
     }
 
     /// Takes the next access unit (Annex B). `capture_us` comes back unchanged with the frame of this unit.
-    /// An error means that the models failed, never that the unit is bad.
     pub fn push(
         &mut self,
         access_unit: &[u8],
         capture_us: i64,
         key_frame: bool,
         models: &mut FaceModels,
-    ) -> Result<Pushed, ModelError> {
+    ) -> Pushed {
         match self.decoder.decode(access_unit, capture_us, key_frame) {
-            Ok(frames) => Ok(Pushed { measured: self.measure(frames, models)?, rejected: None }),
+            Ok(frames) => Pushed { measured: self.measure(frames, models), rejected: None },
             Err(DecodeError::NoPicture) => {
-                Ok(Pushed { measured: Vec::new(), rejected: Some(DecodeError::NoPicture.reason()) })
+                Pushed { measured: Vec::new(), rejected: Some(DecodeError::NoPicture.reason()) }
             }
             // What was decoded before the error is still good; behind the gap the face may be anywhere.
-            Err(error) => Ok(Pushed { measured: self.gap(models)?, rejected: Some(error.reason()) }),
+            Err(error) => Pushed { measured: self.gap(models), rejected: Some(error.reason()) },
         }
     }
 
     /// Says that units are missing before the next one: what follows waits for a key frame, and the face is
     /// searched anew. Gives the frames still held back.
-    pub fn gap(&mut self, models: &mut FaceModels) -> Result<Vec<Measured>, ModelError> {
+    pub fn gap(&mut self, models: &mut FaceModels) -> Vec<Measured> {
         let measured = self.finish(models);
         self.tracker.reset();
         measured
     }
 
     /// Measures the frames still held back for reordering.
-    pub fn finish(&mut self, models: &mut FaceModels) -> Result<Vec<Measured>, ModelError> {
+    pub fn finish(&mut self, models: &mut FaceModels) -> Vec<Measured> {
         let frames = self.decoder.finish();
         self.measure(frames, models)
     }
 
-    fn measure(&mut self, frames: Vec<Frame>, models: &mut FaceModels) -> Result<Vec<Measured>, ModelError> {
+    fn measure(&mut self, frames: Vec<Frame>, models: &mut FaceModels) -> Vec<Measured> {
         frames
             .into_iter()
             .map(|frame| {
-                let measured = measure_frame(&frame, &mut self.tracker, models);
+                let measured = measure_frame(&frame, &mut self.tracker, &mut |image, tracker| {
+                    tracker.track(image, models)
+                });
                 self.decoder.recycle(frame);
                 measured
             })
@@ -120,14 +123,30 @@ impl FaceMeter {
     }
 }
 
+/// What a tracker says of a picture.
+type Found = Result<Option<Landmarks>, ModelError>;
+
+/// A model that fails on a frame is asked once more; one that fails again has no result for it, and the face is searched
+/// anew in the next frame.
 fn measure_frame(
     frame: &Frame,
     tracker: &mut FaceTracker,
-    models: &mut FaceModels,
-) -> Result<Measured, ModelError> {
+    track: &mut dyn FnMut(&RgbImage, &mut FaceTracker) -> Found,
+) -> Measured {
     let landmarks = match RgbImage::new(frame.width, frame.height, &frame.rgb) {
-        Some(image) => tracker.track(&image, models)?,
-        None => None,
+        Some(image) => {
+            let before = tracker.clone();
+            track(&image, tracker).or_else(|_| {
+                *tracker = before;
+                track(&image, tracker)
+            })
+        }
+        None => Ok(None),
+    };
+    let capture_us = frame.capture_us;
+    let Ok(landmarks) = landmarks else {
+        tracker.reset();
+        return Measured { capture_us, ratio: None, present: false, reason: Some(MODEL_ERROR) };
     };
     let ratio = landmarks.as_ref().and_then(|landmarks| raw_ratio(&landmarks.au12()));
     let reason = match (&landmarks, ratio) {
@@ -135,5 +154,31 @@ fn measure_frame(
         (Some(_), None) => Some(NO_GEOMETRY),
         (Some(_), Some(_)) => None,
     };
-    Ok(Measured { capture_us: frame.capture_us, ratio, present: landmarks.is_some(), reason })
+    Measured { capture_us, ratio, present: landmarks.is_some(), reason }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What is measured of a frame when the first so many runs of the models fail, and how many runs there were.
+    fn measured(failures: usize) -> (Measured, usize) {
+        let frame = Frame { capture_us: 7, width: 2, height: 2, rgb: vec![0; 12] };
+        let mut runs = 0;
+        let measured = measure_frame(&frame, &mut FaceTracker::default(), &mut |_, tracker| {
+            assert_eq!(*tracker, FaceTracker::default(), "as it was before");
+            runs += 1;
+            let failed = ModelError::Failed { model: "face", reason: "as made".into() };
+            if runs <= failures { Err(failed) } else { Ok(None) }
+        });
+        (measured, runs)
+    }
+
+    #[test]
+    fn a_model_that_fails_twice_has_no_result_and_says_so() {
+        let of = |reason| Measured { capture_us: 7, ratio: None, present: false, reason: Some(reason) };
+        assert_eq!(measured(0), (of(NO_FACE), 1));
+        assert_eq!(measured(1), (of(NO_FACE), 2));
+        assert_eq!(measured(2), (of(MODEL_ERROR), 2));
+    }
 }

@@ -6,22 +6,20 @@
 mod common;
 #[path = "common/folder.rs"]
 mod folder;
+#[path = "common/meter.rs"]
+mod meter;
 
 use std::path::Path;
 
-use common::{Unit, data, units};
+use common::{data, units};
 use folder::models_folder;
 use lsie_operators::au12::raw_ratio;
 use lsie_operators::decode::DEFAULT_MAX_PIXELS;
 use lsie_operators::face::{FaceModels, FaceTracker, RgbImage};
 use lsie_operators::measure_face::{FaceMeter, Measured, NO_FACE};
 use lsie_operators::runtime::{ModelError, RUNTIME_FILE, Runtime};
+use meter::{measure, models};
 use serde_json::Value;
-
-/// Fails the test, with the mend in its message, when the models are not there.
-fn models() -> FaceModels {
-    FaceModels::load(&models_folder()).unwrap_or_else(|error| panic!("{error}"))
-}
 
 fn reference() -> Value {
     serde_json::from_slice(&data("face_reference.json")).expect("JSON")
@@ -29,18 +27,6 @@ fn reference() -> Value {
 
 fn astronaut() -> Vec<u8> {
     zstd::decode_all(&data("astronaut.rgb.zst")[..]).expect("zstd")
-}
-
-fn measure(units: &[Unit], models: &mut FaceModels) -> Vec<Measured> {
-    let mut meter = FaceMeter::new(DEFAULT_MAX_PIXELS).expect("libavcodec decodes H.264");
-    let mut measured = Vec::new();
-    for unit in units {
-        let pushed = meter.push(&unit.bytes, unit.capture_us, unit.key_frame, models).expect("models run");
-        assert_eq!(pushed.rejected, None);
-        measured.extend(pushed.measured);
-    }
-    measured.extend(meter.finish(models).expect("models run"));
-    measured
 }
 
 /// Equality to the last bit.
@@ -115,7 +101,7 @@ fn interleaved_sessions_do_not_see_each_other() {
             let unit = step.checked_sub(30 * session).and_then(|index| units.get(index));
             let Some(unit) = unit else { continue };
             let pushed = meter.push(&unit.bytes, unit.capture_us, unit.key_frame, &mut models);
-            measured[session].extend(pushed.expect("models run").measured);
+            measured[session].extend(pushed.measured);
         }
     }
     assert_eq!(bits(&measured[0]), bits(&alone));
@@ -130,7 +116,7 @@ fn a_bad_unit_is_rejected_and_spoils_nothing_before_it_or_after_the_next_key_fra
     let mut measured = Vec::new();
     for (index, unit) in units.iter().enumerate() {
         let bytes = if index == 10 { &b"no video"[..] } else { &unit.bytes };
-        let pushed = meter.push(bytes, unit.capture_us, unit.key_frame, &mut models).expect("models run");
+        let pushed = meter.push(bytes, unit.capture_us, unit.key_frame, &mut models);
         let expected = match index {
             10 => Some("not_annex_b"),
             11..30 => Some("no_key_frame"),

@@ -6,29 +6,14 @@
 mod common;
 #[path = "common/folder.rs"]
 mod folder;
+#[path = "common/meter.rs"]
+mod meter;
 
 use common::{Unit, data, units};
-use folder::models_folder;
 use lsie_operators::au12::raw_ratio;
-use lsie_operators::decode::DEFAULT_MAX_PIXELS;
 use lsie_operators::face::{FaceModels, FaceTracker, Landmarks, RgbImage};
-use lsie_operators::measure_face::{FaceMeter, Measured};
-
-fn models() -> FaceModels {
-    FaceModels::load(&models_folder()).unwrap_or_else(|error| panic!("{error}"))
-}
-
-fn measure(units: &[Unit], models: &mut FaceModels) -> Vec<Measured> {
-    let mut meter = FaceMeter::new(DEFAULT_MAX_PIXELS).expect("libavcodec decodes H.264");
-    let mut measured = Vec::new();
-    for unit in units {
-        let pushed = meter.push(&unit.bytes, unit.capture_us, unit.key_frame, models).expect("models run");
-        assert_eq!(pushed.rejected, None);
-        measured.extend(pushed.measured);
-    }
-    measured.extend(meter.finish(models).expect("models run"));
-    measured
-}
+use lsie_operators::measure_face::Measured;
+use meter::{measure, models};
 
 /// Equality to the last bit, of everything but the time.
 fn bits(measured: &[Measured]) -> Vec<(Option<u64>, bool, Option<&'static str>)> {

@@ -168,3 +168,17 @@ fn a_process_with_other_settings_is_not_let_in() {
         site.said()
     );
 }
+
+#[test]
+fn a_live_run_of_several_processes_wants_kafka() {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    write_hosts(&dir.path().join("hosts"), 2);
+    let log = format!("file:{}", dir.path().join("log").display());
+    let ended = Command::new(binary())
+        .args(["--log", &log, "run", "--process", "0", "--hosts", "hosts"])
+        .current_dir(dir.path())
+        .output()
+        .expect("the binary starts");
+    let said = String::from_utf8_lossy(&ended.stderr);
+    assert!(!ended.status.success() && said.contains("takes its records from Kafka"), "{said}");
+}

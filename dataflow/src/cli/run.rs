@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use anyhow::{Context, bail};
+use anyhow::{Context, bail, ensure};
 use clap::Args;
 use lsie_sinks::parquet::Reader;
 use lsie_sinks::{DeadLetters, Sink};
@@ -37,13 +37,18 @@ pub(super) struct RunLive {
 
 impl RunLive {
     pub(super) fn run(self, config: Config) -> anyhow::Result<ExitCode> {
+        let cluster = self.several.cluster(&config)?;
+        ensure!(
+            cluster.is_none() || !config.log.address.starts_with("file:"),
+            "the embedded log is for one process: a live run of several takes its records from Kafka. Set log.address, or run one \
+             process with --workers"
+        );
         let log = open_log(&config)?;
         let problems = topics::check(&*log, &config)?;
         if !problems.is_empty() {
             bail!("the topics are not as they should be:\n  {}", problems.join("\n  "));
         }
         let dir = self.out.unwrap_or_else(|| config.parquet.dir.clone());
-        let cluster = self.several.cluster(&config)?;
         if cluster.as_ref().is_some_and(Cluster::is_member) {
             let checkpoints = checkpoints(&config, &dir)?;
             return follow(Engine { checkpoints, cluster, ..engine(&config, log, 0)? }, &config, true);

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use lsie_schemas::LogTime;
 use lsie_schemas::row::OperatorRow;
+use serde::{Deserialize, Serialize};
 
 /// The places of all operators of a process.
 #[derive(Debug, Default)]
@@ -23,8 +24,8 @@ pub struct Place {
     busy_ns: AtomicU64,
 }
 
-/// What an operator has to do, for metrics.
-#[derive(Clone, Debug)]
+/// What an operator has to do.
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Load {
     /// Its worker.
     pub worker: usize,
@@ -68,23 +69,6 @@ impl Board {
         operators.iter().map(load).collect()
     }
 
-    /// A row for every operator, in order of worker and name.
-    pub fn rows(&self) -> Vec<OperatorRow> {
-        let operators = self.operators.lock().unwrap_or_else(PoisonError::into_inner);
-        let row = |(worker, operator, place): &(usize, String, Arc<Place>)| {
-            let frontier = place.frontier.load(Ordering::Relaxed);
-            OperatorRow {
-                worker: *worker as i64,
-                operator: operator.clone(),
-                frontier_utc: (frontier != u64::MAX).then(|| LogTime(frontier).as_event()),
-                backlog: place.backlog.load(Ordering::Relaxed) as i64,
-            }
-        };
-        let mut rows: Vec<OperatorRow> = operators.iter().map(row).collect();
-        rows.sort();
-        rows
-    }
-
     fn place(&self, worker: usize, name: &str) -> Arc<Place> {
         let mut operators = self.operators.lock().unwrap_or_else(PoisonError::into_inner);
         let numbered = |number: usize| if number == 1 { name.to_owned() } else { format!("{name} {number}") };
@@ -94,6 +78,19 @@ impl Board {
         operators.push((worker, name, place.clone()));
         place
     }
+}
+
+/// A row for every operator, in order of worker and name.
+pub fn rows(loads: Vec<Load>) -> Vec<OperatorRow> {
+    let row = |load: Load| OperatorRow {
+        worker: load.worker as i64,
+        operator: load.operator,
+        frontier_utc: load.frontier.map(|frontier| LogTime(frontier).as_event()),
+        backlog: load.backlog as i64,
+    };
+    let mut rows: Vec<OperatorRow> = loads.into_iter().map(row).collect();
+    rows.sort();
+    rows
 }
 
 impl Place {
@@ -127,13 +124,13 @@ mod tests {
         let places = board.building(1, || [Place::of("rows"), Place::of("align"), Place::of("rows")]);
         places[0].stands(Some(2_000), 3);
         places[2].stands(None, 0);
-        let rows = board.rows();
+        let rows = rows(board.loads());
         let shown: Vec<_> = rows
             .iter()
             .map(|row| (row.operator.as_str(), row.frontier_utc.map(|at| at.0), row.backlog))
             .collect();
         assert_eq!(shown, [("align", Some(0), 0), ("rows", Some(2_000_000), 3), ("rows 2", None, 0)]);
         Place::of("elsewhere").stands(None, 0);
-        assert_eq!(board.rows().len(), 3);
+        assert_eq!(board.loads().len(), 3);
     }
 }

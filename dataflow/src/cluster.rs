@@ -30,6 +30,7 @@ use crate::checkpoint::Encoded;
 use crate::checkpoint::manifest::Witness;
 use crate::checkpoint::state_file::Added;
 use crate::crash_book::{CrashBook, Place};
+use crate::elsewhere::Stand;
 use crate::epochs::Positions;
 use crate::ingest::{News, Shared};
 
@@ -148,6 +149,8 @@ pub(crate) enum Packet {
     Hello { config: String, guilty: Vec<(Place, u32)> },
     /// What it has fetched, the requests that wait for an answer, and the newest committed epoch it has heard of.
     News { news: News, unanswered: i64, committed: Time },
+    /// Where it stands, for those who watch.
+    Stand(Stand),
     /// One of its workers took an epoch.
     Took { epoch: Time, bytes: u64, last: Vec<(TopicPartition, Witness)> },
     /// A part of a checkpoint.

@@ -18,6 +18,7 @@ use timely::dataflow::channels::pact::Exchange;
 use timely::dataflow::operators::generic::Operator;
 
 use crate::adapter::Time;
+use crate::board;
 use crate::checkpoint::Part;
 use crate::checkpoint::gate::Gate;
 use crate::checkpoint::keeper::Handed;
@@ -195,9 +196,10 @@ fn standing(epoch: LogTime, shown: &mut Option<u64>, shared: &Shared, inboxes: &
     if shown.replace(second) == Some(second) {
         return Vec::new();
     }
-    let partitions = inboxes.iter().flat_map(|inbox| inbox.standing().partitions);
-    let sources = shared.sources.rows(epoch, partitions);
-    changes(shared.board.rows(), epoch).chain(changes(sources, epoch)).collect()
+    let inboxes = inboxes.iter().map(|inbox| inbox.standing()).chain(shared.elsewhere.inboxes());
+    let mut sources = shared.sources.rows(epoch, inboxes.flat_map(|inbox| inbox.partitions));
+    sources.extend(shared.elsewhere.sessions());
+    changes(board::rows(shared.loads()), epoch).chain(changes(sources, epoch)).collect()
 }
 
 #[cfg(test)]

@@ -19,10 +19,11 @@ use timely::scheduling::SyncActivator;
 use uuid::Uuid;
 
 use crate::adapter::Time;
-use crate::board::Board;
+use crate::board::{Board, Load};
 use crate::checkpoint::gate::Gate;
 use crate::checkpoint::manifest::Witness;
 use crate::coordinator::Intake;
+use crate::elsewhere::Elsewhere;
 use crate::epochs::Positions;
 use crate::metrics::Metrics;
 use crate::sources::Sources;
@@ -80,6 +81,8 @@ pub struct Shared {
     pub span: (AtomicU64, AtomicU64),
     /// Where every operator stands.
     pub board: Arc<Board>,
+    /// Where the other processes of the run stand.
+    pub elsewhere: Elsewhere,
     /// Where every source stands.
     pub sources: Sources,
     /// What the engine measures of itself.
@@ -99,6 +102,11 @@ impl Shared {
     /// The failure that ended the run, if any.
     pub fn failure(&self) -> Option<String> {
         lock(&self.failure).clone()
+    }
+
+    /// What every operator of the run has to do, in whichever process.
+    pub fn loads(&self) -> Vec<Load> {
+        [self.board.loads(), self.elsewhere.loads()].concat()
     }
 
     /// Counts requests that were made or answered.
@@ -472,7 +480,7 @@ fn witness(record: &LogRecord) -> (TopicPartition, Witness) {
 }
 
 /// Where an inbox stands.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Standing {
     /// Its partitions.
     pub partitions: Vec<PartitionStanding>,
@@ -485,7 +493,7 @@ pub struct Standing {
 }
 
 /// Where a partition stands.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub struct PartitionStanding {
     /// The partition.
     pub at: TopicPartition,

@@ -15,6 +15,7 @@ pub mod config;
 pub mod coordinator;
 pub mod crash_book;
 mod decode;
+pub mod elsewhere;
 pub mod engine;
 pub mod epochs;
 pub mod erasing;

@@ -37,7 +37,7 @@ pub(crate) fn watch(
             shared.metrics.held(None);
             continue;
         }
-        let loads = shared.board.loads();
+        let loads = shared.loads();
         let (worker, operator) = match holder(&loads) {
             Some(load) => (load.worker, load.operator.as_str()),
             None => (0, "commit"),

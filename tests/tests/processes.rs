@@ -4,10 +4,11 @@
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command};
 use std::time::Duration;
 
 use lsie_connectors::feed::{Pace, TimedRecord, session_id};
+use lsie_dataflow::ingest::INPUTS;
 use lsie_schemas::row::{EncounterRow, FaceRow, SegmentRow, SessionRow, TranscriptRow};
 use lsie_schemas::topic::partition_of;
 use lsie_sinks::parquet::Reader;
@@ -49,7 +50,8 @@ impl Site {
     fn spawn(&self, arguments: &[&str]) -> Child {
         let said = File::options().create(true).append(true).open(self.path("said")).expect("a file");
         let mut command = Command::new(binary());
-        command.args(arguments).current_dir(self.dir.path()).stdout(Stdio::null()).stderr(said);
+        let also = said.try_clone().expect("the same file");
+        command.args(arguments).current_dir(self.dir.path()).stdout(also).stderr(said);
         command.spawn().expect("the binary starts")
     }
 
@@ -84,6 +86,20 @@ impl Site {
         let Ok(reader) = Reader::open(&self.path("live")) else { return false };
         let rows = Tables::of(&reader).rows::<SessionRow>();
         rows.iter().filter(|row| row.ended_at.is_some()).count() == 2
+    }
+
+    /// The workers whose operators, and the partitions whose sources, the first process shows.
+    fn shown(&self) -> (BTreeSet<u64>, usize) {
+        let said = self.said();
+        let address = said.split("views on ").last().and_then(|rest| rest.split_whitespace().next());
+        let get = |view: &str| -> Vec<serde_json::Value> {
+            let rows = ureq::get(format!("{}views/{view}", address.unwrap_or_default())).call();
+            let text = rows.ok().and_then(|mut rows| rows.body_mut().read_to_string().ok());
+            text.and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default()
+        };
+        let workers = get("operators").iter().filter_map(|row| row["worker"].as_u64()).collect();
+        let partitions = get("sources").iter().filter(|row| row["kind"] == "partition").count();
+        (workers, partitions)
     }
 
     fn said(&self) -> String {
@@ -128,6 +144,15 @@ fn several_processes_make_what_one_makes_whichever_is_killed() {
         signal(alone.id(), "TERM");
         assert_eq!(alone.wait().expect("a process").code(), Some(0), "{}", site.said());
         let processes = site.run(2, 2);
+        let partitions = |topic| {
+            site.set.log().topic(topic).expect("the log answers").expect("a topic").partitions as usize
+        };
+        let all = (BTreeSet::from([0, 1, 2, 3]), INPUTS.into_iter().map(partitions).sum());
+        let shown = (0..300).any(|_| {
+            std::thread::sleep(Duration::from_millis(100));
+            site.shown() == all
+        });
+        assert!(shown, "{:?} of all workers and partitions: {}", site.shown(), site.said());
         let ended = (0..1_200).any(|_| {
             std::thread::sleep(Duration::from_millis(100));
             site.has_ended()

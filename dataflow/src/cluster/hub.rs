@@ -146,6 +146,7 @@ impl Hub {
                         mirror.hear(news, unanswered, LogTime(committed));
                     }
                 }
+                Packet::Stand(stand) => shared.elsewhere.hear(process, stand),
                 Packet::Took { epoch, bytes, last } => {
                     let owned = owned.get(process).into_iter().flatten().copied();
                     gate.took(epoch, bytes, owned, last.into_iter());

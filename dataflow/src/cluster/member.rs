@@ -16,6 +16,7 @@ use crate::checkpoint::{Content, Part};
 use crate::commit::Message;
 use crate::coordinator::Intake;
 use crate::crash_book::CrashBook;
+use crate::elsewhere::Stand;
 use crate::epochs::Positions;
 use crate::ingest::{Inbox, News, Shared};
 
@@ -25,6 +26,8 @@ const FIRST: usize = 0;
 /// log time back.
 const TELL: Duration = Duration::from_millis(20);
 const TELL_AT_LEAST: u32 = 10;
+/// And how often where this one stands.
+const STAND: u32 = 50;
 
 /// What a process tells the first one, and does at its word.
 pub(crate) struct Member {
@@ -112,6 +115,9 @@ impl Member {
             let is_news = now != before || turn.is_multiple_of(TELL_AT_LEAST);
             if let Some((news, unanswered, committed)) = now.clone().filter(|_| is_news) {
                 self.wire.send(FIRST, &Packet::News { news, unanswered, committed });
+            }
+            if turn.is_multiple_of(STAND) && self.lock().is_some() {
+                self.wire.send(FIRST, &Packet::Stand(Stand::of(shared)));
             }
             // Records are news once.
             before = now.map(|(news, ..)| (News { records: Vec::new(), ..news }, unanswered, committed));

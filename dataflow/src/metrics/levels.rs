@@ -142,7 +142,9 @@ impl super::Metrics {
 impl Levels {
     fn read_off(&self, shared: &Shared, log: &dyn Log, database: Option<&Watch>) {
         let inboxes = shared.inboxes.get().map(Vec::as_slice).unwrap_or_default();
-        let standings: Vec<Standing> = inboxes.iter().map(|inbox| inbox.standing()).collect();
+        // In order of worker, for those of other processes are numbered on.
+        let mut standings: Vec<Standing> = inboxes.iter().map(|inbox| inbox.standing()).collect();
+        standings.extend(shared.elsewhere.inboxes());
         let mut ends = self.ends.lock().unwrap_or_else(PoisonError::into_inner);
         ends.look(log, standings.iter().flat_map(|standing| standing.partitions.iter().map(|p| p.at)));
         self.log_up.set(ends.is_up.into());
@@ -188,7 +190,7 @@ impl Levels {
     }
 
     fn operators(&self, shared: &Shared) {
-        for stood in shared.board.loads() {
+        for stood in shared.loads() {
             let worker = stood.worker.to_string();
             let of: &[&str] = &[&worker, &stood.operator];
             self.backlog.with_label_values(of).set(stood.backlog as i64);

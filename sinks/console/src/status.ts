@@ -1,5 +1,5 @@
 // How states look: each is one of six statuses, which have a colour, a sign and always a text.
-import type { EncounterState, HealthState, Inference, LatestEncounter, Physiology, ProbeState, SessionSummary, Severity } from "./api/records";
+import type { EncounterState, HealthState, Inference, LatestEncounter, Physiology, ProbeState, SessionSummary, Severity, Source } from "./api/records";
 import { toMs } from "./format";
 import { texts } from "./texts";
 
@@ -20,6 +20,8 @@ export const probeStatus: Record<ProbeState, Status> = {
   not_configured: "neutral",
   unknown: "neutral",
 };
+
+export const sourceStatus: Record<Source["state"], Status> = { healthy: "ok", idle: "neutral", stalled: "warn" };
 
 export const severityStatus: Record<Severity, Status> = { info: "info", warning: "warn", critical: "error" };
 

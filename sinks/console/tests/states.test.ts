@@ -387,6 +387,15 @@ describe("health", () => {
     const looks = await Promise.all(["degraded", "recovering", "error"].map((s) => main().locator("td .pill").getByText(s, { exact: true }).first().evaluate((e) => getComputedStyle(e.closest(".pill")!).color + getComputedStyle(e.closest(".pill")!).borderStyle)));
     expect(new Set(looks).size).toBe(3);
   });
+  it("lists what stalls before what is well, with why", async () => {
+    await open("health");
+    const rows = main().getByRole("region", { name: "Sources" }).locator("tbody tr");
+    await rows.first().getByText("held back by the byte budget").waitFor();
+    expect(await rows.locator("td:first-child").allTextContents()).toEqual(["av.audio-0", "physio-0", SESSION, "control-0"]);
+    world.sources[0]!.state = "healthy";
+    world.sources[0]!.reason = null;
+    await rows.first().getByText("no records").waitFor();
+  });
 });
 
 describe("experiments", () => {

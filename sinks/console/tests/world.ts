@@ -118,6 +118,12 @@ export function makeWorld() {
       { alert_id: "a2", severity: "critical", kind: "subsystem_error", message: "Speech does not answer: 3 attempts, each 1 s.", session_id: null, subsystem_key: "asr", emitted_at_utc: iso(40), acknowledged: false },
       { alert_id: "a3", severity: "info", kind: "session_ended", message: "Session 0c9d2f6e ended.", session_id: ENDED, subsystem_key: null, emitted_at_utc: iso(-300), acknowledged: true },
     ] as object[],
+    sources: [
+      { kind: "partition", source: "av.audio-0", state: "stalled", reason: "held back by the byte budget, or for others to catch up" as string | null, since_utc: iso(80) },
+      { kind: "partition", source: "control-0", state: "healthy", reason: null, since_utc: iso(0) },
+      { kind: "partition", source: "physio-0", state: "idle", reason: "no records", since_utc: iso(60) },
+      { kind: "session", source: SESSION, state: "healthy", reason: null, since_utc: iso(0) },
+    ],
     /** How long the smile has been measured, s. */
     traceS: 91,
     /** Until when the sound has been listened to, s. */
@@ -195,6 +201,7 @@ export function answer(world: World, method: string, url: string, body: unknown)
   if (path === "operator/health") return ok(world.health);
   if (path === "operator/alerts") return ok(world.alerts);
   if (path === "views/operators") return ok(operators());
+  if (path === "views/sources") return ok(world.sources);
   if (path === "views/attribution_event") return ok(mine ? [10, 56.5, 75].map((at) => ({ event_id: `v${at}`, session_id: SESSION, event_time_utc: iso(at), selected_arm_id: "warm_welcome", finality: "online_provisional" })) : []);
   if (path === "views/outcome_event") return ok(mine ? [32.4, 88].map((at) => ({ outcome_id: `o${at}`, session_id: SESSION, outcome_type: "creator_follow", outcome_value: 1, outcome_time_utc: iso(at), confidence: 1, finality: "online_provisional" })) : []);
   if (path.startsWith("attribution/")) return ok(!mine ? [] : [["v10", "o32.4", 22.4, "offline_final"], ["v10", "o88", 78, "online_provisional"], ["v75", "o88", 13, "online_provisional"]].map(([event_id, outcome_id, lag_s, finality], i) => ({ links: [{ link_id: `l${i}`, event_id, outcome_id, lag_s, finality }] })));

@@ -414,4 +414,13 @@ export const Operator = v.object({
 });
 export type Operator = v.InferOutput<typeof Operator>;
 
+export const Source = v.object({
+  kind: v.picklist(["partition", "session"]),
+  source: text,
+  state: v.picklist(["healthy", "idle", "stalled"]),
+  reason: nullable(text),
+  since_utc: instant,
+});
+export type Source = v.InferOutput<typeof Source>;
+
 export const ExperimentId = v.object({ experiment_id: text });

@@ -196,6 +196,16 @@ export const operators = new Surface({
   optional: true,
 });
 
+/** How every partition of the log and every live session does. */
+export const sources = new Surface({
+  name: "Sources",
+  path: always("views/sources?limit=1000"),
+  schema: v.array(r.Source),
+  everyMs: every("health"),
+  views: ["sources"],
+  optional: true,
+});
+
 /** How the subsystems do, without probes: for the badge, which is on every page. */
 export const subsystems = new Surface({
   name: "Subsystems",

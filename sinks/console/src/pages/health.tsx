@@ -1,18 +1,19 @@
 // Health: how each part does, what to do about it, what was raised, and how far the dataflow is.
 import { useSurfaces } from "../api/surface";
 import type * as r from "../api/records";
-import { alerts, health, operators } from "../api/surfaces";
+import { alerts, health, operators, sources } from "../api/surfaces";
 import { clock, milliseconds, words } from "../format";
 import { AlertTable } from "../parts/alerts";
 import { Card, Panel, Pill, Show } from "../parts/basics";
 import { Dataflow } from "../parts/dataflow";
+import { Sources } from "../parts/sources";
 import { healthStatus, probeStatus } from "../status";
 import { texts } from "../texts";
 
 const t = texts.health;
 
 export function Health() {
-  useSurfaces(...([health, operators] as never[]));
+  useSurfaces(...([health, operators, sources] as never[]));
   return (
     <>
       <header><h1>{texts.pages.health}</h1></header>
@@ -28,6 +29,11 @@ export function Health() {
       <Panel title={t.dataflow} hint={t.dataflowHint}>
         <Show of={operators} empty={t.dataflowEmpty} isEmpty={(list) => list.length === 0}>
           {(list) => <Dataflow operators={list} />}
+        </Show>
+      </Panel>
+      <Panel title={t.sources} hint={t.sourcesHint} flush>
+        <Show of={sources} empty={t.sourcesEmpty} isEmpty={(list) => list.length === 0}>
+          {(list) => <Sources list={list} />}
         </Show>
       </Panel>
       <Panel title={t.alerts} flush>

@@ -31,5 +31,6 @@ fn main() {
         alone.media.sounds,
         struck.media.sounds
     );
+    assert!(!alone.media.sounds.is_empty(), "no segment has closed");
     println!("the same was seen and heard");
 }

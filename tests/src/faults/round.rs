@@ -76,9 +76,10 @@ pub fn round(servers: &Servers, fault: Fault, seed: u64) -> Outcome {
                 }
             }
             promises = fed.join().expect("the feeder ends");
-            // Records of a session whose start is poison are waited with, and then filed.
-            let waits = if faults.contains(&Fault::Poison) { 2 * Limits::default().start_wait_ms } else { 0 };
-            rest(&*log, &lsie, waits);
+            // The last segments close, and records of a session whose start is poison are waited with, and then filed.
+            let limits = Limits::default();
+            let poisoned = if faults.contains(&Fault::Poison) { 2 * limits.start_wait_ms } else { 0 };
+            rest(&*log, &lsie, poisoned.max(limits.allowed_lateness_ms + 1_000));
         }));
         lsie.stop();
         let start = now();

@@ -4,7 +4,7 @@ import type * as r from "../api/records";
 import { alerts, health, operators, sources } from "../api/surfaces";
 import { clock, milliseconds, words } from "../format";
 import { AlertTable } from "../parts/alerts";
-import { Card, Panel, Pill, Show } from "../parts/basics";
+import { Card, Panel, Pill, Show, Table } from "../parts/basics";
 import { Dataflow } from "../parts/dataflow";
 import { Sources } from "../parts/sources";
 import { healthStatus, probeStatus } from "../status";
@@ -65,32 +65,18 @@ function Cards({ data }: { data: r.Health }) {
 
 function Subsystems({ list }: { list: r.Subsystem[] }) {
   return (
-    <div class="scroll" tabIndex={0} role="region" aria-label={t.subsystems}>
-      <table>
-        <thead>
-          <tr>
-            <th scope="col">{t.columns.subsystem}</th>
-            <th scope="col">{t.columns.state}</th>
-            <th scope="col">{t.columns.mode}</th>
-            <th scope="col">{t.columns.detail}</th>
-            <th scope="col">{t.columns.last}</th>
-            <th scope="col">{t.columns.hint}</th>
-          </tr>
-        </thead>
-        <tbody>
-          {list.map((s) => (
-            <tr key={s.subsystem_key}>
-              <td class="label">{s.label}</td>
-              <td><Pill status={healthStatus[s.state]} title={t.meanings[s.state]}>{t.states[s.state]}</Pill></td>
-              <td>{words(s.recovery_mode)}</td>
-              <td class="long">{s.detail ?? "—"}</td>
-              <td class="nowrap">{clock(s.last_success_utc)}</td>
-              <td class="long">{s.operator_action_hint ?? "—"}</td>
-            </tr>
-          ))}
-        </tbody>
-      </table>
-    </div>
+    <Table label={t.subsystems} columns={[t.columns.subsystem, t.columns.state, t.columns.mode, t.columns.detail, t.columns.last, t.columns.hint]}>
+      {list.map((s) => (
+        <tr key={s.subsystem_key}>
+          <td class="label">{s.label}</td>
+          <td><Pill status={healthStatus[s.state]} title={t.meanings[s.state]}>{t.states[s.state]}</Pill></td>
+          <td>{words(s.recovery_mode)}</td>
+          <td class="long">{s.detail ?? "—"}</td>
+          <td class="nowrap">{clock(s.last_success_utc)}</td>
+          <td class="long">{s.operator_action_hint ?? "—"}</td>
+        </tr>
+      ))}
+    </Table>
   );
 }
 

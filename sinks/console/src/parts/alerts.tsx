@@ -3,7 +3,7 @@ import type { Alert } from "../api/records";
 import { clock, instant, words } from "../format";
 import { severityStatus } from "../status";
 import { texts } from "../texts";
-import { Pill } from "./basics";
+import { Pill, Table } from "./basics";
 
 const t = texts.health.alertColumns;
 
@@ -15,31 +15,17 @@ export function newestAlerts(alerts: readonly Alert[]): Alert[] {
 
 export function AlertTable({ alerts, compact }: { alerts: Alert[]; compact?: boolean }) {
   return (
-    <div class="scroll" tabIndex={0} role="region" aria-label={texts.health.alerts}>
-      <table>
-        <thead>
-          <tr>
-            <th scope="col">{t.time}</th>
-            <th scope="col">{t.severity}</th>
-            <th scope="col">{t.kind}</th>
-            {!compact && <th scope="col">{t.subsystem}</th>}
-            <th scope="col">{t.message}</th>
-            {!compact && <th scope="col">{t.ack}</th>}
-          </tr>
-        </thead>
-        <tbody>
-          {newestAlerts(alerts).map((alert) => (
-            <tr key={alert.alert_id}>
-              <td class="nowrap"><time dateTime={alert.emitted_at_utc} title={instant(alert.emitted_at_utc)}>{clock(alert.emitted_at_utc)}</time></td>
-              <td><Pill status={severityStatus[alert.severity]}>{texts.severities[alert.severity]}</Pill></td>
-              <td class="nowrap">{words(alert.kind)}</td>
-              {!compact && <td>{words(alert.subsystem_key)}</td>}
-              <td class="long">{alert.message}</td>
-              {!compact && <td>{alert.acknowledged ? texts.health.yes : texts.health.no}</td>}
-            </tr>
-          ))}
-        </tbody>
-      </table>
-    </div>
+    <Table label={texts.health.alerts} columns={[t.time, t.severity, t.kind, !compact && t.subsystem, t.message, !compact && t.ack]}>
+      {newestAlerts(alerts).map((alert) => (
+        <tr key={alert.alert_id}>
+          <td class="nowrap"><time dateTime={alert.emitted_at_utc} title={instant(alert.emitted_at_utc)}>{clock(alert.emitted_at_utc)}</time></td>
+          <td><Pill status={severityStatus[alert.severity]}>{texts.severities[alert.severity]}</Pill></td>
+          <td class="nowrap">{words(alert.kind)}</td>
+          {!compact && <td>{words(alert.subsystem_key)}</td>}
+          <td class="long">{alert.message}</td>
+          {!compact && <td>{alert.acknowledged ? texts.health.yes : texts.health.no}</td>}
+        </tr>
+      ))}
+    </Table>
   );
 }

@@ -59,6 +59,18 @@ export function Rows({ rows }: { rows: [string, ComponentChildren][] }) {
   );
 }
 
+/** A table that scrolls by itself, with a head cell for each of the columns that there are. */
+export function Table({ label, columns, children }: { label: string; columns: (string | false)[]; children: ComponentChildren }) {
+  return (
+    <div class="scroll" tabIndex={0} role="region" aria-label={label}>
+      <table>
+        <thead><tr>{columns.map((column) => column !== false && <th key={column} scope="col">{column}</th>)}</tr></thead>
+        <tbody>{children}</tbody>
+      </table>
+    </div>
+  );
+}
+
 interface PanelProps {
   title: string;
   hint?: string;

@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use aes_gcm::aead::OsRng;
 use aes_gcm::aead::rand_core::RngCore;
-use lsie_schemas::log::{Fetch, Log, LogError, LogReader, LogRecord, TopicPartition};
+use lsie_schemas::log::{Log, LogError, LogRecord};
 use lsie_schemas::record::{Answered, EnrichAnswer, EnrichRequest, PageData, Request};
 use lsie_schemas::{EventTime, LogTime, Topic};
 use uuid::{Builder, Uuid};
@@ -27,13 +27,12 @@ pub use browser::Chromium;
 pub use guard::Hosts;
 pub use robots::Robots;
 
-use crate::clock::{wall_ms, wall_us};
+use crate::clock::wall_us;
 use crate::health::State;
+use crate::requests::Requests;
 use crate::retry::{log_is_lost, retry};
-use crate::{Backoff, Health, Stop, reading};
+use crate::{Backoff, Health, Stop};
 
-/// Answers that are older belong to requests that are gone.
-const ANSWERS_MS: u64 = 48 * 3_600_000;
 /// How long is waited for news.
 const POLL: Duration = Duration::from_millis(100);
 
@@ -132,10 +131,11 @@ pub fn ask(log: &dyn Log, page: Page) -> Result<Uuid, LogError> {
 /// Answers requests for pages until the wish to stop. What is not answered by then is the next run's.
 pub fn enrich(log: &dyn Log, settings: &Settings, health: &Health, stop: &Stop) -> Result<(), LogError> {
     let away = |error: &LogError| health.set("log", State::Recovering, error.to_string());
-    let (mut reader, ends) = retry(Backoff::LOG, stop, log_is_lost, away, || open(log))?;
+    let topics = [Topic::Answers, Topic::Requests];
+    let mut requests = retry(Backoff::LOG, stop, log_is_lost, away, || Requests::open(log, &topics))?;
     let (sender, ended) = channel();
     scope(|scope| {
-        let result = attend(log, &mut *reader, &ends, (scope, &sender, &ended), settings, health, stop);
+        let result = attend(log, &mut requests, (scope, &sender, &ended), settings, health, stop);
         // Visits under way are broken off.
         stop.stop();
         result
@@ -147,8 +147,7 @@ type Visited = (EnrichRequest, Result<PageData, Failure>);
 
 fn attend<'scope>(
     log: &dyn Log,
-    reader: &mut dyn LogReader,
-    ends: &[(TopicPartition, i64)],
+    requests: &mut Requests,
     (scope, sender, ended): (&'scope Scope<'scope, '_>, &Sender<Visited>, &Receiver<Visited>),
     settings: &'scope Settings,
     health: &'scope Health,
@@ -157,15 +156,12 @@ fn attend<'scope>(
     let away = |error: &LogError| health.set("log", State::Recovering, error.to_string());
     let mut work = Work::default();
     while !stop.is_stopped() {
-        let records = match retry(Backoff::LOG, stop, log_is_lost, away, || reader.poll(POLL)) {
+        let records = match retry(Backoff::LOG, stop, log_is_lost, away, || requests.poll(POLL)) {
             Err(LogError::Unavailable(_)) => break,
             records => records?,
         };
         records.iter().for_each(|record| work.observe(record));
-        // Before all is read, a request may have its answer further on.
-        let caught_up =
-            ends.iter().all(|(at, end)| reader.position(*at).is_some_and(|position| position >= *end));
-        if !caught_up {
+        if !requests.caught_up() {
             continue;
         }
         health.set("log", State::Ok, "");
@@ -250,26 +246,4 @@ fn answer(request: &EnrichRequest, result: Result<PageData, Failure>, health: &H
         success,
         reason: reason.map(str::to_owned),
     }))
-}
-
-/// A reader of the two topics, and their ends now.
-#[allow(clippy::type_complexity, reason = "a reader and its ends")]
-fn open(log: &dyn Log) -> Result<(Box<dyn LogReader>, Vec<(TopicPartition, i64)>), LogError> {
-    let (mut from, mut ends) = (Vec::new(), Vec::new());
-    for topic in [Topic::Answers, Topic::Requests] {
-        for stretch in reading::whole(log, topic)? {
-            let first = match topic {
-                Topic::Answers => {
-                    let since = LogTime(wall_ms().saturating_sub(ANSWERS_MS));
-                    log.offset_at(stretch.at, since)?.unwrap_or(stretch.to)
-                }
-                _ => stretch.from,
-            };
-            from.push((stretch.at, first));
-            if first < stretch.to {
-                ends.push((stretch.at, stretch.to));
-            }
-        }
-    }
-    Ok((log.reader(&from, Fetch { prefetch_bytes: 4 << 20, poll_bytes: 1 << 20 })?, ends))
 }

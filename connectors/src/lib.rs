@@ -22,6 +22,7 @@ pub mod llm;
 pub mod open;
 pub mod oura;
 mod reading;
+mod requests;
 mod retry;
 pub mod seal;
 mod sealed;

@@ -1,119 +1,177 @@
-//! A backfill of the analytics alone: facts are taken from the tables of an earlier run as they are, and every view over
+//! A backfill of the analytics alone: facts are taken from the tables of an earlier run as they are, and what is made of
 //! them is computed anew. Of the log only topic `epochs` is read, so that media and models may be gone.
 
+use std::collections::{BTreeMap, BTreeSet};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use anyhow::{Context, ensure};
-use crossbeam_channel::bounded;
+use crossbeam_channel::{Sender, bounded};
 use lsie_schemas::log::Log;
-use lsie_schemas::{LogTime, row};
+use lsie_schemas::row::{
+    DeadLetterRow, EncounterRow, JudgementRow, LagScanRow, ReactionRow, SegmentRow, table,
+};
+use lsie_schemas::{LogTime, Real, TableRow};
 use lsie_sinks::difference::difference;
 use lsie_sinks::erase::Erased;
 use lsie_sinks::parquet::Reader;
 use lsie_sinks::{Catalog, Sink};
 use timely::dataflow::InputHandleVec;
 use timely::dataflow::operators::Input;
+use timely::worker::Worker;
+use uuid::Uuid;
 
 use crate::adapter::Time;
 use crate::checkpoint::Keep;
 use crate::checkpoint::gate::Gate;
-use crate::commit::{Committer, Written};
+use crate::commit::{Committer, Message, Written};
 use crate::crash_book::CrashBook;
 use crate::epochs::{self, Positions, Table};
 use crate::graph::backfill::{COMPUTED, READ, build};
+use crate::healing::rows;
 use crate::ingest::Shared;
 use crate::workers::Threads;
 
 /// So many epochs are in the dataflow at most.
 const AHEAD: usize = 64;
+/// How long a worker sleeps at most while the others work.
+const PARK: Duration = Duration::from_millis(10);
 
-/// Computes the analytics over the facts in a directory, on so many workers, up to the last epoch that it holds.
-pub fn analytics(
-    log: &dyn Log,
-    facts: &Path,
-    workers: usize,
-    sinks: Vec<Box<dyn Sink>>,
-    shared: &Arc<Shared>,
-) -> anyhow::Result<()> {
-    let reader = Reader::open(facts).with_context(|| format!("the tables in {}", facts.display()))?;
-    let table = table(log, &reader)?;
-    let (first, last) =
-        (table.first().copied().unwrap_or(LogTime(0)), table.last().copied().unwrap_or(LogTime(0)));
-    shared.span.0.store(first.0, Ordering::SeqCst);
-    shared.span.1.store(last.0, Ordering::SeqCst);
+/// The facts of an earlier run, and the epochs at which they were known.
+#[derive(Debug)]
+pub struct Backfill {
+    facts: Reader,
+    catalog: Catalog,
+    epochs: Vec<LogTime>,
+    erased: Erased,
+}
 
-    let mut threads = Threads::of(shared);
-    let (epochs, complete) = bounded(AHEAD);
-    let gate = Arc::new(Gate::new(None, Positions::new()));
-    let committer = Committer {
-        sinks,
-        gate: gate.clone(),
-        checkpoints: None,
-        erased: Erased::default(),
-        resumed: LogTime(0),
-        calm: (last, Arc::new(CrashBook::blank())),
-        speaking: None,
-    };
-    threads.spawn("commit", move |shared| committer.run(&complete, &[], shared))?;
-    let keep = Keep {
-        worker: 0,
-        workers,
-        gate,
-        stations: Arc::default(),
-        parts: None,
-        resumed: 0,
-        restored: Arc::default(),
-        shared: shared.clone(),
-    };
-    let (reader, table) = (Arc::new(reader), Arc::new(table));
-    let guards = timely::execute(timely::Config::process(workers), move |worker| {
+impl Backfill {
+    /// Opens the tables in a directory; refused where they do not hold all facts, or are not of this log.
+    pub fn open(log: &dyn Log, dir: &Path) -> anyhow::Result<Backfill> {
+        let facts = Reader::open(dir).with_context(|| format!("the tables in {}", dir.display()))?;
+        has_all_facts(&facts)?;
+        let Table { entries, healings, erasures, .. } = epochs::read_table(log)?
+            .context("the log has no topic epochs, which says when facts were known")?;
+        let dir = dir.display();
+        let committed = facts.committed().with_context(|| format!("{dir} holds no epoch"))?;
+        let (accepted, _) = epochs::accept(entries);
+        let epochs: Vec<LogTime> =
+            accepted.iter().map(|epoch| epoch.log_time).filter(|at| *at <= committed).collect();
+        ensure!(
+            epochs.last() == Some(&committed),
+            "{dir} ends at epoch {}, which the log does not have: these tables are of another log",
+            committed.0
+        );
+        let healed: BTreeSet<LogTime> = healings.iter().map(|healing| healing.at).collect();
+        for change in facts.changes(&DeadLetterRow::TABLE) {
+            let change = change?;
+            // A letter goes only when it is healed; a replay after that never has it.
+            ensure!(
+                change.diff > 0 || !healed.contains(&change.epoch),
+                "{dir} was healed at epoch {}: when its facts would have been known otherwise it does not say. Replay the \
+                 log, while its media are there, and take the tables of that",
+                change.epoch.0
+            );
+        }
+        let mut erased = Erased::default();
+        if !erasures.is_empty() {
+            tracing::warn!(
+                sessions = erasures.len(),
+                "sessions were erased: nothing of a person goes on, and what their rewards did is there only if their facts are"
+            );
+        }
+        erasures.into_iter().for_each(|erasure| erased.add(erasure.session_id, erasure.events));
+        let views = COMPUTED.iter().copied().filter(|name| !READ.contains(name)).collect::<Vec<_>>();
+        Ok(Backfill { facts, catalog: Catalog::all().without(&views), epochs, erased })
+    }
+
+    /// Computes the analytics on so many workers, into these sinks.
+    pub fn run(self, workers: usize, sinks: Vec<Box<dyn Sink>>, shared: &Arc<Shared>) -> anyhow::Result<()> {
+        let [first, last] =
+            [self.epochs.first(), self.epochs.last()].map(|at| at.copied().unwrap_or(LogTime(0)));
+        shared.span.0.store(first.0, Ordering::SeqCst);
+        shared.span.1.store(last.0, Ordering::SeqCst);
+        let mut threads = Threads::of(shared);
+        let (epochs, complete) = bounded(AHEAD);
+        let gate = Arc::new(Gate::new(None, Positions::new()));
+        let committer = Committer {
+            sinks,
+            gate: gate.clone(),
+            checkpoints: None,
+            erased: self.erased.clone(),
+            resumed: LogTime(0),
+            calm: (last, Arc::new(CrashBook::blank())),
+            speaking: None,
+        };
+        threads.spawn("commit", move |shared| committer.run(&complete, &[], shared))?;
+        let keep = Keep {
+            worker: 0,
+            workers,
+            gate,
+            stations: Arc::default(),
+            parts: None,
+            resumed: 0,
+            restored: Arc::default(),
+            shared: shared.clone(),
+        };
+        let guards = timely::execute(timely::Config::process(workers), move |worker| {
+            let keep = Keep { worker: worker.index(), ..keep.clone() };
+            let shared = keep.shared.clone();
+            let stepped = catch_unwind(AssertUnwindSafe(|| self.work(worker, &keep, epochs.clone())));
+            match stepped {
+                Ok(Ok(())) => {}
+                Ok(Err(why)) => shared.fail(format!("{why:#}")),
+                Err(_) => shared.fail(format!("worker {} panicked", worker.index())),
+            }
+            // After a failure epochs stay open for ever: nothing of them may be waited for.
+            for dataflow in worker.installed_dataflows() {
+                worker.drop_dataflow(dataflow);
+            }
+        });
+        let guards = guards.map_err(|why| anyhow::anyhow!("the workers did not start: {why}"))?;
+        for result in guards.join() {
+            result.map_err(|why| anyhow::anyhow!("a worker died: {why}"))?;
+        }
+        threads.join()
+    }
+
+    /// One worker. The first one reads; exchanges hand on what the others have to do.
+    fn work(&self, worker: &mut Worker, keep: &Keep, epochs: Sender<Message>) -> anyhow::Result<()> {
+        let (shared, index) = (&keep.shared, worker.index());
         let mut ticks: InputHandleVec<Time, _> = InputHandleVec::new();
-        let (mut rows, mut others) = (InputHandleVec::new(), InputHandleVec::new());
-        let keep = Keep { worker: worker.index(), ..keep.clone() };
-        let shared = keep.shared.clone();
-        let index = worker.index();
+        let (mut read, mut others) = (InputHandleVec::new(), InputHandleVec::new());
         let probe = shared.board.building(index, || {
             worker.dataflow(|scope| {
                 let ticks = scope.input_from(&mut ticks);
-                let (rows, others) = (scope.input_from(&mut rows), scope.input_from(&mut others));
-                build(ticks, rows, others, &keep, epochs.clone())
+                let (read, others) = (scope.input_from(&mut read), scope.input_from(&mut others));
+                build(ticks, read, others, keep, epochs)
             })
         });
-        let catalog = Catalog::all();
-        // One worker reads; exchanges hand on what the others have to do.
-        let mut changed = (index == 0).then(|| reader.epochs(&catalog, None).peekable());
-        for (n, at) in table.iter().enumerate() {
+        let mut changed = (index == 0).then(|| self.facts.epochs(&self.catalog, None).peekable());
+        for (n, at) in self.epochs.iter().enumerate() {
             ticks.advance_to(at.0);
-            rows.advance_to(at.0);
+            read.advance_to(at.0);
             others.advance_to(at.0);
-            if n % AHEAD == 0 {
-                worker.step_while(|| probe.less_than(&at.0) && !shared.stopped());
+            while n % AHEAD == 0 && probe.less_than(&at.0) && !shared.stopped() {
+                worker.step_or_park(Some(PARK));
             }
             if shared.stopped() {
-                break;
+                return Ok(());
             }
             ticks.send(Written::Tick(at.0));
-            let due = |epoch: &Result<(LogTime, _), _>| epoch.as_ref().map_or(true, |(epoch, _)| epoch <= at);
-            while let Some(epoch) = changed.as_mut().and_then(|changed| changed.next_if(due)) {
-                let changes = match epoch {
-                    Ok((epoch, changes)) if epoch == *at => changes,
-                    Ok((epoch, _)) => {
-                        shared.fail(format!(
-                            "the log has no epoch {}: these tables are of another log",
-                            epoch.0
-                        ));
-                        break;
-                    }
-                    Err(error) => {
-                        shared.fail(format!("the tables: {error}"));
-                        break;
-                    }
-                };
+            let is_due =
+                |epoch: &Result<(LogTime, _), _>| epoch.as_ref().map_or(true, |(epoch, _)| epoch <= at);
+            while let Some(epoch) = changed.as_mut().and_then(|changed| changed.next_if(is_due)) {
+                let (epoch, changes) = epoch.context("the tables")?;
+                let dir = self.facts.dir().display();
+                ensure!(epoch == *at, "{dir} has epoch {}, which the log does not have", epoch.0);
                 for change in changes {
                     if READ.contains(&change.table.as_ref()) {
-                        rows.send(change.clone());
+                        read.send(change.clone());
                     }
                     if !COMPUTED.contains(&change.table.as_ref()) {
                         others.send(Written::Change(change));
@@ -121,69 +179,66 @@ pub fn analytics(
                 }
             }
         }
-        drop((ticks, rows, others));
+        drop((ticks, read, others));
         while worker.has_dataflows() && !shared.stopped() {
-            worker.step_or_park(None);
+            worker.step_or_park(Some(PARK));
         }
-        for dataflow in worker.installed_dataflows() {
-            worker.drop_dataflow(dataflow);
-        }
-    });
-    let guards = guards.map_err(|why| anyhow::anyhow!("the workers did not start: {why}"))?;
-    for result in guards.join() {
-        result.map_err(|why| anyhow::anyhow!("a worker died: {why}"))?;
+        Ok(())
     }
-    threads.join()
 }
 
-/// The epochs that the tables hold.
-fn table(log: &dyn Log, reader: &Reader) -> anyhow::Result<Vec<LogTime>> {
-    let dir = reader.dir().display();
-    let committed = reader.committed().with_context(|| format!("{dir} holds no epoch"))?;
+/// Refuses tables in which facts are missing: those of a version that did not keep all of them, also if a later version went on
+/// with them.
+fn has_all_facts(facts: &Reader) -> anyhow::Result<()> {
+    let dir = facts.dir().display();
     for name in READ {
-        let table = row::table(name).with_context(|| format!("there is no table {name}"))?;
+        let table = table(name).with_context(|| format!("there is no table {name}"))?;
+        ensure!(facts.has(table)?, "{dir} has no table {name}: {LACKS}");
+    }
+    let reactions: BTreeSet<_> = rows::<ReactionRow>(facts)?
+        .iter()
+        .map(|row| (row.session_id, Real::finite(row.stimulus_utc.seconds())))
+        .collect();
+    let judged: BTreeSet<_> = rows::<JudgementRow>(facts)?
+        .iter()
+        .map(|row| (row.session_id, Real::finite(row.stimulus_utc.seconds())))
+        .collect();
+    let scanned: BTreeSet<(Uuid, String)> =
+        rows::<LagScanRow>(facts)?.into_iter().map(|row| (row.session_id, row.segment_id)).collect();
+    for row in rows::<EncounterRow>(facts)? {
+        let stimulus = (row.session_id, row.stimulus_time);
+        let known = reactions.contains(&stimulus) && judged.contains(&stimulus);
+        ensure!(known, "{dir} has an encounter of session {} without its facts: {LACKS}", row.session_id);
+    }
+    for row in rows::<SegmentRow>(facts)? {
+        let (session, segment) = (row.session_id, row.segment_id);
         ensure!(
-            reader.has(table)?,
-            "{dir} has no table {name}: an earlier version made it, which did not keep all facts; replay the log while its \
-             media are there"
+            scanned.contains(&(session, segment)),
+            "{dir} has a segment of session {session} without its lag scan: {LACKS}"
         );
     }
-    let Table { entries, healings, erasures, .. } =
-        epochs::read_table(log)?.context("the log has no topic epochs, which says when facts were known")?;
-    let (accepted, _) = epochs::accept(entries);
-    let table: Vec<LogTime> =
-        accepted.iter().map(|epoch| epoch.log_time).filter(|at| *at <= committed).collect();
-    ensure!(
-        table.last() == Some(&committed),
-        "{dir} ends at epoch {}, which the log does not have: these tables are of another log",
-        committed.0
-    );
-    let healed = healings.iter().find(|healing| table.contains(&healing.at));
-    ensure!(
-        healed.is_none(),
-        "{dir} was healed at epoch {}, and when its facts would have been known otherwise it does not say: replay the log",
-        healed.map_or(0, |healing| healing.at.0)
-    );
-    if !erasures.is_empty() {
-        let sessions = erasures.len();
-        tracing::warn!(
-            sessions,
-            "erased sessions have left no facts: no posterior has learned from their rewards"
-        );
-    }
-    Ok(table)
+    Ok(())
 }
 
-/// How what was computed compares with what the earlier run had: of each table that differs, how many rows came and went.
-pub fn compared(facts: &Path, now: &Path) -> anyhow::Result<Vec<(String, u64, u64)>> {
+/// Why facts are missing, and what to do.
+const LACKS: &str = "a version made it that did not keep all facts. Replay the log, while its media are there, and take the tables of that";
+
+/// How what was computed compares with what the earlier run had: of each table that differs, how many rows came and went;
+/// none of a table that had other columns.
+pub fn compared(facts: &Path, now: &Path) -> anyhow::Result<BTreeMap<String, Option<(u64, u64)>>> {
     let (before, now) = (Reader::open(facts)?, Reader::open(now)?);
-    let mut found: Vec<(String, u64, u64)> = Vec::new();
-    for change in difference(&before, &now, &Catalog::all(), LogTime(0))? {
-        if found.last().is_none_or(|(table, ..)| *table != *change.table) {
-            found.push((change.table.to_string(), 0, 0));
+    let mut found = BTreeMap::new();
+    for table in Catalog::all().tables() {
+        if before.has(table).is_err() {
+            found.insert(table.name.to_owned(), None);
+            continue;
         }
-        if let Some((_, came, went)) = found.last_mut() {
-            *(if change.diff > 0 { came } else { went }) += change.diff.unsigned_abs();
+        let (mut came, mut went) = (0, 0);
+        for change in difference(&before, &now, &Catalog::new(&[*table]), LogTime(0))? {
+            *(if change.diff > 0 { &mut came } else { &mut went }) += change.diff.unsigned_abs();
+        }
+        if came + went > 0 {
+            found.insert(table.name.to_owned(), Some((came, went)));
         }
     }
     Ok(found)

@@ -334,7 +334,7 @@ impl Config {
         Ok(())
     }
 
-    /// How epochs are cut; `tail_ms` of log time is added after the last record.
+    /// How epochs are cut; so much log time is added after the last record, and twice as much in longer gaps.
     pub fn cut(&self, tail_ms: u64) -> Cut {
         let EpochsConfig { epoch_ms, max_clock_step_ms } = self.epochs;
         Cut { epoch_ms, max_clock_step_ms, tail_ms }

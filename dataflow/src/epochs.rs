@@ -121,8 +121,8 @@ pub struct Cut {
     /// A timestamp further than this ahead of all other partitions, from which its own partition comes back,
     /// does not pull time forward.
     pub max_clock_step_ms: u64,
-    /// Log time to add after the last record, and in gaps that are longer, so that timers due by then fire. It is added in
-    /// two steps: what the first closes can still be asked about, and the answer enters at the second.
+    /// Log time to add after the last record so that timers due by then fire, and twice as much in gaps that are longer. It is
+    /// added in steps of half: what one closes can still be asked about, and the answer enters at the next.
     pub tail_ms: u64,
 }
 
@@ -178,8 +178,8 @@ fn merge(mut runs: BTreeMap<TopicPartition, Vec<Run>>, from: &Positions, cut: Cu
     with_tails(epochs, cut.tail_ms)
 }
 
-/// Adds log time after the last record, and wherever none comes for longer than that: what a live run would have closed
-/// in the meantime does not wait for a record of days later.
+/// Adds log time after the last record, and twice as much wherever none comes for longer than that: what a live run would
+/// have closed in the meantime, be it that a session has no end, does not wait for a record of days later.
 fn with_tails(epochs: Vec<EpochRecord>, tail_ms: u64) -> Vec<EpochRecord> {
     if tail_ms == 0 {
         return epochs;
@@ -189,11 +189,15 @@ fn with_tails(epochs: Vec<EpochRecord>, tail_ms: u64) -> Vec<EpochRecord> {
     while let Some(epoch) = epochs.next() {
         let (at, next) = (epoch.log_time, epochs.peek().map(|next| next.log_time));
         with.push(epoch);
-        if next.is_none_or(|next| next > at.plus_ms(tail_ms)) {
-            for tail_ms in [tail_ms.div_ceil(2), tail_ms] {
-                with.push(EpochRecord { log_time: at.plus_ms(tail_ms), ranges: Vec::new() });
-            }
-        }
+        let half = tail_ms.div_ceil(2);
+        let steps = match next {
+            Some(next) if next <= at.plus_ms(tail_ms) => &[][..],
+            Some(_) => &[half, tail_ms, tail_ms + half, 2 * tail_ms],
+            None => &[half, tail_ms],
+        };
+        let times =
+            steps.iter().map(|step| at.plus_ms(*step)).filter(|time| next.is_none_or(|next| *time < next));
+        with.extend(times.map(|log_time| EpochRecord { log_time, ranges: Vec::new() }));
     }
     with.dedup_by_key(|epoch| epoch.log_time);
     with
@@ -339,15 +343,16 @@ mod tests {
     #[test]
     fn a_tail_lets_timers_fire_also_in_a_long_gap() {
         let cut = Cut { tail_ms: 60_000, ..CUT };
-        let table = merge(BTreeMap::from([(AUDIO, runs(&[4, 244, 500]))]), &Positions::new(), cut);
+        let table = merge(BTreeMap::from([(AUDIO, runs(&[4, 244, 700]))]), &Positions::new(), cut);
         let expected = [
             epoch(1_250, &[(AUDIO, 0, 1)]),
             epoch(61_250, &[(AUDIO, 1, 2)]),
             epoch(91_250, &[]),
             epoch(121_250, &[]),
-            epoch(125_250, &[(AUDIO, 2, 3)]),
-            epoch(155_250, &[]),
-            epoch(185_250, &[]),
+            epoch(151_250, &[]),
+            epoch(175_250, &[(AUDIO, 2, 3)]),
+            epoch(205_250, &[]),
+            epoch(235_250, &[]),
         ];
         assert_eq!(table, expected);
     }

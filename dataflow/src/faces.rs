@@ -5,13 +5,14 @@ use std::collections::{BTreeMap, VecDeque};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use anyhow::Context;
+use anyhow::{Context, ensure};
 use lsie_operators::acoustics::Analyzer;
 use lsie_operators::align::{FrameJob, VoiceJob};
 use lsie_operators::face::FaceModels;
 use lsie_operators::measure::{Pitch, SegmentVoice};
 use lsie_operators::measure_face::{FaceMeter, Measured, MeterState};
 use lsie_schemas::codec::Rejection;
+use lsie_schemas::record::NoAnswer;
 use lsie_schemas::row::FaceRow;
 use lsie_schemas::{EventTime, LogTime, Real};
 use serde::{Deserialize, Serialize};
@@ -95,14 +96,28 @@ impl FaceState {
     }
 }
 
+/// Pictures in a row over which a model may fail; then it is not they that are to blame.
+const FAILURES: u32 = 30;
+
 fn measurer(folder: &Path, max_pixels: u32) -> anyhow::Result<Measurer> {
     let mut models =
         FaceModels::load(folder).context("the face models cannot be used; `make models` gets them")?;
     let model = models.fingerprint();
     let mut sessions: BTreeMap<Uuid, Session> = BTreeMap::new();
-    let mut voices = voices();
+    let (mut voices, mut failures) = (voices(), 0);
     Ok(Box::new(move |_epoch, task| match task {
-        Task::Frame(job) => frame(job, max_pixels, &mut sessions, &mut models, &model),
+        Task::Frame(job) => {
+            let outcome = frame(job, max_pixels, &mut sessions, &mut models, &model)?;
+            for face in &outcome.faces {
+                let failed = face.reason.as_deref() == Some(NoAnswer::ModelError.code());
+                failures = if failed { failures + 1 } else { 0 };
+            }
+            ensure!(
+                failures < FAILURES,
+                "the face models fail on every picture; `lsie models check` looks at them"
+            );
+            Ok(outcome)
+        }
         Task::Voice(job) => Ok(voices(job)),
         Task::End(session) => {
             let Some(mut ended) = sessions.remove(session) else { return Ok(Outcome::default()) };

@@ -444,7 +444,9 @@ fn told_changes<'scope>(told: StreamVec<'scope, Time, Told>) -> StreamVec<'scope
                 Told::Physiology(row) => change(row, epoch, 1),
                 Told::Comodulation(row) => change(row, epoch, 1),
                 Told::Event(row, diff) => change(row, epoch, *diff),
-                Told::Scanned(..) => change(&facts::lag_scan(told)?, epoch, 1),
+                Told::Scanned(session, segment, scan) => {
+                    change(&facts::lag_scan(*session, segment, scan.as_ref()), epoch, 1)
+                }
                 Told::Outcome(..) | Told::Classified(_) | Told::Dead(_) => return None,
             };
             Some(Written::Change(change))

@@ -9,8 +9,8 @@ use std::fmt;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-use lsie_operators::measure_face::MODEL_ERROR;
 use lsie_schemas::log::LogRecord;
+use lsie_schemas::record::NoAnswer;
 use lsie_schemas::row::{DeadLetterRow, FaceRow, InferenceRow, RecordClassRow, SegmentRow};
 use lsie_schemas::{Cell, Change, LogTime, TableRow};
 use prometheus::{Histogram, HistogramTimer, IntCounter, IntCounterVec, IntGauge};
@@ -190,8 +190,11 @@ impl Metrics {
                         self.without_result.with_label_values(&[row.what.as_str(), reason.as_str()]).inc();
                     }
                 }
-                name if name == FaceRow::TABLE.name && change.row.iter().any(is_model_error) => {
-                    self.without_result.with_label_values(&["face", MODEL_ERROR]).inc();
+                name if name == FaceRow::TABLE.name && change.diff > 0 => {
+                    let failed = NoAnswer::ModelError.code();
+                    if change.row.iter().any(|cell| matches!(cell, Cell::Text(reason) if reason == failed)) {
+                        self.without_result.with_label_values(&["face", failed]).inc();
+                    }
                 }
                 _ => {}
             }
@@ -240,10 +243,6 @@ impl Metrics {
     fn open(&self) -> MutexGuard<'_, VecDeque<(LogTime, Instant)>> {
         self.cut.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-fn is_model_error(cell: &Cell) -> bool {
-    matches!(cell, Cell::Text(reason) if reason == MODEL_ERROR)
 }
 
 /// The instruments of one model.

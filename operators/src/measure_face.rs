@@ -1,5 +1,6 @@
 //! Video of one session → one mouth/eye ratio per frame (mathematics §5): decoder, tracker and ratio joined.
 
+use lsie_schemas::record::NoAnswer;
 use serde::{Deserialize, Serialize};
 
 use crate::au12::raw_ratio;
@@ -11,8 +12,6 @@ use crate::runtime::ModelError;
 pub const NO_FACE: &str = "no_face";
 /// Reason of a face whose eyes are too close together to measure against.
 pub const NO_GEOMETRY: &str = "no_geometry";
-/// Reason of a frame over which a model failed, and failed again.
-pub const MODEL_ERROR: &str = "model_error";
 
 /// What one frame shows. No coordinates are kept.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -146,7 +145,12 @@ fn measure_frame(
     let capture_us = frame.capture_us;
     let Ok(landmarks) = landmarks else {
         tracker.reset();
-        return Measured { capture_us, ratio: None, present: false, reason: Some(MODEL_ERROR) };
+        return Measured {
+            capture_us,
+            ratio: None,
+            present: false,
+            reason: Some(NoAnswer::ModelError.code()),
+        };
     };
     let ratio = landmarks.as_ref().and_then(|landmarks| raw_ratio(&landmarks.au12()));
     let reason = match (&landmarks, ratio) {
@@ -179,6 +183,6 @@ mod tests {
         let of = |reason| Measured { capture_us: 7, ratio: None, present: false, reason: Some(reason) };
         assert_eq!(measured(0), (of(NO_FACE), 1));
         assert_eq!(measured(1), (of(NO_FACE), 2));
-        assert_eq!(measured(2), (of(MODEL_ERROR), 2));
+        assert_eq!(measured(2), (of(NoAnswer::ModelError.code()), 2));
     }
 }

@@ -6,15 +6,15 @@ use std::sync::Arc;
 
 use lsie_connectors::FileLog;
 use lsie_connectors::feed::{Pace, feed, merge, session_id};
-use lsie_dataflow::backfill::{analytics, compared};
+use lsie_dataflow::backfill::{Backfill, compared};
 use lsie_dataflow::healing::rows;
 use lsie_dataflow::{Range, Run};
 use lsie_schemas::log::{AppendRecord, Log, NewRecord, TimestampType};
-use lsie_schemas::record::ExperimentRecord;
+use lsie_schemas::record::{Erasure, ExperimentRecord};
 use lsie_schemas::row::{
     ArmRow, ArmSummaryRow, AttributionEventRow, AttributionScoreRow, EncounterRow, EncounterSummaryRow,
     EvaluationRow, EventOutcomeLinkRow, JudgementRow, LagScanRow, OutcomeEventRow, PhysiologyCurrentRow,
-    PosteriorUpdateRow, ReactionRow, SessionSummaryRow,
+    PosteriorUpdateRow, ReactionRow, SessionRow, SessionSummaryRow,
 };
 use lsie_schemas::{Cell, Change, LogTime, TableRow, Topic};
 use lsie_sinks::parquet::{Options, Reader};
@@ -97,18 +97,18 @@ impl Case {
     fn compute(&self, facts: &Path, workers: usize, name: &str) -> anyhow::Result<PathBuf> {
         let tables = self.path(name);
         let sinks: Vec<Box<dyn Sink>> = vec![Box::new(sink(&tables, Catalog::all()))];
-        analytics(&self.log, facts, workers, sinks, &Arc::default())?;
+        Backfill::open(&self.log, facts)?.run(workers, sinks, &Arc::default())?;
         Ok(tables)
     }
 
-    /// The facts with some changes as they are not.
-    fn other(&self, name: &str, catalog: Catalog, edit: impl Fn(&mut Change)) -> PathBuf {
+    /// The facts with some changes as they are not, and without some.
+    fn other(&self, name: &str, catalog: Catalog, keep: impl Fn(&mut Change) -> bool) -> PathBuf {
         let tables = self.path(name);
         let mut sink = sink(&tables, catalog.clone());
         let facts = Reader::open(&self.facts).expect("tables");
         for epoch in facts.epochs(&catalog, None) {
             let (at, mut changes) = epoch.expect("an epoch");
-            changes.iter_mut().for_each(&edit);
+            changes.retain_mut(&keep);
             sink.write(at, &changes).expect("written");
             sink.commit(at).expect("committed");
         }
@@ -152,11 +152,12 @@ fn facts_and_epochs_are_enough_for_the_analytics() {
     for workers in [1, 2] {
         let again = case.compute(facts, workers, &format!("by-{workers}")).expect("the analytics");
         assert_same(facts, &again, "of the whole log, and of the facts");
-        assert_eq!(compared(facts, &again).expect("two folders"), []);
+        assert_eq!(compared(facts, &again).expect("two folders"), Default::default());
     }
 
     computed_not_copied(&case);
     refused(&case);
+    erased(&case);
 }
 
 /// With another judgement there are other rewards and posteriors; what no fact says is not copied from anywhere.
@@ -167,6 +168,7 @@ fn computed_not_copied(case: &Case) {
         if change.table == JudgementRow::TABLE.name {
             change.row[matches] = Cell::Bool(false);
         }
+        true
     });
     let tables = case.compute(&other, 1, "otherwise").expect("the analytics");
     let encounters = all::<EncounterRow>(&tables);
@@ -175,7 +177,7 @@ fn computed_not_copied(case: &Case) {
     let alpha = |tables: &Path| -> f64 { all::<ArmRow>(tables).iter().map(|row| row.alpha_param.0).sum() };
     assert!(alpha(&tables) < alpha(&case.facts), "no arm has earned anything");
     let differ = compared(&case.facts, &tables).expect("two folders");
-    let differ: Vec<&str> = differ.iter().map(|(table, ..)| table.as_str()).collect();
+    let differ: Vec<&str> = differ.keys().map(String::as_str).collect();
     for table in ["encounter_log", "evaluations", "experiments", "posterior_history", "session_summaries"] {
         assert!(differ.contains(&table), "{table} among {differ:?}");
     }
@@ -195,21 +197,44 @@ fn computed_not_copied(case: &Case) {
         "physiology_current",
         "posterior_history",
     ];
-    let bare = case.other("facts-alone", Catalog::all().without(&views), |_| {});
+    let bare = case.other("facts-alone", Catalog::all().without(&views), |_| true);
     let again = case.compute(&bare, 1, "of-facts-alone").expect("the analytics");
     assert_same(&case.facts, &again, "of the whole log, and of facts alone");
 }
 
 /// Tables of which facts are missing, and those of another log.
 fn refused(case: &Case) {
-    let without = case.other("without", Catalog::all().without(&["reactions"]), |_| {});
-    let why = case.compute(&without, 1, "nothing").expect_err("refused").to_string();
+    let without = case.other("without", Catalog::all().without(&["reactions"]), |_| true);
+    let why = Backfill::open(&case.log, &without).expect_err("refused").to_string();
     assert!(why.contains("has no table reactions"), "{why}");
+    // A version that keeps them has gone on with the tables of one that did not.
+    let first = Reader::open(&case.facts).expect("tables").changes(&JudgementRow::TABLE).next();
+    let first = first.expect("a judgement").expect("a row").epoch;
+    for table in ["reactions", "judgements", "lag_scans"] {
+        let later = case.other(&format!("later-{table}"), Catalog::all(), |change| {
+            change.table != table || change.epoch > first
+        });
+        let why = Backfill::open(&case.log, &later).expect_err("refused").to_string();
+        assert!(why.contains("did not keep all facts"), "{why}");
+    }
 
     let log = embedded::open(&case.path("other-epochs"));
     let of_epochs = specs(2, TimestampType::Create).into_iter().filter(|spec| spec.topic == Topic::Epochs);
     log.create_topics(&of_epochs.collect::<Vec<_>>()).expect("one topic");
-    let sinks: Vec<Box<dyn Sink>> = vec![Box::new(sink(&case.path("none"), Catalog::all()))];
-    let why = analytics(&log, &case.facts, 1, sinks, &Arc::default()).expect_err("refused").to_string();
+    let why = Backfill::open(&log, &case.facts).expect_err("refused").to_string();
     assert!(why.contains("of another log"), "{why}");
+}
+
+/// Facts that were copied before a session was erased bring nothing of it back.
+fn erased(case: &Case) {
+    let sessions = all::<SessionRow>(&case.facts);
+    let gone = sessions.first().expect("a session").session_id;
+    let erasure = Erasure { session_id: gone, events: Vec::new() };
+    case.log.append(vec![erasure.encode(RECORDED_AT)]).expect("an erasure");
+    let tables = case.compute(&case.facts, 2, "erased").expect("the analytics");
+    assert_eq!(all::<SessionSummaryRow>(&tables).len(), sessions.len() - 1);
+    assert!(all::<ReactionRow>(&tables).iter().all(|row| row.session_id != gone));
+    assert!(all::<AttributionEventRow>(&tables).iter().all(|row| row.session_id != gone));
+    assert_eq!(all::<ArmRow>(&tables), all::<ArmRow>(&case.facts), "posteriors stay");
+    assert_eq!(all::<SessionRow>(&tables).len(), sessions.len(), "and that there was a session");
 }

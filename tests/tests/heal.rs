@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use lsie_connectors::FileLog;
 use lsie_connectors::feed::{Pace, feed, merge, session_id};
+use lsie_dataflow::backfill::Backfill;
 use lsie_dataflow::checkpoint::gate::Rule;
 use lsie_dataflow::checkpoint::store::Store;
 use lsie_dataflow::engine::Checkpoints;
@@ -186,6 +187,10 @@ fn healed_tables_are_those_of_a_run_in_which_nothing_had_failed() {
     // The log alone is enough to compute them again.
     let again = case.run(case.engine(Limits::default(), None), "again").expect("a replay");
     assert_same_state(&again, &tables, "replayed from the log (left), and healed (right)");
+    // The tables of that say when every fact was known; healed ones do not, and no analytics are made of them.
+    Backfill::open(&*case.log, &again).expect("facts");
+    let why = Backfill::open(&*case.log, &tables).expect_err("refused").to_string();
+    assert!(why.contains("was healed"), "{why}");
     // The engine goes on from the healed checkpoint, and a second healing finds nothing.
     let engine = case.engine(Limits::default(), Some(store_of(&tables)));
     case.run(engine, "tables").expect("the engine goes on");

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use lsie_schemas::log::{Fetch, Log, LogError, LogReader, LogRecord, NewRecord, TopicPartition};
+use lsie_schemas::log::{Log, LogError, LogRecord, NewRecord};
 use lsie_schemas::record::{
     Answered, Control, HydrateAnswer, HydrateRequest, Hydrated, PhysioRecord, Record, Request, StartSession,
     SubjectRole,
@@ -23,11 +23,10 @@ use super::tokens::TokenFile;
 use super::{HydrationRequest, hydrate};
 use crate::clock::{wall_ms, wall_us};
 use crate::health::State;
+use crate::requests::Requests;
 use crate::retry::{log_is_lost, retry};
-use crate::{Backoff, Health, Stop, reading};
+use crate::{Backoff, Health, Stop};
 
-/// Answers that are older belong to requests that are gone.
-const ANSWERS_MS: u64 = 48 * 3_600_000;
 /// How long is waited for news.
 const POLL: Duration = Duration::from_millis(100);
 
@@ -115,19 +114,17 @@ pub fn hydrate_requests(
     stop: &Stop,
 ) -> Result<(), LogError> {
     let away = |error: &LogError| health.set("log", State::Recovering, error.to_string());
-    let (mut reader, ends) = retry(Backoff::LOG, stop, log_is_lost, away, || open(log))?;
+    let topics = [Topic::Control, Topic::Answers, Topic::Requests];
+    let mut requests = retry(Backoff::LOG, stop, log_is_lost, away, || Requests::open(log, &topics))?;
     let provider = Provider::new(&settings.access, stop);
     let mut work = Work::default();
     while !stop.is_stopped() {
-        let records = match retry(Backoff::LOG, stop, log_is_lost, away, || reader.poll(POLL)) {
+        let records = match retry(Backoff::LOG, stop, log_is_lost, away, || requests.poll(POLL)) {
             Err(LogError::Unavailable(_)) => break,
             records => records?,
         };
         records.iter().for_each(|record| work.observe(record, settings.later));
-        // Before all is read, a request may have its answer further on.
-        let caught_up =
-            ends.iter().all(|(at, end)| reader.position(*at).is_some_and(|position| position >= *end));
-        if !caught_up || !records.is_empty() {
+        if !requests.caught_up() || !records.is_empty() {
             continue;
         }
         health.set("log", State::Ok, "");
@@ -143,28 +140,6 @@ pub fn hydrate_requests(
         }
     }
     Ok(())
-}
-
-/// A reader of the three topics, and their ends now.
-#[allow(clippy::type_complexity, reason = "a reader and its ends")]
-fn open(log: &dyn Log) -> Result<(Box<dyn LogReader>, Vec<(TopicPartition, i64)>), LogError> {
-    let (mut from, mut ends) = (Vec::new(), Vec::new());
-    for topic in [Topic::Control, Topic::Answers, Topic::Requests] {
-        for stretch in reading::whole(log, topic)? {
-            let first = match topic {
-                Topic::Answers => {
-                    let since = LogTime(wall_ms().saturating_sub(ANSWERS_MS));
-                    log.offset_at(stretch.at, since)?.unwrap_or(stretch.to)
-                }
-                _ => stretch.from,
-            };
-            from.push((stretch.at, first));
-            if first < stretch.to {
-                ends.push((stretch.at, stretch.to));
-            }
-        }
-    }
-    Ok((log.reader(&from, Fetch { prefetch_bytes: 4 << 20, poll_bytes: 1 << 20 })?, ends))
 }
 
 /// Works on a request; what is to be written of it: chunks and an answer, or the request again.

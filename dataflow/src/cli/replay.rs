@@ -15,7 +15,7 @@ use super::running::{
     with_progress,
 };
 use super::several::Several;
-use crate::backfill;
+use crate::backfill::{Backfill, compared};
 use crate::cluster::Cluster;
 use crate::config::Config;
 use crate::engine::{Engine, Range, Run};
@@ -114,18 +114,22 @@ impl Replay {
     }
 
     fn backfill(&self, config: &Config, log: &dyn Log, facts: &Path) -> anyhow::Result<ExitCode> {
+        let backfill = Backfill::open(log, facts)?;
         let mut sinks = vec![parquet(config, &self.out)?];
         let watch = add_postgres(&mut sinks, config, &self.out, false)?;
         let (shared, workers) = (Arc::default(), config.engine.workers);
-        let computed =
-            with_progress(false, &shared, || backfill::analytics(log, facts, workers, sinks, &shared))?;
+        let computed = with_progress(false, &shared, || backfill.run(workers, sinks, &shared))?;
         println!("{computed}");
-        let differ = backfill::compared(facts, &self.out)?;
+        let differ = compared(facts, &self.out)?;
         if differ.is_empty() {
             println!("every table is as it is in {}", facts.display());
         }
-        for (table, came, went) in differ {
-            println!("{table}: {came} rows came and {went} went, beside {}", facts.display());
+        for (table, rows) in differ {
+            let what = match rows {
+                Some((came, went)) => format!("{came} rows came and {went} went"),
+                None => "other columns".into(),
+            };
+            println!("{table}: {what}, beside {}", facts.display());
         }
         self.end(watch.as_ref())
     }

@@ -1,7 +1,7 @@
 //! The facts that views are made of, as rows of their tables, and back.
 
 use lsie_operators::measure::{Lift, Measured};
-use lsie_operators::telemetry::{Scan, Told};
+use lsie_operators::telemetry::Scan;
 use lsie_operators::utterance::Said;
 use lsie_schemas::record::Outcome;
 use lsie_schemas::row::{JudgementRow, LagScanRow, OutcomeEventRow, ReactionRow};
@@ -78,14 +78,13 @@ pub(super) fn evaluated(row: JudgementRow) -> (StimulusKey, Evaluated) {
     ((row.session_id, row.client_action_id), evaluated)
 }
 
-pub(super) fn lag_scan(told: &Told) -> Option<LagScanRow> {
-    let Told::Scanned(session_id, segment_id, scan) = told else { return None };
-    Some(LagScanRow {
-        session_id: *session_id,
-        segment_id: segment_id.clone(),
-        peak_corr: scan.as_ref().map(|scan| scan.corr),
-        peak_lag_min: scan.as_ref().and_then(|scan| i64::try_from(scan.lag).ok()),
-    })
+pub(super) fn lag_scan(session_id: Uuid, segment_id: &str, scan: Option<&Scan>) -> LagScanRow {
+    LagScanRow {
+        session_id,
+        segment_id: segment_id.to_owned(),
+        peak_corr: scan.map(|scan| scan.corr),
+        peak_lag_min: scan.and_then(|scan| i64::try_from(scan.lag).ok()),
+    }
 }
 
 pub(super) fn scanned(row: LagScanRow) -> ((Uuid, String), Option<Scan>) {

@@ -65,11 +65,12 @@ fn a_record_over_which_it_dies_again_and_again_is_filed_and_the_run_goes_on() {
         partitions.find(|at| end(*at) > 100).expect("a partition with records")
     };
     let (video, audio) = (with_records(Topic::AvVideo), with_records(Topic::AvAudio));
-    // What is decoded is noted only after a run that did not end in order; the first of these was killed.
-    for (stage, at, offset) in [("measure", video, 30), ("decode", audio, end(audio) - 10)] {
+    // What is decoded is noted after a run that did not end in order, until all is committed that was there at the start:
+    // the first death over a record that came after that leaves no note.
+    for (stage, at, offset, unnoted) in [("measure", video, 30, 0), ("decode", audio, end(audio) - 10, 1)] {
         let deadly = format!("{stage} {at} {offset}");
-        let deaths = (0..).find(|_| !site.dies_over(&deadly, at, offset));
-        assert_eq!(deaths, Some(3), "deaths over {deadly}: {}", site.said());
+        let deaths = (0..).find(|_| !site.dies_over(&deadly, at, offset)).unwrap_or_default();
+        assert!((3..=3 + unnoted).contains(&deaths), "{deaths} deaths over {deadly}: {}", site.said());
     }
     site.finish_and_compare(1);
     let table = epochs::read_table(&log).expect("the log answers").expect("the topic");

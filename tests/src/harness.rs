@@ -428,12 +428,7 @@ pub fn assert_law_4(log: &dyn Log, tables: &Tables) {
 
 /// Two result folders are equal in state and history of every table.
 pub fn assert_same(left: &Path, right: &Path, what: &str) {
-    assert_same_tables(&Catalog::all(), left, right, what);
-}
-
-/// The same of some tables.
-pub fn assert_same_tables(catalog: &Catalog, left: &Path, right: &Path, what: &str) {
-    let comparison = compare(left, right, catalog).expect("two result folders");
+    let comparison = compare(left, right, &Catalog::all()).expect("two result folders");
     let differences: Vec<String> = comparison.differences.iter().map(ToString::to_string).collect();
     assert!(differences.is_empty(), "{what}:\n{}", differences.join("\n"));
     assert_eq!(comparison.left.state(), comparison.right.state(), "{what}: state hash");

@@ -93,7 +93,8 @@ impl Site {
         let said = self.said();
         let address = said.split("views on ").last().and_then(|rest| rest.split_whitespace().next());
         let get = |view: &str| -> Vec<serde_json::Value> {
-            let rows = ureq::get(format!("{}views/{view}", address.unwrap_or_default())).call();
+            let rows =
+                ureq::get(format!("{}api/v1/views/{view}?limit=1000", address.unwrap_or_default())).call();
             let text = rows.ok().and_then(|mut rows| rows.body_mut().read_to_string().ok());
             text.and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default()
         };

@@ -226,8 +226,8 @@ impl Keyed for PoolSnapshot {
         self.sessions.into_iter().map(piece).collect()
     }
 
-    fn join(&mut self, mut piece: PoolSnapshot) {
-        self.sessions.append(&mut piece.sessions);
+    fn join(&mut self, piece: PoolSnapshot) {
+        self.sessions.extend(piece.sessions);
     }
 }
 

@@ -104,8 +104,8 @@ impl Keyed for SelectSnapshot {
         self.experiments.into_iter().map(piece).collect()
     }
 
-    fn join(&mut self, mut piece: SelectSnapshot) {
-        self.experiments.append(&mut piece.experiments);
+    fn join(&mut self, piece: SelectSnapshot) {
+        self.experiments.extend(piece.experiments);
     }
 }
 

@@ -398,14 +398,14 @@ impl Keyed for AlignSnapshot {
         pieces
     }
 
-    fn join(&mut self, mut piece: AlignSnapshot) {
-        self.sessions.append(&mut piece.sessions);
-        self.ended.append(&mut piece.ended);
+    fn join(&mut self, piece: AlignSnapshot) {
+        self.sessions.extend(piece.sessions);
+        self.ended.extend(piece.ended);
         for (action, at) in piece.acted {
             let known = self.acted.entry(action).or_insert(at);
             *known = at.max(*known);
         }
-        self.wanted.records.append(&mut piece.wanted.records);
+        self.wanted.records.extend(piece.wanted.records);
         let since = [self.wanted.since, piece.wanted.since];
         self.wanted.since = since.into_iter().flatten().min();
     }

@@ -144,8 +144,8 @@ impl Keyed for BandSnapshot {
         apart(self.sessions, |sessions| BandSnapshot { sessions })
     }
 
-    fn join(&mut self, mut piece: BandSnapshot) {
-        self.sessions.append(&mut piece.sessions);
+    fn join(&mut self, piece: BandSnapshot) {
+        self.sessions.extend(piece.sessions);
     }
 }
 

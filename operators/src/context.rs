@@ -135,7 +135,7 @@ impl Keyed for ContextSnapshot {
         apart(self.pages, |pages| ContextSnapshot { pages })
     }
 
-    fn join(&mut self, mut piece: ContextSnapshot) {
-        self.pages.append(&mut piece.pages);
+    fn join(&mut self, piece: ContextSnapshot) {
+        self.pages.extend(piece.pages);
     }
 }

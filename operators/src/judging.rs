@@ -118,8 +118,8 @@ impl Keyed for JudgingSnapshot {
         apart(self.sessions, |sessions| JudgingSnapshot { sessions })
     }
 
-    fn join(&mut self, mut piece: JudgingSnapshot) {
-        self.sessions.append(&mut piece.sessions);
+    fn join(&mut self, piece: JudgingSnapshot) {
+        self.sessions.extend(piece.sessions);
     }
 }
 

@@ -80,7 +80,7 @@ pub trait Keyed: Default {
     /// Its pieces, one for each key. One without a key belongs on every worker.
     fn apart(self) -> Vec<(Option<Self::Key>, Self)>;
 
-    /// Takes in a piece of another key.
+    /// Takes in a piece of another key, in time of the piece: there are as many as there are sessions.
     fn join(&mut self, piece: Self);
 }
 

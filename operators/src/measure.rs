@@ -183,8 +183,8 @@ impl Keyed for MeasureSnapshot {
         apart(self.sessions, |sessions| MeasureSnapshot { sessions })
     }
 
-    fn join(&mut self, mut piece: MeasureSnapshot) {
-        self.sessions.append(&mut piece.sessions);
+    fn join(&mut self, piece: MeasureSnapshot) {
+        self.sessions.extend(piece.sessions);
     }
 }
 

@@ -89,8 +89,8 @@ impl Keyed for TelemetrySnapshot {
         apart(self.sessions, |sessions| TelemetrySnapshot { sessions })
     }
 
-    fn join(&mut self, mut piece: TelemetrySnapshot) {
-        self.sessions.append(&mut piece.sessions);
+    fn join(&mut self, piece: TelemetrySnapshot) {
+        self.sessions.extend(piece.sessions);
     }
 }
 

@@ -110,8 +110,8 @@ impl Keyed for UtterancesSnapshot {
         apart(self.sessions, |sessions| UtterancesSnapshot { sessions })
     }
 
-    fn join(&mut self, mut piece: UtterancesSnapshot) {
-        self.sessions.append(&mut piece.sessions);
+    fn join(&mut self, piece: UtterancesSnapshot) {
+        self.sessions.extend(piece.sessions);
     }
 }
 

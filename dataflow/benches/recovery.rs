@@ -26,7 +26,7 @@ use lsie_schemas::log::{Log, NewRecord, TimestampType};
 use lsie_schemas::record::{AudioChunk, Control, EndSession, Stimulus, Stream};
 use lsie_schemas::row::EncounterRow;
 use lsie_schemas::{Change, LogTime, TableRow};
-use lsie_sinks::parquet::{Options, Reader};
+use lsie_sinks::parquet::Options;
 use lsie_sinks::{Catalog, Error, ParquetSink, Selected, Sink, Views};
 use uuid::Uuid;
 
@@ -203,11 +203,7 @@ fn engine(prefix: &str, dir: &Path) {
     let tables = dir.join("tables");
     let views = Views::new(Catalog::all().without(&["au12", "faces"]));
     let parquet = ParquetSink::open(&tables, Catalog::all(), Options::default()).expect("tables");
-    let restored = parquet.committed().map(|_| Reader::open(&tables).expect("tables"));
-    if let Some(reader) = restored {
-        views.restore(&reader).expect("the rows of before");
-    }
-    let served = Selected::new(views.sink(), views.catalog().clone());
+    let served = Selected::new(views.follow(&tables).expect("the served views"), views.catalog().clone());
     let sinks: Vec<Box<dyn Sink>> =
         vec![Box::new(parquet), Box::new(Telling { sink: Box::new(served), encounters: 0 })];
     let engine = Engine {

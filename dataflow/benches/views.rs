@@ -1,5 +1,5 @@
-//! View maintenance on one worker: encounters, rewards, evaluations and all summaries from recovered history,
-//! then one encounter an epoch.
+//! View maintenance on one worker: encounters, arms, evaluations, the ledger's events and all summaries from recovered
+//! history, then one encounter an epoch.
 //!
 //! `cargo bench --locked --workspace --bench views`; `LSIE_BENCH_ENCOUNTERS` sets how many.
 #![allow(clippy::disallowed_methods, reason = "a benchmark measures time")]
@@ -18,18 +18,22 @@ use std::time::Instant;
 
 use differential_dataflow::input::{Input as _, InputSession};
 use lsie_dataflow::adapter::Time;
+use lsie_dataflow::select::AdminOrder;
 // The views name these as the graph's own.
-use lsie_dataflow::{adapter, commit, graph, select};
+use lsie_dataflow::{adapter, board, commit, graph, metrics, select};
 use lsie_operators::measure::{self, Lift, Measured};
 use lsie_operators::segment_id::{segment_id, window};
+use lsie_operators::telemetry::Scan;
 use lsie_operators::utterance::Said;
+use lsie_schemas::record::{ArmText, ExperimentRecord};
 use lsie_schemas::row::{DecisionRow, MetricsRow, SegmentRow, SessionRow, StimulusRow};
 use lsie_schemas::table::Json;
-use lsie_schemas::{EventTime, Real};
-use src::view::feed::{self, Fact};
-use src::view::{self, Evaluated};
+use lsie_schemas::{EventTime, LogTime, Real};
+use src::view::feed::Fact;
+use src::view::{self, Evaluated, Handle, Of, Part, StimulusKey};
 use timely::dataflow::operators::vec::Map;
 use timely::dataflow::operators::{Concat, Probe};
+use timely::dataflow::{Scope, StreamVec};
 use uuid::Uuid;
 
 const ANCHOR: i64 = 1_767_607_200_000_000;
@@ -47,27 +51,22 @@ fn main() {
         let written = Rc::new(Cell::new(0u64));
         let counted = written.clone();
         let (mut input, probe) = worker.dataflow::<Time, _, _>(|scope| {
-            let (input, facts) = scope.new_collection::<Fact, isize>();
-            let sources = feed::sources(facts);
-            let rewards = view::rewards(sources.encounters.clone()).inner.map(|_| ());
-            let evaluations = view::evaluations(sources.evaluated.clone()).inner.map(|_| ());
-            let changes = view::summaries(sources, 0).map(|_| ());
-            let all = changes.concat(rewards).concat(evaluations);
-            let (probe, _) = all.map(move |()| counted.set(counted.get() + 1)).probe();
+            let (input, changes) = Inputs::all(scope);
+            let (probe, _) = changes.map(move |()| counted.set(counted.get() + 1)).probe();
             (input, probe)
         });
 
         let mut history = (0..encounters).flat_map(facts).peekable();
-        let (began, mut updates, mut epoch) = (Instant::now(), 0u64, 1);
+        let (mut seconds, mut updates, mut epoch) = (0.0, 0u64, 1);
         while history.peek().is_some() {
-            for fact in history.by_ref().take(BATCH) {
-                input.insert(fact);
-                updates += 1;
-            }
-            complete(&mut input, &mut epoch);
-            worker.step_while(|| probe.less_than(input.time()));
+            let batch: Vec<Fact> = history.by_ref().take(BATCH).collect();
+            updates += batch.len() as u64;
+            let began = Instant::now();
+            batch.into_iter().for_each(|fact| input.insert(fact));
+            input.complete(&mut epoch);
+            worker.step_while(|| probe.less_than(&epoch));
+            seconds += began.elapsed().as_secs_f64();
         }
-        let seconds = began.elapsed().as_secs_f64();
         println!(
             "{updates} fact updates of {encounters} encounters: {seconds:.2} s, {:.0} updates/s, {} changes out",
             updates as f64 / seconds,
@@ -78,8 +77,8 @@ fn main() {
         for number in encounters..encounters + SINGLE {
             let began = Instant::now();
             facts(number).into_iter().for_each(|fact| input.insert(fact));
-            complete(&mut input, &mut epoch);
-            worker.step_while(|| probe.less_than(input.time()));
+            input.complete(&mut epoch);
+            worker.step_while(|| probe.less_than(&epoch));
             single.push(began.elapsed().as_secs_f64() * 1e3);
         }
         single.sort_by(f64::total_cmp);
@@ -91,10 +90,94 @@ fn main() {
     });
 }
 
-fn complete(input: &mut InputSession<Time, Fact, isize>, epoch: &mut Time) {
-    *epoch += 1;
-    input.advance_to(*epoch);
-    input.flush();
+/// Facts of each kind come on their own, as they do from the graph's operators.
+struct Inputs {
+    admin: InputSession<Time, (AdminOrder, LogTime, ExperimentRecord), isize>,
+    sessions: InputSession<Time, SessionRow, isize>,
+    decisions: InputSession<Time, DecisionRow, isize>,
+    stimuli: InputSession<Time, StimulusRow, isize>,
+    measured: InputSession<Time, (StimulusKey, Handle<Measured>), isize>,
+    judged: InputSession<Time, (StimulusKey, Handle<Evaluated>), isize>,
+    scans: InputSession<Time, ((Uuid, String), Option<Scan>), isize>,
+    parts: InputSession<Time, (Of, Part), isize>,
+}
+
+impl Inputs {
+    /// The views over facts, and one for each change of any of them.
+    fn all(scope: Scope<'_, Time>) -> (Inputs, StreamVec<'_, Time, ()>) {
+        let (admin, administered) = scope.new_collection();
+        let (sessions, session_rows) = scope.new_collection();
+        let (decisions, decided) = scope.new_collection::<DecisionRow, isize>();
+        let (stimuli, stimulated) = scope.new_collection();
+        let (measured, of_reactions) = scope.new_collection();
+        let (judged, evaluated) = scope.new_collection::<(StimulusKey, Handle<Evaluated>), isize>();
+        let (scans, scanned) = scope.new_collection();
+        let (parts, of_facts) = scope.new_collection();
+        let met = view::met(of_reactions, evaluated.clone());
+        let encounters = view::encounters(met.clone());
+        let arms = view::arms(view::arm_texts(administered), view::rewards(encounters.clone()));
+        let events = view::ledger_events(met, decided.clone(), scanned);
+        let evaluations = view::evaluations(evaluated.clone(), 0);
+        let sources = view::Sources {
+            sessions: session_rows,
+            stimuli: stimulated,
+            decisions: decided,
+            evaluated,
+            encounters: encounters.clone(),
+            parts: of_facts,
+        };
+        let changes = view::summaries(sources, 0)
+            .map(|_| ())
+            .concat(arms.inner.map(|_| ()))
+            .concat(events.inner.map(|_| ()))
+            .concat(evaluations.inner.map(|_| ()))
+            .concat(encounters.inner.map(|_| ()));
+        (Inputs { admin, sessions, decisions, stimuli, measured, judged, scans, parts }, changes)
+    }
+
+    fn insert(&mut self, fact: Fact) {
+        match fact {
+            Fact::Admin(change) => self.admin.insert(change),
+            Fact::Session(row) => self.sessions.insert(row),
+            Fact::Decision(row) => self.decisions.insert(row),
+            Fact::Stimulus(row) => {
+                self.parts_of(measure::Fact::Stimulus(row.clone()));
+                self.stimuli.insert(row);
+            }
+            Fact::Measured(session, action, measured) => {
+                self.parts_of(measure::Fact::Measured(session, action, measured.clone()));
+                self.measured.insert(((session, action), measured.into()));
+            }
+            Fact::Judged(session, action, judged) => self.judged.insert(((session, action), judged.into())),
+            Fact::Scanned(session, segment, scan) => self.scans.insert(((session, segment), scan)),
+            Fact::Part(of, part) => self.parts.insert((of, part)),
+            Fact::Asked(_) | Fact::Known(..) | Fact::Class(_) => {}
+        }
+    }
+
+    fn parts_of(&mut self, fact: measure::Fact) {
+        view::of_fact(fact).into_iter().for_each(|part| self.parts.insert(part));
+    }
+
+    fn complete(&mut self, epoch: &mut Time) {
+        *epoch += 1;
+        self.admin.advance_to(*epoch);
+        self.sessions.advance_to(*epoch);
+        self.decisions.advance_to(*epoch);
+        self.stimuli.advance_to(*epoch);
+        self.measured.advance_to(*epoch);
+        self.judged.advance_to(*epoch);
+        self.scans.advance_to(*epoch);
+        self.parts.advance_to(*epoch);
+        self.admin.flush();
+        self.sessions.flush();
+        self.decisions.flush();
+        self.stimuli.flush();
+        self.measured.flush();
+        self.judged.flush();
+        self.scans.flush();
+        self.parts.flush();
+    }
 }
 
 /// All facts of one encounter; of the first one of a session also those of the session.
@@ -144,9 +227,20 @@ fn facts(number: u64) -> Vec<Fact> {
             },
         ),
     ];
+    facts.push(Fact::Scanned(id, segment.clone(), Some(Scan { corr: Real(0.5), lag: 1 })));
     facts.extend(closed(id, ordinal, segment, window_end));
     if place == 0 {
         facts.extend(began(id, arm));
+    }
+    if number == 0 {
+        let arm = |number| ArmText { arm: format!("arm-{number}"), greeting_text: "hello".into() };
+        let (experiment_id, label) = ("line".into(), "line".into());
+        let arms = (0..4).map(arm).collect();
+        facts.push(Fact::Admin((
+            (0, 0),
+            LogTime(1),
+            ExperimentRecord::Create { experiment_id, label, arms },
+        )));
     }
     facts
 }

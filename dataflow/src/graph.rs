@@ -13,7 +13,7 @@ use lsie_operators::align::{Aligned, Classified, Limits};
 use lsie_operators::band::{self, Band};
 use lsie_operators::context::{self, Context, Visit};
 use lsie_operators::judging::{self, Judging};
-use lsie_operators::measure::{Fact, Input, Measure};
+use lsie_operators::measure::{Fact, Input, Measure, Measured};
 use lsie_operators::posterior::RewardSum;
 use lsie_operators::telemetry::{Scan, Telemetry, Told};
 use lsie_operators::utterance::Output as Spoken;
@@ -40,7 +40,7 @@ use crate::ledger;
 use crate::pool::{Inferred, Pool, infer};
 use crate::select::{self, AdminOrder, Select};
 use crate::transcribe::{Heard, Hearing, transcribe};
-use crate::view::{self, Note, Rows, SessionFact, Watch, Watched};
+use crate::view::{self, Handle, Note, Rows, SessionFact, StimulusKey, Watch, Watched};
 use analytics::{Analytics, Facts, analytics};
 
 /// What the graph needs besides its records.
@@ -209,7 +209,7 @@ pub fn build(scope: Scope<'_, Time>, parts: Parts) {
         .concat(told.clone().flat_map(Note::of_told))
         .concat(spoken.clone().flat_map(spoken_dead).map(|letter| Note::filed(&letter)))
         .concat(resolved.clone().flat_map(resolved::dead).map(|letter| Note::filed(&letter)))
-        .concat(known.map(|((_, judged), _)| Note::Judged(judged.reason)))
+        .concat(known.map(|((_, judged), _)| Note::Judged(judged.reason.clone())))
         .concat(resolved.clone().flat_map(resolved::unjudged))
         .concat(moved.filter(|(_, diff)| *diff > 0).flat_map(|(row, _)| Note::of_encounter(&row)))
         .concat(ticks.clone().map(|_| Note::Tick));
@@ -371,9 +371,9 @@ fn ledgered_dead(output: ledger::Output) -> Option<DeadLetter> {
     }
 }
 
-fn measured(fact: Fact) -> Option<(view::StimulusKey, lsie_operators::measure::Measured)> {
+fn measured(fact: Fact) -> Option<(StimulusKey, Handle<Measured>)> {
     match fact {
-        Fact::Measured(session, action, measured) => Some(((session, action), measured)),
+        Fact::Measured(session, action, measured) => Some(((session, action), measured.into())),
         _ => None,
     }
 }
@@ -503,7 +503,7 @@ pub fn change<R: TableRow>(row: &R, epoch: LogTime, diff: i64) -> Change {
 }
 
 /// A hash for exchanges, the same in every process and build.
-fn hash(text: &str) -> u64 {
+pub fn hash(text: &str) -> u64 {
     text.bytes()
         .fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3))
 }

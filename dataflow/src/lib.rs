@@ -3,6 +3,10 @@
 //! This is the only crate that knows timely. It asks connectors for records, gives them to operators epoch
 //! by epoch, keeps the views, and hands complete epochs to sinks.
 
+/// The engine allocates small rows on many threads and frees them on others, for months.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 pub mod adapter;
 pub mod answers;
 pub mod backfill;

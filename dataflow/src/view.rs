@@ -19,6 +19,7 @@ mod ledger;
 mod physiology_current;
 mod posterior_history;
 mod record_classes;
+mod reduce_total;
 mod session_summaries;
 mod sessions;
 mod summary;
@@ -28,8 +29,9 @@ mod watch;
 
 pub(crate) use actions::{actions, asked};
 pub(crate) use arms::{ArmText, arm_text, arm_texts, arms};
-pub(crate) use encounters::{Evaluated, Rewards, StimulusKey, encounters, rewards};
+pub(crate) use encounters::{Evaluated, Rewards, StimulusKey, encounters, met, rewards};
 pub(crate) use evaluations::evaluations;
+pub(crate) use handle::Handle;
 pub(crate) use ledger::ledger_events;
 pub(crate) use posterior_history::PosteriorHistory;
 pub(crate) use record_classes::record_classes;

@@ -154,7 +154,8 @@ impl Json {
     /// The compact, key-sorted text of a value.
     pub fn new(value: &serde_json::Value) -> Json {
         // `serde_json::Map` is an ordered map (feature `preserve_order` is off), so keys are sorted.
-        Json(value.to_string())
+        // Straight into a text; `Display` goes by way of a formatter, piece by piece.
+        Json(serde_json::to_string(value).unwrap_or_else(|_| value.to_string()))
     }
 
     /// The text.

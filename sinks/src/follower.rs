@@ -40,6 +40,8 @@ pub struct Options {
     pub queue_bytes: usize,
     /// How long the orderly end of a run waits for the target.
     pub patience: Duration,
+    /// Whether the target takes the rows of transient tables, too; those that the queue lets go it never gets.
+    pub takes_transient: bool,
 }
 
 /// The sink in front of a target that may be away.
@@ -49,7 +51,7 @@ pub struct Follower {
     /// Changes of the epoch that is being written.
     open: Vec<Change>,
     queue: Arc<Queue>,
-    patience: Duration,
+    options: Options,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -99,7 +101,7 @@ impl Follower {
             order: Order::default(),
             open: Vec::new(),
             queue,
-            patience: options.patience,
+            options,
             thread: Some(thread.map_err(Error::Serve)?),
         })
     }
@@ -141,6 +143,10 @@ impl Sink for Follower {
         self.queue.failure()
     }
 
+    fn takes_transient(&self) -> bool {
+        self.options.takes_transient
+    }
+
     fn committed(&self) -> Option<LogTime> {
         self.queue.status().reached
     }
@@ -152,7 +158,7 @@ impl Sink for Follower {
 
     fn finish(&mut self) -> Result<(), Error> {
         self.queue.end();
-        if self.caught_up(self.patience) {
+        if self.caught_up(self.options.patience) {
             if let Some(thread) = self.thread.take() {
                 let _ = thread.join();
             }

@@ -20,7 +20,7 @@ use proptest::prelude::*;
 use tower::ServiceExt;
 
 const LONG: Duration = Duration::from_secs(60);
-const ROOMY: Options = Options { queue_bytes: 1 << 20, patience: LONG };
+const ROOMY: Options = Options { queue_bytes: 1 << 20, patience: LONG, takes_transient: false };
 
 /// A follower whose flush waits for its target, as the contract wants it, behind its changelog.
 struct Waiting {
@@ -163,7 +163,7 @@ proptest! {
 
     #[test]
     fn scripts_with_crashes_and_absences(script in script(), every in 9..40u32, queue_bytes in 0..2_000usize) {
-        let options = Options { queue_bytes, patience: LONG };
+        let options = Options { queue_bytes, ..ROOMY };
         check_script(&mut over_memory(every, options), &script).expect("no error");
     }
 }
@@ -185,7 +185,7 @@ fn a_target_that_is_away_stops_nothing_and_catches_up() {
     let (store, is_away) = (MemoryStore::new(catalog()), Arc::new(AtomicBool::new(true)));
     let mut directory = Directory::new(eager());
     let mut changelog = directory.open().expect("a directory");
-    let options = Options { queue_bytes: BOUND, patience: LONG };
+    let options = Options { queue_bytes: BOUND, ..ROOMY };
     let connect = memory(&store, u32::MAX, &is_away);
     let mut follower =
         Follower::start("target", catalog(), &directory.dir, options, connect).expect("a follower");

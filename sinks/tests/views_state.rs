@@ -5,15 +5,19 @@
 mod common;
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use common::{Directory, Served, drive};
 use lsie_schemas::row::{Au12Row, OperatorRow};
 use lsie_schemas::{Cell, Change, LogTime, TableRow};
-use lsie_sinks::parquet::{Options, Reader};
+use lsie_sinks::parquet::Options;
 use lsie_sinks::testing::{Subject, TOTALS, catalog, total};
 use lsie_sinks::{Error, Sink, Views};
 use proptest::collection::vec;
 use proptest::prelude::*;
+
+/// How long filling may take.
+const LONG: Duration = Duration::from_secs(30);
 
 /// Key to value, created and updated.
 type Model = BTreeMap<String, (i64, u64, u64)>;
@@ -71,7 +75,8 @@ proptest! {
         let mut place = Directory::new(Options { flush_epochs_ms: 1000, ..Options::default() });
         drive(&mut *place.open().expect("a sink"), &epochs);
         let restored = Views::new(catalog());
-        restored.restore(&Reader::open(&place.dir).expect("a reader")).expect("an undamaged directory");
+        let follower = restored.follow(&place.dir).expect("an undamaged directory");
+        prop_assert!(follower.caught_up(LONG));
         prop_assert_eq!(model_of(&restored), model);
         prop_assert_eq!(restored.read().epoch(), served.0.read().epoch());
     }

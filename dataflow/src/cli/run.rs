@@ -5,14 +5,14 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use anyhow::{Context, bail, ensure};
+use anyhow::{bail, ensure};
 use clap::Args;
 use lsie_sinks::parquet::Reader;
 use lsie_sinks::{DeadLetters, Sink};
 
 use super::running::{
-    add_postgres, checkpoints, end_on_signal, engine, follow, live_api, open_log, parquet, report_postgres,
-    run_with_progress, serve, served, views_sink, with_ingest,
+    add_postgres, checkpoints, end_on_signal, engine, filled, follow, live_api, open_log, parquet,
+    report_postgres, run_with_progress, serve, served, with_ingest,
 };
 use super::several::Several;
 use super::{topics, traces};
@@ -56,17 +56,15 @@ impl RunLive {
         let views = served();
         let letters = Box::new(DeadLetters::open(&*log)?);
         let mut sinks = vec![parquet(&config, &dir)?];
-        // The tables are open, and so not another's: what they hold is served at once.
-        let held = Reader::open(&dir)?;
-        views.restore(&held).context("the served views")?;
+        // The tables are open, and so not another's.
+        let held = Reader::open(&dir)?.committed();
         let watch = add_postgres(&mut sinks, &config, &dir, true)?;
-        sinks.extend([letters as Box<dyn Sink>, views_sink(&views)]);
-        sinks.extend(traces::sink(&config.traces, held.committed())?);
+        sinks.extend([letters as Box<dyn Sink>, filled(&views, &dir)?]);
+        sinks.extend(traces::sink(&config.traces, held)?);
         let shared = Arc::new(Shared::default());
         let api =
             live_api(&views, &config, &log, watch.clone(), &shared).with_console(config.operator.clone());
         let server = serve(with_ingest(api, &config, &log)?, &config.api, self.port)?;
-        views.serve();
         println!("tables in {}", dir.display());
         let ending = Arc::new(AtomicBool::new(false));
         end_on_signal(ending.clone(), config.checkpoint.stop_timeout_ms)?;

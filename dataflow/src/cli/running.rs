@@ -174,7 +174,8 @@ pub(super) fn add_postgres(
     }
     let catalog = Catalog::database();
     let patience = if live { Duration::from_millis(config.postgres.end_wait_ms) } else { BOUNDED_WAIT };
-    let options = follower::Options { queue_bytes: config.postgres.queue_mib << 20, patience };
+    let options =
+        follower::Options { queue_bytes: config.postgres.queue_mib << 20, patience, takes_transient: false };
     let connect = {
         let catalog = catalog.clone();
         move || Ok(Box::new(PostgresSink::open(&database, catalog.clone())?) as Box<dyn Sink>)
@@ -211,6 +212,12 @@ pub(super) fn served() -> Views {
 /// The writer of served views.
 pub(super) fn views_sink(views: &Views) -> Box<dyn Sink> {
     Box::new(Selected::new(views.sink(), views.catalog().clone()))
+}
+
+/// The writer of the served views of a live run, which are filled with what the tables in a directory hold meanwhile.
+pub(super) fn filled(views: &Views, dir: &Path) -> anyhow::Result<Box<dyn Sink>> {
+    let follower = views.follow(dir).context("the served views")?;
+    Ok(Box::new(Selected::new(follower, views.catalog().clone())))
 }
 
 /// The API over the views of an engine that runs: it takes actions, and looks at what the engine stands on.

@@ -18,7 +18,7 @@ use crate::adapter::{Time, at_their_time, kept, per_epoch, stateful};
 use crate::checkpoint::Keep;
 use crate::commit::Written;
 use crate::ledger::{self, Ledger};
-use crate::view::{self, ArmText, Evaluated, Of, Part, PosteriorHistory, Rewards, Rows, StimulusKey};
+use crate::view::{self, ArmText, Evaluated, Handle, Of, Part, PosteriorHistory, Rewards, Rows, StimulusKey};
 
 /// What the analytics are made of.
 pub(super) struct Facts<'scope> {
@@ -28,8 +28,8 @@ pub(super) struct Facts<'scope> {
     pub(super) stimuli: Rows<'scope, StimulusRow>,
     pub(super) decisions: Rows<'scope, DecisionRow>,
     /// What happened after each stimulus, and whether the greeting was said.
-    pub(super) measured: Rows<'scope, (StimulusKey, Measured)>,
-    pub(super) evaluated: Rows<'scope, (StimulusKey, Evaluated)>,
+    pub(super) measured: Rows<'scope, (StimulusKey, Handle<Measured>)>,
+    pub(super) evaluated: Rows<'scope, (StimulusKey, Handle<Evaluated>)>,
     /// The lag scan of each closed segment.
     pub(super) scans: Rows<'scope, ((Uuid, String), Option<Scan>)>,
     /// The arms of all experiments, each with the prior.
@@ -44,7 +44,7 @@ pub(super) struct Analytics<'scope> {
     /// What selection learns from.
     pub(super) rewards: Rewards<'scope>,
     /// Encounters as they come and go.
-    pub(super) moved: StreamVec<'scope, Time, (EncounterRow, i64)>,
+    pub(super) moved: StreamVec<'scope, Time, (Handle<EncounterRow>, i64)>,
     /// What the ledger said.
     pub(super) ledgered: StreamVec<'scope, Time, ledger::Output>,
     /// The rows.
@@ -55,12 +55,13 @@ pub(super) fn analytics<'scope>(facts: Facts<'scope>, keep: &Keep) -> Analytics<
     let Facts { ticks, sessions, stimuli, decisions, measured, evaluated, scans, texts, outcomes, parts } =
         facts;
     let resumed = keep.resumed;
-    let encounters = view::encounters(measured.clone(), evaluated.clone());
+    let met = view::met(measured, evaluated.clone());
+    let encounters = view::encounters(met.clone());
     let rewards = view::rewards(encounters.clone());
     let arms = view::arms(texts, rewards.clone());
 
     // The ledger, by session: what an encounter may be credited with comes days after it.
-    let credited = view::ledger_events(measured, evaluated.clone(), decisions.clone(), scans);
+    let credited = view::ledger_events(met, decisions.clone(), scans);
     let credited = at_their_time(credited.inner).map(|(event, _)| ledger::Input::Event(Box::new(event)));
     let worker = keep.worker as u64;
     let ticks = ticks.map(move |_| ledger::Input::Tick(worker));
@@ -74,7 +75,7 @@ pub(super) fn analytics<'scope>(facts: Facts<'scope>, keep: &Keep) -> Analytics<
     let parts = parts.map(|part| (part, 1)).concat(ledgered.clone().flat_map(ledger_part));
     let parts = kept(parts, keep.station("parts")).inner;
     let parts = parts.map(|((part, diff), epoch, copies)| (part, epoch, copies * diff as isize));
-    let evaluations = view::evaluations(evaluated.clone());
+    let evaluations = view::evaluations(evaluated.clone(), resumed);
     let summaries = view::summaries(
         view::Sources {
             sessions,
@@ -87,7 +88,7 @@ pub(super) fn analytics<'scope>(facts: Facts<'scope>, keep: &Keep) -> Analytics<
         resumed,
     );
     let moved = at_their_time(encounters.clone().inner).map(|(row, diff)| (row, diff as i64));
-    let by_arm = Exchange::new(|(row, _): &(EncounterRow, i64)| hash(&row.experiment_id));
+    let by_arm = Exchange::new(|(row, _): &(Handle<EncounterRow>, i64)| hash(&row.experiment_id));
     let steps = keep.station("posterior_history");
     let history =
         stateful(moved.clone(), by_arm, steps, PosteriorHistory::default(), |(id, _): &(String, String)| {

@@ -90,7 +90,7 @@ pub(crate) fn build<'scope>(
             sessions: table(&rows, shared),
             stimuli: table(&rows, shared),
             decisions: table(&rows, shared),
-            measured: table(&rows, shared).map(facts::measured),
+            measured: table(&rows, shared).map(facts::measured).map(|(key, measured)| (key, measured.into())),
             evaluated: table(&rows, shared).map(facts::evaluated),
             scans: table(&rows, shared).map(facts::scanned),
             texts: table(&rows, shared).map(view::arm_text),

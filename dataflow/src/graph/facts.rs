@@ -7,7 +7,7 @@ use lsie_schemas::record::Outcome;
 use lsie_schemas::row::{JudgementRow, LagScanRow, OutcomeEventRow, ReactionRow};
 use uuid::Uuid;
 
-use crate::view::{Evaluated, StimulusKey};
+use crate::view::{Evaluated, Handle, StimulusKey};
 
 pub(super) fn reaction((session_id, client_action_id): StimulusKey, measured: &Measured) -> ReactionRow {
     let Measured { at, segment_id, window_end, p90, n_frames, baseline, lift } = measured;
@@ -40,25 +40,27 @@ pub(super) fn measured(row: ReactionRow) -> (StimulusKey, Measured) {
     ((row.session_id, row.client_action_id), measured)
 }
 
-pub(super) fn judgement(((session_id, client_action_id), judged): (StimulusKey, Evaluated)) -> JudgementRow {
+pub(super) fn judgement(
+    ((session_id, client_action_id), judged): (StimulusKey, Handle<Evaluated>),
+) -> JudgementRow {
     JudgementRow {
         session_id,
         client_action_id,
-        segment_id: judged.said.segment_id,
+        segment_id: judged.said.segment_id.clone(),
         stimulus_utc: judged.said.at,
         timestamp_utc: judged.said.window_end,
-        experiment_id: judged.experiment,
-        arm: judged.arm,
-        reasoning: judged.reason,
+        experiment_id: judged.experiment.clone(),
+        arm: judged.arm.clone(),
+        reasoning: judged.reason.clone(),
         is_match: judged.is_match,
         confidence: judged.confidence,
-        semantic_method: judged.method,
-        semantic_method_version: judged.version,
+        semantic_method: judged.method.clone(),
+        semantic_method_version: judged.version.clone(),
     }
 }
 
 /// Without the words, which no view looks at.
-pub(super) fn evaluated(row: JudgementRow) -> (StimulusKey, Evaluated) {
+pub(super) fn evaluated(row: JudgementRow) -> (StimulusKey, Handle<Evaluated>) {
     let said = Said {
         at: row.stimulus_utc,
         segment_id: row.segment_id,
@@ -75,7 +77,7 @@ pub(super) fn evaluated(row: JudgementRow) -> (StimulusKey, Evaluated) {
         method: row.semantic_method,
         version: row.semantic_method_version,
     };
-    ((row.session_id, row.client_action_id), evaluated)
+    ((row.session_id, row.client_action_id), evaluated.into())
 }
 
 pub(super) fn lag_scan(session_id: Uuid, segment_id: &str, scan: Option<&Scan>) -> LagScanRow {

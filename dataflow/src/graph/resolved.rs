@@ -15,7 +15,7 @@ pub(super) fn judgement(word: Aligned) -> Option<band::Input> {
     }
 }
 
-pub(super) fn evaluated(said: band::Output) -> Option<(view::StimulusKey, view::Evaluated)> {
+pub(super) fn evaluated(said: band::Output) -> Option<(view::StimulusKey, view::Handle<view::Evaluated>)> {
     let band::Output::Decided(question, evaluation) = said else { return None };
     let evaluated = view::Evaluated {
         said: question.said,
@@ -27,7 +27,7 @@ pub(super) fn evaluated(said: band::Output) -> Option<(view::StimulusKey, view::
         method: evaluation.method.into(),
         version: evaluation.version.into(),
     };
-    Some(((question.session, question.action), evaluated))
+    Some(((question.session, question.action), evaluated.into()))
 }
 
 pub(super) fn unjudged(said: band::Output) -> Option<Note> {

@@ -28,6 +28,15 @@ impl Slot {
         Slot::Leaf((mixed >> 52) as u16)
     }
 
+    /// A number of its own.
+    pub(super) fn number(self) -> u64 {
+        match self {
+            Slot::Leaf(leaf) => u64::from(leaf) << 2,
+            Slot::Twig(twig) => u64::from(twig) << 2 | 1,
+            Slot::Root => 2,
+        }
+    }
+
     fn next(self) -> Slot {
         match self {
             Slot::Leaf(leaf) => Slot::Twig(leaf >> 6),
@@ -103,7 +112,7 @@ pub(crate) fn onwards((of, summed): (Of, Summed)) -> Option<(Of, Part)> {
 }
 
 /// The row of an arm at its root; what a slot adds up to elsewhere. Equal tallies are there as several copies.
-pub(crate) fn row(experiment: &str, arm: &str, slot: Slot, parts: &[(&Part, isize)]) -> Option<Summed> {
+pub(crate) fn row(experiment: &str, arm: &str, slot: Slot, parts: &[(Part, isize)]) -> Option<Summed> {
     let mut total: Option<Tally> = None;
     for (part, copies) in parts {
         let Part::Tally(tally) = part else { continue };

@@ -7,7 +7,8 @@ use lsie_schemas::{EventTime, Real};
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
-use super::summary::{Issued, Judged, Part};
+use super::Evaluated;
+use super::summary::{Issued, Part};
 
 /// One row a stimulus of the segment.
 pub(crate) fn rows(parts: &[&Part]) -> Vec<EncounterSummaryRow> {
@@ -40,7 +41,7 @@ fn measured<'a>(action: Uuid, parts: &[&'a Part]) -> Option<&'a Measured> {
     })
 }
 
-fn judged<'a>(action: Uuid, parts: &[&'a Part]) -> Option<&'a Judged> {
+fn judged<'a>(action: Uuid, parts: &[&'a Part]) -> Option<&'a Evaluated> {
     parts.iter().find_map(|part| match part {
         Part::Judged(of, judged) if *of == action => Some(&**judged),
         _ => None,
@@ -49,7 +50,7 @@ fn judged<'a>(action: Uuid, parts: &[&'a Part]) -> Option<&'a Judged> {
 
 fn row(issued: &Issued, is_first: bool, parts: &[&Part]) -> EncounterSummaryRow {
     let (measured, judged) = (measured(issued.action, parts), judged(issued.action, parts));
-    let reward = |measured: &Measured, judged: &Judged| {
+    let reward = |measured: &Measured, judged: &Evaluated| {
         if judged.is_match { measured.p90 } else { Real(0.0) }
     };
     let stale = parts.iter().filter_map(|part| match part {
@@ -109,7 +110,7 @@ fn acoustic(row: &MetricsRow) -> Option<Json> {
     is_known.then(|| object(fields))
 }
 
-fn evaluation(judged: &Judged) -> Json {
+fn evaluation(judged: &Evaluated) -> Json {
     object([
         ("reasoning", json!(judged.reason)),
         ("is_match", json!(judged.is_match)),

@@ -12,6 +12,7 @@ use uuid::Uuid;
 
 use super::Rows;
 use super::handle::Handle;
+use super::reduce_total::reduce_total;
 use crate::adapter::Time;
 
 /// A stimulus: its session and its action.
@@ -30,41 +31,71 @@ pub(crate) struct Evaluated {
     pub(crate) version: String,
 }
 
-/// One row per stimulus that was measured and judged; without a judgement there is none (`math.md` §6).
+/// What happened after a stimulus, and whether the greeting was said.
+pub(crate) type Met = (Handle<Measured>, Handle<Evaluated>);
+
+/// One of the two.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+enum Half {
+    Measured(Handle<Measured>),
+    Judged(Handle<Evaluated>),
+}
+
+/// Every stimulus that was measured and judged.
+pub(crate) fn met<'scope>(
+    measured: Rows<'scope, (StimulusKey, Handle<Measured>)>,
+    evaluated: Rows<'scope, (StimulusKey, Handle<Evaluated>)>,
+) -> Rows<'scope, (StimulusKey, Met)> {
+    let measured = measured.map(|(key, measured)| (key, Half::Measured(measured)));
+    let halves = measured.concat(evaluated.map(|(key, judged)| (key, Half::Judged(judged))));
+    reduce_total(
+        halves,
+        "met",
+        0,
+        |(session, _)| session.as_u64_pair().0,
+        |key, halves, rows| {
+            for (measured, judged) in
+                halves.iter().flat_map(|(one, _)| halves.iter().map(move |(other, _)| (one, other)))
+            {
+                if let (Half::Measured(measured), Half::Judged(judged)) = (measured, judged) {
+                    rows.push((*key, (measured.clone(), judged.clone())));
+                }
+            }
+        },
+    )
+}
+
+/// One row for each; without a judgement there is none (`math.md` §6).
 pub(crate) fn encounters<'scope>(
-    measured: Rows<'scope, (StimulusKey, Measured)>,
-    evaluated: Rows<'scope, (StimulusKey, Evaluated)>,
-) -> Rows<'scope, EncounterRow> {
-    let measured = measured.map(|(key, measured)| (key, Handle::from(measured)));
-    let evaluated = evaluated.map(|(key, judged)| (key, Handle::from(judged)));
-    measured.join_map(evaluated, |(session, _), measured, judged| {
-        let gate = i64::from(judged.is_match);
-        EncounterRow {
-            session_id: *session,
+    met: Rows<'scope, (StimulusKey, Met)>,
+) -> Rows<'scope, Handle<EncounterRow>> {
+    met.map(|((session_id, _), (measured, judged))| {
+        Handle::from(EncounterRow {
+            session_id,
             segment_id: measured.segment_id.clone(),
             experiment_id: judged.experiment.clone(),
             arm: judged.arm.clone(),
             timestamp_utc: measured.window_end,
             gated_reward: Real(if judged.is_match { measured.p90.0 } else { 0.0 }),
             p90_intensity: measured.p90,
-            semantic_gate: gate,
+            semantic_gate: i64::from(judged.is_match),
             is_valid: true,
             n_frames: measured.n_frames,
             baseline_neutral: measured.baseline,
             stimulus_time: Real::finite(measured.at.seconds()),
-        }
+        })
     })
 }
 
 /// Sum and number of rewards per (experiment, arm), in the difference: exact and independent of order.
 pub(crate) type Rewards<'scope> = VecCollection<'scope, Time, (String, String), (i128, i64)>;
 
-pub(crate) fn rewards(encounters: Rows<'_, EncounterRow>) -> Rewards<'_> {
+pub(crate) fn rewards(encounters: Rows<'_, Handle<EncounterRow>>) -> Rewards<'_> {
     let sums = encounters.inner.map(|(row, time, diff)| {
         // A reward outside [0, 1] changes nothing (`contracts.md` §14); P90 times gate never is.
         let RewardSum { sum, n } = RewardSum::of(row.gated_reward.0).unwrap_or_default();
         let copies = diff as i64;
-        ((row.experiment_id, row.arm), time, (sum * i128::from(copies), n * copies))
+        ((row.experiment_id.clone(), row.arm.clone()), time, (sum * i128::from(copies), n * copies))
     });
     sums.as_collection()
 }

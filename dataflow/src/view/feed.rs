@@ -7,7 +7,8 @@ use lsie_schemas::row::{ActionRow, DecisionRow, SessionRow, StimulusRow};
 use uuid::Uuid;
 
 use super::arms::Admin;
-use super::{Evaluated, Of, Part, Rows, SessionFact, Sources, StimulusKey, encounters, of_fact};
+use super::handle::Handle;
+use super::{Evaluated, Of, Part, Rows, SessionFact, Sources, StimulusKey, encounters, met, of_fact};
 
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
 pub(crate) enum Fact {
@@ -24,16 +25,16 @@ pub(crate) enum Fact {
     Class(Classified),
 }
 
-pub(crate) fn measured(facts: Rows<'_, Fact>) -> Rows<'_, (StimulusKey, Measured)> {
+pub(crate) fn measured(facts: Rows<'_, Fact>) -> Rows<'_, (StimulusKey, Handle<Measured>)> {
     facts.flat_map(|fact| match fact {
-        Fact::Measured(session, action, measured) => Some(((session, action), measured)),
+        Fact::Measured(session, action, measured) => Some(((session, action), measured.into())),
         _ => None,
     })
 }
 
-pub(crate) fn evaluated(facts: Rows<'_, Fact>) -> Rows<'_, (StimulusKey, Evaluated)> {
+pub(crate) fn evaluated(facts: Rows<'_, Fact>) -> Rows<'_, (StimulusKey, Handle<Evaluated>)> {
     facts.flat_map(|fact| match fact {
-        Fact::Judged(session, action, judged) => Some(((session, action), judged)),
+        Fact::Judged(session, action, judged) => Some(((session, action), judged.into())),
         _ => None,
     })
 }
@@ -58,7 +59,7 @@ pub(crate) fn sources(facts: Rows<'_, Fact>) -> Sources<'_> {
             _ => None,
         }),
         decisions: decisions(facts.clone()),
-        encounters: encounters(measured(facts.clone()), evaluated.clone()),
+        encounters: encounters(met(measured(facts.clone()), evaluated.clone())),
         evaluated,
         parts: facts.flat_map(|fact| match fact {
             Fact::Part(of, part) => vec![(of, part)],

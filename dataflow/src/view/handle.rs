@@ -5,6 +5,7 @@ use std::hash::{Hash, Hasher};
 use std::ops::Deref;
 use std::sync::Arc;
 
+use lsie_schemas::{Cell, TableRow, table::Table};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// A value behind a count; compared, hashed and encoded as the value.
@@ -22,6 +23,18 @@ impl<T> Deref for Handle<T> {
 
     fn deref(&self) -> &T {
         &self.0
+    }
+}
+
+impl<T: TableRow> TableRow for Handle<T> {
+    const TABLE: Table = T::TABLE;
+
+    fn cells(&self) -> Vec<Cell> {
+        self.0.cells()
+    }
+
+    fn from_cells(cells: &[Cell]) -> Option<Handle<T>> {
+        T::from_cells(cells).map(Handle::from)
     }
 }
 

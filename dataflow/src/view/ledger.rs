@@ -1,6 +1,5 @@
 //! The events of the attribution ledger: one for each encounter, with its scores (`math.md` §13).
 
-use differential_dataflow::VecCollection;
 use lsie_operators::attribution::lag_scan::{LagScan, SyncPeak};
 use lsie_operators::attribution::ledger::{Encounter, Judgement, LedgerEvent, Scanned, decision_snapshot};
 use lsie_operators::attribution::scores::Au12Metrics;
@@ -8,30 +7,54 @@ use lsie_operators::measure::Measured;
 use lsie_operators::telemetry::Scan;
 use lsie_schemas::Real;
 use lsie_schemas::row::DecisionRow;
+use lsie_schemas::table::Json;
+use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::Rows;
-use super::encounters::{Evaluated, StimulusKey};
-use crate::adapter::Time;
+use super::encounters::{Evaluated, Met, StimulusKey};
+use super::handle::Handle;
+use super::reduce_total::reduce_total;
+
+/// What is known of the events of a segment.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+enum Known {
+    Met(Met),
+    Scanned(Option<Scan>),
+}
+
+/// What an event says of the decision of its session.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+struct Decided {
+    greeting: String,
+    snapshot: Json,
+}
 
 /// The event of every encounter that can have one. It waits for its segment to close: the window of physiology
 /// that its lag scan looks at ends there.
 pub(crate) fn ledger_events<'scope>(
-    measured: Rows<'scope, (StimulusKey, Measured)>,
-    evaluated: Rows<'scope, (StimulusKey, Evaluated)>,
+    met: Rows<'scope, (StimulusKey, Met)>,
     decisions: Rows<'scope, DecisionRow>,
     scans: Rows<'scope, ((Uuid, String), Option<Scan>)>,
-) -> VecCollection<'scope, Time, LedgerEvent, isize> {
-    let encounters = measured.join_map(evaluated, |(session, _), measured, judged| {
-        ((*session, measured.segment_id.clone()), (measured.clone(), judged.clone()))
+) -> Rows<'scope, LedgerEvent> {
+    let met = met.map(|((session, _), met)| ((session, met.0.segment_id.clone()), Known::Met(met)));
+    let known = met.concat(scans.map(|(segment, scan)| (segment, Known::Scanned(scan))));
+    let by_session = |(session, _): &(Uuid, String)| session.as_u64_pair().0;
+    let scanned = reduce_total(known, "scanned", 0, by_session, |(session, _), known, rows| {
+        for (met, scan) in known.iter().flat_map(|(one, _)| known.iter().map(move |(other, _)| (one, other)))
+        {
+            if let (Known::Met(met), Known::Scanned(scan)) = (met, scan) {
+                rows.push((*session, (met.clone(), scan.clone())));
+            }
+        }
     });
-    let scanned = encounters.join_map(scans, |(session, _), (measured, judged), scan| {
-        (*session, (measured.clone(), judged.clone(), scan.clone()))
+    let decided = decisions.map(|row| {
+        let decided = Decided { greeting: row.expected_greeting.clone(), snapshot: decision_snapshot(&row) };
+        (row.session_id, Handle::from(decided))
     });
-    let decided = decisions.map(|row| (row.session_id, row));
     scanned
-        .join_map(decided, |session, (measured, judged, scan), decision| {
-            event(*session, measured, judged, scan.as_ref(), decision)
+        .join_map(decided, |session, ((measured, judged), scan), decided| {
+            event(*session, measured, judged, scan.as_ref(), decided)
         })
         .flat_map(|event| event)
 }
@@ -41,7 +64,7 @@ fn event(
     measured: &Measured,
     judged: &Evaluated,
     scan: Option<&Scan>,
-    decision: &DecisionRow,
+    decided: &Decided,
 ) -> Option<LedgerEvent> {
     let value = |real: &Option<Real>| real.map(|real| real.0);
     let encounter = Encounter {
@@ -49,14 +72,14 @@ fn event(
         segment_id: measured.segment_id.clone(),
         stimulus: measured.at,
         arm: judged.arm.clone(),
-        expected_greeting: decision.expected_greeting.clone(),
+        expected_greeting: decided.greeting.clone(),
         semantic: Some(Judgement {
             method: judged.method.clone(),
             version: judged.version.clone(),
             p_match: Some(judged.confidence.0),
             reason: Some(judged.reason.clone()),
         }),
-        decision: Some(decision_snapshot(decision)),
+        decision: Some(decided.snapshot.clone()),
         gated_reward: Some(if judged.is_match { measured.p90.0 } else { 0.0 }),
         au12: Au12Metrics {
             baseline_pre: value(&measured.baseline),

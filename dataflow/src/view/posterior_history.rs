@@ -13,6 +13,8 @@ use lsie_schemas::{LogTime, Real};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use super::handle::Handle;
+
 /// The rewards of each arm so far.
 #[derive(Debug, Default)]
 pub(crate) struct PosteriorHistory {
@@ -40,17 +42,17 @@ impl Keyed for PosteriorSnapshot {
 
 impl Logic for PosteriorHistory {
     /// An encounter, and how many copies came or went.
-    type Record = (EncounterRow, i64);
+    type Record = (Handle<EncounterRow>, i64);
     type Output = PosteriorUpdateRow;
     type Snapshot = PosteriorSnapshot;
 
     fn on_epoch(
         &mut self,
         epoch: LogTime,
-        changes: Vec<(EncounterRow, i64)>,
+        changes: Vec<(Handle<EncounterRow>, i64)>,
         out: &mut Vec<PosteriorUpdateRow>,
     ) {
-        let mut net: BTreeMap<(String, String), BTreeMap<EncounterRow, i64>> = BTreeMap::new();
+        let mut net: BTreeMap<(String, String), BTreeMap<Handle<EncounterRow>, i64>> = BTreeMap::new();
         for (row, diff) in changes {
             let arm = net.entry((row.experiment_id.clone(), row.arm.clone())).or_default();
             *arm.entry(row).or_default() += diff;
@@ -88,7 +90,7 @@ impl Logic for PosteriorHistory {
     }
 }
 
-fn moved_by(changes: &BTreeMap<EncounterRow, i64>) -> Json {
+fn moved_by(changes: &BTreeMap<Handle<EncounterRow>, i64>) -> Json {
     let moved = changes.iter().map(|(row, diff)| {
         json!({
             "session_id": row.session_id.to_string(),

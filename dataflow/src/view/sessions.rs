@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::Rows;
+use super::reduce_total::reduce_total;
 
 /// One thing that became known of a session.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -28,15 +29,18 @@ pub(crate) enum SessionFact {
 }
 
 pub(crate) fn sessions<'scope>(facts: Rows<'scope, (Uuid, SessionFact)>) -> Rows<'scope, SessionRow> {
-    facts
-        .reduce(|session, facts, rows| {
-            let known: Vec<&SessionFact> = facts.iter().map(|(fact, _)| *fact).collect();
-            rows.extend(row(*session, &known).map(|row| (row, 1)));
-        })
-        .map(|(_, row)| row)
+    reduce_total(
+        facts,
+        "sessions",
+        0,
+        |session| session.as_u64_pair().0,
+        |session, facts, rows| {
+            rows.extend(row(*session, facts.iter().map(|(fact, _)| fact)));
+        },
+    )
 }
 
-fn row(session_id: Uuid, facts: &[&SessionFact]) -> Option<SessionRow> {
+fn row<'a>(session_id: Uuid, facts: impl Iterator<Item = &'a SessionFact>) -> Option<SessionRow> {
     let mut found = None;
     let (mut anchor_utc, mut decided, mut ended_at) = (None, None, None);
     for fact in facts {

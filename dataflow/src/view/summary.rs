@@ -18,9 +18,11 @@ use uuid::Uuid;
 
 use super::arm_summaries::{self, Slot, Tally};
 use super::handle::Handle;
+use super::reduce_total::reduce_total;
 use super::{Evaluated, Rows, StimulusKey, encounter_summaries, physiology_current, session_summaries};
 use crate::adapter::Time;
 use crate::commit::Written;
+use crate::graph::hash;
 
 /// What a summary is of.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -32,6 +34,16 @@ pub(crate) enum Of {
     Segment(Uuid),
     /// The encounters of an arm that fall into one slot.
     Arm(String, String, Slot),
+}
+
+impl Of {
+    /// What decides its worker.
+    fn route(&self) -> u64 {
+        match self {
+            Of::Session(id) | Of::Segment(id) => id.as_u64_pair().0,
+            Of::Arm(experiment, arm, slot) => hash(experiment) ^ hash(arm).rotate_left(1) ^ slot.number(),
+        }
+    }
 }
 
 /// One thing that a summary is made of.
@@ -50,7 +62,7 @@ pub(crate) enum Part {
     /// What happened after it, by its action.
     Measured(Uuid, Handle<Measured>),
     /// Whether the greeting was said, by its action.
-    Judged(Uuid, Handle<Judged>),
+    Judged(Uuid, Handle<Evaluated>),
     /// A reward: stimulus time, reward, gate.
     Rewarded(EventTime, Real, i64),
     /// The measures of the segment.
@@ -80,16 +92,6 @@ pub(crate) struct Issued {
     pub(crate) greeting: String,
 }
 
-/// The judgement of what was said, without the words.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub(crate) struct Judged {
-    pub(crate) is_match: bool,
-    pub(crate) confidence: Real,
-    pub(crate) reason: String,
-    pub(crate) method: String,
-    pub(crate) version: String,
-}
-
 /// A row of one of the summaries.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub(crate) enum Summed {
@@ -106,8 +108,8 @@ pub(crate) struct Sources<'scope> {
     pub(crate) sessions: Rows<'scope, SessionRow>,
     pub(crate) stimuli: Rows<'scope, StimulusRow>,
     pub(crate) decisions: Rows<'scope, DecisionRow>,
-    pub(crate) evaluated: Rows<'scope, (StimulusKey, Evaluated)>,
-    pub(crate) encounters: Rows<'scope, EncounterRow>,
+    pub(crate) evaluated: Rows<'scope, (StimulusKey, Handle<Evaluated>)>,
+    pub(crate) encounters: Rows<'scope, Handle<EncounterRow>>,
     /// Of facts, telemetry and ledger: see [`of_fact`], [`of_told`], [`of_ledger`].
     pub(crate) parts: Rows<'scope, (Of, Part)>,
 }
@@ -124,24 +126,24 @@ pub(crate) fn summaries(sources: Sources<'_>, resumed: Time) -> StreamVec<'_, Ti
     let parts = parts
         .concat(sessions.map(|row| (Of::Session(row.session_id), Part::Session(row.into()))))
         .concat(issued)
-        .concat(evaluated.flat_map(|((session, action), judged)| of_judgement(session, action, &judged)))
+        .concat(evaluated.flat_map(|((session, action), judged)| of_judgement(session, action, judged)))
         .concat(encounters.flat_map(of_encounter));
-    let leaves = summed(tallied);
-    let twigs = summed(leaves.flat_map(arm_summaries::onwards));
-    let arms = summed(twigs.flat_map(arm_summaries::onwards));
-    changes(summed(parts), resumed).concat(changes(arms, resumed))
+    let leaves = summed(tallied, 0);
+    let twigs = summed(leaves.flat_map(arm_summaries::onwards), 0);
+    let arms = summed(twigs.flat_map(arm_summaries::onwards), 0);
+    changes(summed(parts, resumed), resumed).concat(changes(arms, resumed))
 }
 
-/// The summaries of every subject, from its parts.
-pub(crate) fn summed(parts: Rows<'_, (Of, Part)>) -> Rows<'_, (Of, Summed)> {
-    parts.reduce_named("summaries", |of, parts, rows| {
-        rows.extend(of_parts(of, parts).into_iter().map(|row| (row, 1)));
+/// The summaries of every subject, from its parts; those of up to `known` are known.
+pub(crate) fn summed(parts: Rows<'_, (Of, Part)>, known: Time) -> Rows<'_, (Of, Summed)> {
+    reduce_total(parts, "summaries", known, Of::route, |of, parts, rows| {
+        rows.extend(of_parts(of, parts).into_iter().map(|row| (of.clone(), row)));
     })
 }
 
 /// The rows of one subject.
-pub(crate) fn of_parts(of: &Of, parts: &[(&Part, isize)]) -> Vec<Summed> {
-    let each: Vec<&Part> = parts.iter().map(|(part, _)| *part).collect();
+pub(crate) fn of_parts(of: &Of, parts: &[(Part, isize)]) -> Vec<Summed> {
+    let each: Vec<&Part> = parts.iter().map(|(part, _)| part).collect();
     match of {
         Of::Session(session) => {
             let current = physiology_current::rows(*session, &each)
@@ -215,21 +217,14 @@ pub(crate) fn of_ledger(row: LedgerRow) -> Option<(Of, Part)> {
     }
 }
 
-fn of_judgement(session: Uuid, action: Uuid, evaluated: &Evaluated) -> Vec<(Of, Part)> {
-    let judged = Handle::from(Judged {
-        is_match: evaluated.is_match,
-        confidence: evaluated.confidence,
-        reason: evaluated.reason.clone(),
-        method: evaluated.method.clone(),
-        version: evaluated.version.clone(),
-    });
-    vec![
-        (segment(session, &evaluated.said.segment_id), Part::Judged(action, judged.clone())),
+fn of_judgement(session: Uuid, action: Uuid, judged: Handle<Evaluated>) -> [(Of, Part); 2] {
+    [
+        (segment(session, &judged.said.segment_id), Part::Judged(action, judged.clone())),
         (Of::Session(session), Part::Judged(action, judged)),
     ]
 }
 
-fn of_encounter(row: EncounterRow) -> Option<(Of, Part)> {
+fn of_encounter(row: Handle<EncounterRow>) -> Option<(Of, Part)> {
     let at = row.stimulus_time.map(instant)?;
     Some((Of::Session(row.session_id), Part::Rewarded(at, row.gated_reward, row.semantic_gate)))
 }

@@ -12,7 +12,7 @@ use crate::{Error, Sink};
 /// How long what fades is served.
 const FADES_AFTER_MS: u64 = 15 * 60_000;
 
-/// A sink into [`Views`]. What it holds lives as long as the process; see [`Views::restore`].
+/// A sink into [`Views`]. What it holds lives as long as the process; see [`Views::follow`].
 #[derive(Debug)]
 pub struct ViewsSink {
     views: Views,

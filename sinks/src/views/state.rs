@@ -40,6 +40,8 @@ pub struct TableState {
 pub struct State {
     pub(crate) epoch: Option<LogTime>,
     pub(crate) serving: bool,
+    /// The epoch before which nothing is served.
+    awaits: Option<LogTime>,
     pub(crate) tables: Vec<TableState>,
     pub(crate) ring: Ring,
     pub(crate) database: Transitions,
@@ -70,7 +72,7 @@ impl Views {
     pub fn new(catalog: Catalog) -> Views {
         let tables = catalog.tables().iter().map(TableState::of).collect();
         let (ring, database) = (Ring::default(), Transitions::default());
-        let state = State { epoch: None, serving: false, tables, ring, database };
+        let state = State { epoch: None, serving: false, awaits: None, tables, ring, database };
         let (state, signal) = (Arc::new(RwLock::new(state)), watch::Sender::new(None));
         Views { catalog, state, follower: Arc::default(), signal }
     }
@@ -94,6 +96,11 @@ impl Views {
     /// From now on queries are answered; for a run whose first epoch may be far.
     pub fn serve(&self) {
         self.write().serving = true;
+    }
+
+    /// Queries are answered from this epoch on: up to it the views are filled with what was known before.
+    pub fn serve_from(&self, epoch: LogTime) {
+        self.write().awaits = Some(epoch);
     }
 
     /// From now on queries are answered with 503; for when the engine behind the views has failed.
@@ -127,7 +134,7 @@ impl Views {
             }
         }
         state.epoch = Some(epoch);
-        state.serving = true;
+        state.serving |= state.awaits <= Some(epoch);
         if let Some(changes) = changes {
             state.ring.push(Arc::new(changes));
         }

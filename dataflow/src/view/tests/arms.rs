@@ -16,7 +16,7 @@ use crate::adapter::Time;
 use crate::commit::Written;
 use crate::graph::changes;
 use crate::view::feed::{self, Fact};
-use crate::view::{Rows, arm_texts, arms, encounters, rewards};
+use crate::view::{Rows, arm_texts, arms, encounters, met, rewards};
 
 /// The encounters are of the first experiment, and of the first two arms.
 const EXPERIMENTS: [&str; 2] = ["line", "other"];
@@ -38,7 +38,7 @@ fn view(facts: Rows<'_, Fact>) -> StreamVec<'_, Time, Written> {
         Fact::Admin(change) => Some(change),
         _ => None,
     });
-    let encounters = encounters(feed::measured(facts.clone()), feed::evaluated(facts));
+    let encounters = encounters(met(feed::measured(facts.clone()), feed::evaluated(facts)));
     changes(arms(arm_texts(admin), rewards(encounters)), 0)
 }
 

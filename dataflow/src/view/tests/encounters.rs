@@ -16,13 +16,13 @@ use crate::adapter::Time;
 use crate::commit::Written;
 use crate::graph::changes;
 use crate::view::feed::{self, Fact};
-use crate::view::{Rows, encounters, rewards};
+use crate::view::{Rows, encounters, met, rewards};
 
 const SUM: &str = "sum of rewards";
 const NUMBER: &str = "number of rewards";
 
 fn view(facts: Rows<'_, Fact>) -> StreamVec<'_, Time, Written> {
-    let rows = encounters(feed::measured(facts.clone()), feed::evaluated(facts));
+    let rows = encounters(met(feed::measured(facts.clone()), feed::evaluated(facts)));
     // Sum and number are differences: as copies of one row each they add up the same way.
     let rewards = rewards(rows.clone()).inner.flat_map(|(arm, epoch, (sum, n))| {
         let copies = |what: &'static str, diff: i64| {

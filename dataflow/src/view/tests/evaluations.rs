@@ -14,7 +14,7 @@ use crate::view::feed::{self, Fact};
 use crate::view::{Rows, evaluations};
 
 fn view(facts: Rows<'_, Fact>) -> StreamVec<'_, Time, Written> {
-    changes(evaluations(feed::evaluated(facts)), 0)
+    changes(evaluations(feed::evaluated(facts), 0), 0)
 }
 
 fn from_scratch(world: &World) -> Table {

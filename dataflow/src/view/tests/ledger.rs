@@ -21,7 +21,7 @@ use crate::adapter::Time;
 use crate::commit::Written;
 use crate::graph::change;
 use crate::view::feed::{self, Fact};
-use crate::view::{Rows, ledger_events};
+use crate::view::{Rows, ledger_events, met};
 
 /// An event goes out as its row and the rows of its scores.
 fn view(facts: Rows<'_, Fact>) -> StreamVec<'_, Time, Written> {
@@ -30,7 +30,7 @@ fn view(facts: Rows<'_, Fact>) -> StreamVec<'_, Time, Written> {
         _ => None,
     });
     let (measured, evaluated) = (feed::measured(facts.clone()), feed::evaluated(facts.clone()));
-    let events = ledger_events(measured, evaluated, feed::decisions(facts), scans);
+    let events = ledger_events(met(measured, evaluated), feed::decisions(facts), scans);
     events.inner.flat_map(|(event, epoch, diff)| {
         let (epoch, diff) = (LogTime(epoch), diff as i64);
         let scores = event.scores(None, ONLINE_PROVISIONAL).map(|score| change(&score, epoch, diff));

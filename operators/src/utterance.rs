@@ -95,6 +95,8 @@ pub enum Output {
 #[derive(Debug, Default)]
 pub struct Utterances {
     sessions: BTreeMap<Uuid, Session>,
+    /// The minute of log time at which those that are over last went.
+    swept: u64,
 }
 
 /// What of utterances a checkpoint may hold: words and open requests, no sound.
@@ -134,7 +136,11 @@ impl Logic for Utterances {
     type Snapshot = UtterancesSnapshot;
 
     fn on_epoch(&mut self, epoch: LogTime, inputs: Vec<Input>, out: &mut Vec<Output>) {
-        self.sessions.retain(|_, session| !session.is_over(epoch));
+        // When one that is over goes from memory changes nothing: it is not heard any more.
+        let minute = epoch.0 / 60_000;
+        if std::mem::replace(&mut self.swept, minute) != minute {
+            self.sessions.retain(|_, session| !session.is_over(epoch));
+        }
         for (id, news) in sorted(inputs) {
             self.hear(id, epoch, news, out);
         }
@@ -214,6 +220,9 @@ impl Utterances {
     }
 
     fn hear(&mut self, id: Uuid, epoch: LogTime, news: News, out: &mut Vec<Output>) {
+        if self.sessions.get(&id).is_some_and(|session| session.is_over(epoch)) {
+            self.sessions.remove(&id);
+        }
         if news.anchor.is_some() || !news.stimuli.is_empty() || !news.jobs.is_empty() {
             self.sessions.entry(id).or_default();
         }

@@ -38,6 +38,7 @@ proptest! {
             }
             let epoch = LogTime(1_000 + number as u64);
             let mut out = Vec::new();
+            let changes = changes.into_iter().map(|(row, diff)| (row.into(), diff)).collect();
             history.on_epoch(epoch, changes, &mut out);
             prop_assert_eq!(out, steps(epoch, &before, &world));
         }

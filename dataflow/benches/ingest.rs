@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use common::watched::{Eye, Watched};
 use common::{Meter, Threads, Used};
 use lsie_connectors::feed::session_id;
 use lsie_dataflow::config::Config;
@@ -19,7 +20,7 @@ use lsie_dataflow::{Range, Run, faces};
 use lsie_schemas::log::{Log, NewRecord, TimestampType, TopicPartition};
 use lsie_schemas::record::{Control, EndSession, Stream, VideoUnit};
 use lsie_schemas::{Change, LogTime, Topic};
-use lsie_sinks::{Error, Sink};
+use lsie_sinks::Sink;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::{ClientConfig, Message, Offset, TopicPartitionList};
 
@@ -159,43 +160,29 @@ fn reader(log: &dyn Log, records: u64) -> Option<f64> {
 /// The engine over the whole set, and how long it took from its start to the last record's epoch. What
 /// follows is log time that is added so that timers fire, and the end of its threads.
 fn engine(log: Arc<dyn Log>, records: u64) -> Option<f64> {
-    let sink = Count { start: Instant::now(), measured: Arc::default(), last: Arc::default(), newest: None };
-    let (measured, last) = (sink.measured.clone(), sink.last.clone());
+    let (measured, last) = (Arc::<AtomicU64>::default(), Arc::<AtomicU64>::default());
+    let count = Count { start: Instant::now(), measured: measured.clone(), last: last.clone() };
+    let sinks: Vec<Box<dyn Sink>> = vec![Box::new(Watched::alone(count))];
     let engine = common::engine(log, faces::without_models(), 60_000);
-    engine.run(Run::Bounded(Range::ALL), vec![Box::new(sink)], Arc::new(Shared::default())).expect("a run");
+    engine.run(Run::Bounded(Range::ALL), sinks, Arc::new(Shared::default())).expect("a run");
     assert_eq!(measured.load(Ordering::SeqCst), records, "every unit went through the whole graph");
     Some(last.load(Ordering::SeqCst) as f64 / 1e6)
 }
 
-/// A sink that counts measured frames and keeps nothing.
+/// Counts measured frames.
 struct Count {
     start: Instant,
     measured: Arc<AtomicU64>,
     /// Microseconds from the start to the epoch of the newest frame.
     last: Arc<AtomicU64>,
-    newest: Option<LogTime>,
 }
 
-impl Sink for Count {
-    fn write(&mut self, _: LogTime, changes: &[Change]) -> Result<(), Error> {
+impl Eye for Count {
+    fn wrote(&mut self, changes: &[Change]) {
         let frames = changes.iter().filter(|change| change.table == "faces").count() as u64;
         if frames > 0 {
             self.measured.fetch_add(frames, Ordering::SeqCst);
             self.last.store(self.start.elapsed().as_micros() as u64, Ordering::SeqCst);
         }
-        Ok(())
-    }
-
-    fn commit(&mut self, epoch: LogTime) -> Result<(), Error> {
-        self.newest = Some(epoch);
-        Ok(())
-    }
-
-    fn flush(&mut self) -> Result<(), Error> {
-        Ok(())
-    }
-
-    fn committed(&self) -> Option<LogTime> {
-        self.newest
     }
 }

@@ -18,16 +18,16 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use live::{Hello, Scene, checkpoints, generate, generated};
+use common::watched::{Eye, Watched};
+use live::{Scene, generate, generated};
 use lsie_connectors::feed::session_id;
+use lsie_dataflow::Run;
 use lsie_dataflow::ingest::Shared;
-use lsie_dataflow::{Engine, Run, faces};
 use lsie_schemas::log::{Log, NewRecord, TimestampType};
 use lsie_schemas::record::{AudioChunk, Control, EndSession, Stimulus, Stream};
 use lsie_schemas::row::EncounterRow;
 use lsie_schemas::{Change, LogTime, TableRow};
-use lsie_sinks::parquet::Options;
-use lsie_sinks::{Catalog, Error, ParquetSink, Selected, Sink, Views};
+use lsie_sinks::Selected;
 use uuid::Uuid;
 
 const PARTITIONS: i32 = 8;
@@ -198,50 +198,29 @@ impl Running {
     }
 }
 
-/// The engine's `main`: the sinks of `lsie run`; says each epoch that it commits, and how many encounters came so far.
+/// The engine's `main`: says each epoch that it commits, and how many encounters came so far.
 fn engine(prefix: &str, dir: &Path) {
-    let tables = dir.join("tables");
-    let views = Views::new(Catalog::all().without(&["au12", "faces"]));
-    let parquet = ParquetSink::open(&tables, Catalog::all(), Options::default()).expect("tables");
-    let served = Selected::new(views.follow(&tables).expect("the served views"), views.catalog().clone());
-    let sinks: Vec<Box<dyn Sink>> =
-        vec![Box::new(parquet), Box::new(Telling { sink: Box::new(served), encounters: 0 })];
-    let engine = Engine {
-        transcriber: Arc::new(|_| Ok(Box::new(Hello))),
-        checkpoints: Some(checkpoints(&dir.join("checkpoints"))),
-        ..common::engine(common::connect(prefix), faces::without_models(), 0)
-    };
+    let (tables, views) = (dir.join("tables"), live::views());
+    let sinks = live::sinks(&tables, || {
+        let follower = views.follow(&tables).expect("the served views");
+        Watched::over(Selected::new(follower, views.catalog().clone()), Telling { encounters: 0 })
+    });
+    let engine = live::engine(common::connect(prefix), Some(live::checkpoints(&dir.join("checkpoints"))));
     let run = Run::Live(Arc::new(AtomicBool::new(false)));
     engine.run(run, sinks, Arc::new(Shared::default())).expect("a run");
 }
 
-/// Says what another sink has committed.
+/// Says what is committed.
 struct Telling {
-    sink: Box<dyn Sink>,
     encounters: usize,
 }
 
-impl Sink for Telling {
-    fn write(&mut self, epoch: LogTime, changes: &[Change]) -> Result<(), Error> {
+impl Eye for Telling {
+    fn wrote(&mut self, changes: &[Change]) {
         self.encounters += changes.iter().filter(|change| change.table == EncounterRow::TABLE.name).count();
-        self.sink.write(epoch, changes)
     }
 
-    fn commit(&mut self, epoch: LogTime) -> Result<(), Error> {
-        self.sink.commit(epoch)?;
+    fn committed(&mut self, epoch: LogTime) {
         println!("{} {}", epoch.0, self.encounters);
-        Ok(())
-    }
-
-    fn flush(&mut self) -> Result<(), Error> {
-        self.sink.flush()
-    }
-
-    fn committed(&self) -> Option<LogTime> {
-        self.sink.committed()
-    }
-
-    fn finish(&mut self) -> Result<(), Error> {
-        self.sink.finish()
     }
 }

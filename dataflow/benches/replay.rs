@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
+use common::watched::{Eye, Watched};
 use common::{Meter, Threads};
 use lsie_connectors::FileLog;
 use lsie_connectors::feed::session_id;
@@ -25,7 +26,7 @@ use lsie_schemas::record::{
 };
 use lsie_schemas::table::Json;
 use lsie_schemas::{Change, LogTime, Real};
-use lsie_sinks::{Error, Sink};
+use lsie_sinks::Sink;
 use uuid::Uuid;
 
 const PARTITIONS: i32 = 8;
@@ -81,14 +82,14 @@ fn main() {
 
 /// A run over everything; how many rows came of it.
 fn replay(log: &Arc<dyn Log>, workers: usize) -> u64 {
-    let sink = Count::default();
-    let rows = sink.rows.clone();
+    let rows = Arc::<AtomicU64>::default();
+    let sinks: Vec<Box<dyn Sink>> = vec![Box::new(Watched::alone(Count(rows.clone())))];
     let engine = Engine {
         workers,
         transcriber: Arc::new(|_| Ok(Box::new(Silence))),
         ..common::engine(log.clone(), faces::without_models(), 60_000)
     };
-    engine.run(Run::Bounded(Range::ALL), vec![Box::new(sink)], Arc::new(Shared::default())).expect("a run");
+    engine.run(Run::Bounded(Range::ALL), sinks, Arc::new(Shared::default())).expect("a run");
     rows.load(Ordering::SeqCst)
 }
 
@@ -105,30 +106,12 @@ impl Transcriber for Silence {
     }
 }
 
-/// A sink that counts rows and keeps nothing.
-#[derive(Default)]
-struct Count {
-    rows: Arc<AtomicU64>,
-    newest: Option<LogTime>,
-}
+/// Counts rows.
+struct Count(Arc<AtomicU64>);
 
-impl Sink for Count {
-    fn write(&mut self, _: LogTime, changes: &[Change]) -> Result<(), Error> {
-        self.rows.fetch_add(changes.len() as u64, Ordering::SeqCst);
-        Ok(())
-    }
-
-    fn commit(&mut self, epoch: LogTime) -> Result<(), Error> {
-        self.newest = Some(epoch);
-        Ok(())
-    }
-
-    fn flush(&mut self) -> Result<(), Error> {
-        Ok(())
-    }
-
-    fn committed(&self) -> Option<LogTime> {
-        self.newest
+impl Eye for Count {
+    fn wrote(&mut self, changes: &[Change]) {
+        self.0.fetch_add(changes.len() as u64, Ordering::SeqCst);
     }
 }
 

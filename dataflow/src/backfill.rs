@@ -2,7 +2,6 @@
 //! them is computed anew. Of the log only topic `epochs` is read, so that media and models may be gone.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -33,7 +32,7 @@ use crate::epochs::{self, Positions, Table};
 use crate::graph::backfill::{COMPUTED, READ, build};
 use crate::healing::rows;
 use crate::ingest::Shared;
-use crate::workers::Threads;
+use crate::workers::{self, Threads};
 
 /// So many epochs are in the dataflow at most.
 const AHEAD: usize = 64;
@@ -118,24 +117,11 @@ impl Backfill {
             restored: Arc::default(),
             shared: shared.clone(),
         };
-        let guards = timely::execute(timely::Config::process(workers), move |worker| {
+        let guards = workers::start(timely::Config::process(workers), move |worker| {
             let keep = Keep { worker: worker.index(), ..keep.clone() };
-            let shared = keep.shared.clone();
-            let stepped = catch_unwind(AssertUnwindSafe(|| self.work(worker, &keep, epochs.clone())));
-            match stepped {
-                Ok(Ok(())) => {}
-                Ok(Err(why)) => shared.fail(format!("{why:#}")),
-                Err(_) => shared.fail(format!("worker {} panicked", worker.index())),
-            }
-            // After a failure epochs stay open for ever: nothing of them may be waited for.
-            for dataflow in worker.installed_dataflows() {
-                worker.drop_dataflow(dataflow);
-            }
-        });
-        let guards = guards.map_err(|why| anyhow::anyhow!("the workers did not start: {why}"))?;
-        for result in guards.join() {
-            result.map_err(|why| anyhow::anyhow!("a worker died: {why}"))?;
-        }
+            workers::guarded(worker, &keep.shared, |worker| self.work(worker, &keep, epochs.clone()));
+        })?;
+        workers::ended(guards)?;
         threads.join()
     }
 

@@ -196,8 +196,9 @@ fn standing(epoch: LogTime, shown: &mut Option<u64>, shared: &Shared, inboxes: &
     if shown.replace(second) == Some(second) {
         return Vec::new();
     }
-    let inboxes = inboxes.iter().map(|inbox| inbox.standing()).chain(shared.elsewhere.inboxes());
-    let mut sources = shared.sources.rows(epoch, inboxes.flat_map(|inbox| inbox.partitions));
+    let others = shared.elsewhere.inboxes().into_iter().map(|(_, standing)| standing);
+    let standings = inboxes.iter().map(|inbox| inbox.standing()).chain(others);
+    let mut sources = shared.sources.rows(epoch, standings.flat_map(|standing| standing.partitions));
     sources.extend(shared.elsewhere.sessions());
     changes(board::rows(shared.loads()), epoch).chain(changes(sources, epoch)).collect()
 }

@@ -52,9 +52,14 @@ impl Elsewhere {
         self.lock().values().flat_map(|stand| stand.loads.clone()).collect()
     }
 
-    /// The inboxes of all others, likewise.
-    pub fn inboxes(&self) -> Vec<Standing> {
-        self.lock().values().flat_map(|stand| stand.inboxes.clone()).collect()
+    /// The inboxes of all others, each with the number of its worker among those of the run. All processes have as many.
+    pub fn inboxes(&self) -> Vec<(usize, Standing)> {
+        let stands = self.lock();
+        let numbered = |(process, stand): (&usize, &Stand)| {
+            let first = process * stand.inboxes.len();
+            (first..).zip(stand.inboxes.clone()).collect::<Vec<_>>()
+        };
+        stands.iter().flat_map(numbered).collect()
     }
 
     /// The sessions of all others.
@@ -65,5 +70,29 @@ impl Elsewhere {
     fn lock(&self) -> MutexGuard<'_, BTreeMap<usize, Stand>> {
         // Plain values.
         self.stands.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn stand(bytes: &[usize]) -> Stand {
+        let inbox =
+            |bytes: &usize| Standing { partitions: Vec::new(), bytes: *bytes, budget: 100, pauses: 0 };
+        Stand { inboxes: bytes.iter().map(inbox).collect(), ..Stand::default() }
+    }
+
+    #[test]
+    fn inboxes_have_their_numbers_before_all_have_spoken() {
+        let elsewhere = Elsewhere::default();
+        let numbers =
+            || elsewhere.inboxes().into_iter().map(|(worker, at)| (worker, at.bytes)).collect::<Vec<_>>();
+        elsewhere.hear(3, stand(&[60, 70]));
+        assert_eq!(numbers(), [(6, 60), (7, 70)]);
+        elsewhere.hear(1, stand(&[20, 30]));
+        assert_eq!(numbers(), [(2, 20), (3, 30), (6, 60), (7, 70)]);
+        elsewhere.hear(3, stand(&[61, 71]));
+        assert_eq!(numbers(), [(2, 20), (3, 30), (6, 61), (7, 71)], "the last word holds");
     }
 }

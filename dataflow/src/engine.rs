@@ -104,6 +104,14 @@ pub struct Checkpoints {
     pub crashes: PathBuf,
 }
 
+impl Checkpoints {
+    /// State kept alike in another store.
+    pub(crate) fn moved(&self, store: Store) -> Checkpoints {
+        let Checkpoints { rule, keep, ref config, ref crashes, .. } = *self;
+        Checkpoints { store, rule, keep, config: config.clone(), crashes: crashes.clone() }
+    }
+}
+
 /// Which epochs a run takes.
 #[derive(Clone)]
 pub enum Run {

@@ -28,7 +28,7 @@ mod tests;
 mod watch;
 
 pub(crate) use actions::{actions, asked};
-pub(crate) use arms::{ArmText, arm_text, arm_texts, arms};
+pub(crate) use arms::{ArmText, arm_texts, arm_texts_told, arms};
 pub(crate) use encounters::{Evaluated, Rewards, StimulusKey, encounters, met, rewards};
 pub(crate) use evaluations::evaluations;
 pub(crate) use handle::Handle;

@@ -11,6 +11,7 @@ use anyhow::bail;
 use crossbeam_channel::{Sender, bounded};
 use lsie_operators::align::Limits;
 use lsie_schemas::Topic;
+use timely::communication::WorkerGuards;
 use timely::worker::Worker;
 
 use crate::checkpoint::Keep;
@@ -109,6 +110,39 @@ pub(crate) struct Among {
     pub(crate) closes: Option<Arc<Wire>>,
 }
 
+/// Starts workers that all do this.
+pub(crate) fn start(
+    config: timely::Config,
+    body: impl Fn(&mut Worker) + Send + Sync + 'static,
+) -> anyhow::Result<WorkerGuards<()>> {
+    timely::execute(config, body).map_err(|why| anyhow::anyhow!("the workers did not start: {why}"))
+}
+
+/// What a worker does: if it fails or panics, the run ends with the reason, and its dataflows go.
+pub(crate) fn guarded(
+    worker: &mut Worker,
+    shared: &Shared,
+    body: impl FnOnce(&mut Worker) -> anyhow::Result<()>,
+) {
+    match catch_unwind(AssertUnwindSafe(|| body(worker))) {
+        Ok(Ok(())) => {}
+        Ok(Err(why)) => shared.fail(format!("{why:#}")),
+        Err(_) => shared.fail(format!("worker {} panicked", worker.index())),
+    }
+    // After a failure epochs stay open for ever: nothing of them may be waited for.
+    for dataflow in worker.installed_dataflows() {
+        worker.drop_dataflow(dataflow);
+    }
+}
+
+/// Waits until all workers have ended.
+pub(crate) fn ended(guards: WorkerGuards<()>) -> anyhow::Result<()> {
+    for result in guards.join() {
+        result.map_err(|why| anyhow::anyhow!("a worker died: {why}"))?;
+    }
+    Ok(())
+}
+
 /// Runs the workers of this process until their inputs end.
 pub(crate) fn work(
     workers: usize,
@@ -127,15 +161,15 @@ pub(crate) fn work(
     let (built, plug) = (AtomicUsize::new(0), Mutex::new(plug));
     let (over, overs) = bounded::<()>(workers);
     let (running, handing) = (shared.clone(), begun.clone());
-    let guards = timely::execute(config, move |worker| {
+    let guards = start(config, move |worker| {
         let shared = &running;
         let local_index = worker.index() - first;
-        let stepped = catch_unwind(AssertUnwindSafe(|| {
+        guarded(worker, shared, |worker| {
             if is_clustered {
                 let plug = if local_index == 0 { lock(&plug).take() } else { None };
                 wire::build(worker, plug);
             }
-            let Some(local) = wait(worker, &handing, shared) else { return };
+            let Some(local) = wait(worker, &handing, shared) else { return Ok(()) };
             let keep = local.keep.clone();
             let graph = worker.next_dataflow_index();
             let (board, parts) = (shared.board.clone(), parts(local, local_index, worker.index()));
@@ -154,22 +188,15 @@ pub(crate) fn work(
             while worker.has_dataflows() && !shared.stopped() {
                 worker.step_or_park(Some(PARK));
             }
-        }));
-        if stepped.is_err() {
-            shared.fail(format!("worker {} panicked", worker.index()));
-        }
-        // After a failure epochs stay open for ever: nothing of them may be waited for.
-        for dataflow in worker.installed_dataflows() {
-            worker.drop_dataflow(dataflow);
-        }
+            Ok(())
+        });
         // Nobody waits any more only if a worker before this one has gone.
         let _ = over.send(());
         while is_clustered && shared.failure().is_some() {
             // Timely would panic over connections that are gone; the process ends now.
             std::thread::park();
         }
-    });
-    let guards = guards.map_err(|why| anyhow::anyhow!("the workers did not start: {why}"))?;
+    })?;
     if is_clustered {
         overs.iter().take(workers).for_each(drop);
         begun.over();
@@ -179,10 +206,7 @@ pub(crate) fn work(
             return Ok(());
         }
     }
-    for result in guards.join() {
-        result.map_err(|why| anyhow::anyhow!("a worker died: {why}"))?;
-    }
-    Ok(())
+    ended(guards)
 }
 
 /// Steps until the worker is handed what it needs; `None` if the run ends before.

@@ -10,13 +10,14 @@ use lsie_dataflow::backfill::{Backfill, compared};
 use lsie_dataflow::healing::rows;
 use lsie_dataflow::{Range, Run};
 use lsie_schemas::log::{AppendRecord, Log, NewRecord, TimestampType};
-use lsie_schemas::record::{Erasure, ExperimentRecord};
+use lsie_schemas::record::{Erasure, ExperimentRecord, HEADER_ACTION, HEADER_ACTOR};
 use lsie_schemas::row::{
-    ArmRow, ArmSummaryRow, AttributionEventRow, AttributionScoreRow, EncounterRow, EncounterSummaryRow,
-    EvaluationRow, EventOutcomeLinkRow, JudgementRow, LagScanRow, OutcomeEventRow, PhysiologyCurrentRow,
-    PosteriorUpdateRow, ReactionRow, SessionRow, SessionSummaryRow,
+    ActionRow, ArmRow, ArmSummaryRow, AttributionEventRow, AttributionScoreRow, EncounterRow,
+    EncounterSummaryRow, EvaluationRow, EventOutcomeLinkRow, JudgementRow, LagScanRow, OutcomeEventRow,
+    PhysiologyCurrentRow, PosteriorUpdateRow, ReactionRow, SessionRow, SessionSummaryRow,
 };
-use lsie_schemas::{Cell, Change, LogTime, TableRow, Topic};
+use lsie_schemas::{Cell, Change, LogTime, TableRow, Topic, Uuid};
+use lsie_sinks::erase::Erased;
 use lsie_sinks::parquet::{Options, Reader};
 use lsie_sinks::{Catalog, ParquetSink, Sink};
 use lsie_tests::embedded;
@@ -25,6 +26,8 @@ use lsie_tests::sessions::{RECORDED_AT, id_for_arm, recording, records};
 use lsie_tests::telemetry::telemetry;
 use tempfile::TempDir;
 
+/// The arm of the greeting in the recording.
+const GREETED: &str = "warm_welcome";
 /// After so long outcomes are final: their horizon of a week has passed.
 const LATER_MS: u64 = 8 * 24 * 3_600_000;
 
@@ -37,8 +40,8 @@ struct Case {
 }
 
 impl Case {
-    /// Two sessions with wearables, live events and outcomes, the second when the horizons of the first have closed; and an
-    /// arm that comes and goes.
+    /// Two sessions with wearables, live events and outcomes, the second when the horizons of the first have closed; an arm that
+    /// comes and goes, and the first session's, deleted before the second begins.
     fn new() -> Case {
         let dir = tempfile::tempdir().expect("a temporary folder");
         let log = embedded::open(&dir.path().join("log"));
@@ -60,14 +63,18 @@ impl Case {
             arm: arm.clone(),
             greeting_text,
         };
-        let delete = ExperimentRecord::DeleteArm { experiment_id, arm };
-        let administer = |at: LogTime, record: &ExperimentRecord| {
-            log.append(vec![record.encode(Some(at))]).expect("a change of the experiment");
+        let delete = |arm| ExperimentRecord::DeleteArm { experiment_id: experiment_id.clone(), arm };
+        let administer = |at: LogTime, change: &ExperimentRecord| {
+            let mut record = change.encode(Some(at));
+            record.headers.push((HEADER_ACTOR.into(), "olga".into()));
+            record.headers.push((HEADER_ACTION.into(), Uuid::from_u64_pair(1, at.0).to_string().into()));
+            log.append(vec![record]).expect("a change of the experiment");
         };
         administer(LogTime(1), &seed);
         administer(RECORDED_AT, &set);
         feed(&log, merge(timelines), Pace::Max, |_| std::ops::ControlFlow::Continue(())).expect("a feed");
-        administer(RECORDED_AT.plus_ms(LATER_MS), &delete);
+        administer(RECORDED_AT.plus_ms(LATER_MS - 1), &delete(GREETED.into()));
+        administer(RECORDED_AT.plus_ms(LATER_MS), &delete(arm));
 
         let facts = dir.path().join("facts");
         let log: Arc<dyn Log> = Arc::new(log);
@@ -157,6 +164,7 @@ fn facts_and_epochs_are_enough_for_the_analytics() {
 
     computed_not_copied(&case);
     refused(&case);
+    erased_before(&case);
     erased(&case);
 }
 
@@ -223,6 +231,40 @@ fn refused(case: &Case) {
     log.create_topics(&of_epochs.collect::<Vec<_>>()).expect("one topic");
     let why = Backfill::open(&log, &case.facts).expect_err("refused").to_string();
     assert!(why.contains("of another log"), "{why}");
+}
+
+/// Where the facts of an arm's only session are erased, it is there only if it was not deleted.
+fn erased_before(case: &Case) {
+    let encounters = all::<EncounterRow>(&case.facts);
+    let greeted: Vec<&EncounterRow> = encounters.iter().filter(|row| row.arm == GREETED).collect();
+    let gone = greeted.first().expect("an encounter").session_id;
+    assert!(greeted.iter().all(|row| row.session_id == gone), "only one session has the arm");
+    assert!(greeted.len() < encounters.len(), "another has encounters, too");
+    let facts = case.other("erased-facts", Catalog::all(), |_| true);
+    let mut erased = Erased::default();
+    erased.add(gone, []);
+    sink(&facts, Catalog::all()).erase(&erased).expect("erased");
+
+    let tables = case.compute(&facts, 2, "without-the-arm").expect("the analytics");
+    let arms = |tables: &Path| all::<ArmRow>(tables).into_iter().map(|row| row.arm).collect::<Vec<_>>();
+    let mut left = arms(&facts);
+    assert!(left.contains(&GREETED.into()), "the engine keeps what was learned");
+    left.retain(|arm| arm != GREETED);
+    assert_eq!(arms(&tables), left);
+
+    // One that was disabled stays, with the prior.
+    let action =
+        ActionRow::TABLE.columns.iter().position(|column| column.name == "action").expect("a column");
+    let disabled = case.other("disabled", Catalog::all(), |change| {
+        if change.table == ActionRow::TABLE.name && change.row[action] == Cell::Text("delete_arm".into()) {
+            change.row[action] = Cell::Text("disable_arm".into());
+        }
+        true
+    });
+    sink(&disabled, Catalog::all()).erase(&erased).expect("erased");
+    let tables = case.compute(&disabled, 1, "with-the-arm").expect("the analytics");
+    let row = all::<ArmRow>(&tables).into_iter().find(|row| row.arm == GREETED).expect("the arm");
+    assert_eq!((row.alpha_param.0, row.beta_param.0, row.enabled), (1.0, 1.0, false));
 }
 
 /// Facts that were copied before a session was erased bring nothing of it back.

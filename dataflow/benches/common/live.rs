@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -24,9 +25,10 @@ use lsie_schemas::row::SegmentRow;
 use lsie_schemas::{Change, LogTime, TableRow, Topic, codec};
 use lsie_sinks::parquet::Options;
 use lsie_sinks::views::{Api, Server};
-use lsie_sinks::{Catalog, Error, ParquetSink, Selected, Sink, Views};
+use lsie_sinks::{Catalog, ParquetSink, Selected, Sink, Views};
 use uuid::Uuid;
 
+use crate::common::watched::{Eye, Watched};
 use crate::common::{self, Meter, Threads, Used};
 
 const PARTITIONS: i32 = 8;
@@ -83,23 +85,16 @@ pub(crate) fn observe(scene: Scene) -> Observed {
     common::create_topics(&*log, PARTITIONS, TimestampType::LogAppend, LogTime(0));
     let dir = tempfile::tempdir().expect("a temporary folder");
 
-    // The sinks of `lsie run`.
-    let views = Views::new(Catalog::all().without(&["au12", "faces"]));
-    let tables = dir.path().join("tables");
-    let parquet = ParquetSink::open(&tables, Catalog::all(), Options::default()).expect("a fresh folder");
+    let (views, seen) = (views(), Arc::<Mutex<Seen>>::default());
+    // Without the queue in front of the views, so that what is seen is what is served.
     let served = Selected::new(views.sink(), views.catalog().clone());
-    let seen: Arc<Mutex<Seen>> = Arc::default();
-    let watch = Watch { sink: Box::new(served), pending: Vec::new(), seen: seen.clone() };
-    let sinks: Vec<Box<dyn Sink>> = vec![Box::new(parquet), Box::new(watch)];
+    let watch = Watch { pending: Vec::new(), seen: seen.clone() };
+    let sinks = sinks(&dir.path().join("tables"), || Watched::over(served, watch));
     let server = Server::start(([127, 0, 0, 1], 0).into(), None, |stop| Api::new(&views).router(stop));
     let server = server.expect("a free port");
 
     let ending = Arc::new(AtomicBool::new(false));
-    let mut engine = Engine {
-        transcriber: Arc::new(|_| Ok(Box::new(Hello))),
-        ..common::engine(log.clone(), faces::without_models(), 0)
-    };
-    engine.checkpoints = scene.checkpoints.then(|| checkpoints(&dir.path().join("checkpoints")));
+    let engine = engine(log.clone(), scene.checkpoints.then(|| checkpoints(&dir.path().join("checkpoints"))));
     let running = std::thread::Builder::new().name("engine".into()).spawn({
         let run = Run::Live(ending.clone());
         move || engine.run(run, sinks, Arc::new(Shared::default()))
@@ -129,8 +124,28 @@ pub(crate) fn observe(scene: Scene) -> Observed {
     Observed { needed, seen, encounters, used, threads, generator, base_kib, peak_kib }
 }
 
+/// The views of `lsie run`.
+pub(crate) fn views() -> Views {
+    Views::new(Catalog::all().without(&["au12", "faces"]))
+}
+
+/// The tables in this folder, and another sink behind them.
+pub(crate) fn sinks<S: Sink + 'static>(tables: &Path, other: impl FnOnce() -> S) -> Vec<Box<dyn Sink>> {
+    let parquet = ParquetSink::open(tables, Catalog::all(), Options::default()).expect("tables");
+    vec![Box::new(parquet), Box::new(other())]
+}
+
+/// An engine without models, which hears somebody say hello.
+pub(crate) fn engine(log: Arc<dyn Log>, checkpoints: Option<Checkpoints>) -> Engine {
+    Engine {
+        transcriber: Arc::new(|_| Ok(Box::new(Hello))),
+        checkpoints,
+        ..common::engine(log, faces::without_models(), 0)
+    }
+}
+
 /// Checkpoints in a folder, as often as by default.
-pub(crate) fn checkpoints(folder: &std::path::Path) -> Checkpoints {
+pub(crate) fn checkpoints(folder: &Path) -> Checkpoints {
     let config = Config::parse("").expect("the default configuration").checkpoint;
     Checkpoints {
         store: Store::in_folder(folder).expect("a folder"),
@@ -142,7 +157,7 @@ pub(crate) fn checkpoints(folder: &std::path::Path) -> Checkpoints {
 }
 
 /// Hears somebody say hello every second.
-pub(crate) struct Hello;
+struct Hello;
 
 impl Transcriber for Hello {
     fn transcribe(&mut self, samples: &[i16]) -> Result<Heard, SpeechError> {
@@ -243,23 +258,20 @@ pub(crate) struct Row {
     pub(crate) rule: String,
 }
 
-/// Notes when segments become visible behind a sink.
+/// Notes when segments become visible.
 struct Watch {
-    sink: Box<dyn Sink>,
     pending: Vec<SegmentRow>,
     seen: Arc<Mutex<Seen>>,
 }
 
-impl Sink for Watch {
-    fn write(&mut self, epoch: LogTime, changes: &[Change]) -> Result<(), Error> {
+impl Eye for Watch {
+    fn wrote(&mut self, changes: &[Change]) {
         let rows = changes.iter().filter(|change| change.table == SegmentRow::TABLE.name);
         self.pending
             .extend(rows.map(|change| SegmentRow::from_cells(&change.row).expect("a row of its table")));
-        self.sink.write(epoch, changes)
     }
 
-    fn commit(&mut self, epoch: LogTime) -> Result<(), Error> {
-        self.sink.commit(epoch)?;
+    fn committed(&mut self, epoch: LogTime) {
         let served_ms = common::now_us() as f64 / 1e3;
         let mut seen = lock(&self.seen);
         seen.epochs.push(served_ms - epoch.0 as f64);
@@ -268,19 +280,6 @@ impl Sink for Watch {
             seen.rows
                 .insert((row.session_id, row.ordinal), Row { served_ms, closed_ms, rule: row.closed_by });
         }
-        Ok(())
-    }
-
-    fn flush(&mut self) -> Result<(), Error> {
-        self.sink.flush()
-    }
-
-    fn committed(&self) -> Option<LogTime> {
-        self.sink.committed()
-    }
-
-    fn finish(&mut self) -> Result<(), Error> {
-        self.sink.finish()
     }
 }
 

@@ -2,6 +2,8 @@
 //! meanwhile.
 #![allow(dead_code, reason = "each benchmark uses a part of it")]
 
+pub(crate) mod watched;
+
 use std::collections::BTreeMap;
 use std::fs::read_to_string;
 use std::path::Path;

@@ -15,9 +15,8 @@ use lsie_sinks::parquet::Reader;
 use uuid::Uuid;
 
 use super::running::{checkpoints, engine, open_log, parquet, run_with_progress};
-use crate::checkpoint::store::Store;
 use crate::config::Config;
-use crate::engine::{Checkpoints, Engine, Range, Run};
+use crate::engine::{Engine, Range, Run};
 use crate::healing::{self, Healed, Target};
 
 /// How long one poll for a record waits.
@@ -174,11 +173,10 @@ fn heal(config: &Config, dir: &Path, dry_run: bool) -> anyhow::Result<ExitCode> 
     let mut sink = parquet(config, dir)?;
     let log = open_log(config)?;
     let kept = checkpoints(config, dir)?;
-    let store = config.checkpoints_of(dir)?.map(|(place, _)| Store::open(&place)).transpose()?;
-    let target =
-        Target { tables: dir, checkpoints: store.as_ref(), epoch_ms: config.epochs.epoch_ms, dry_run };
+    let store = kept.as_ref().map(|kept| &kept.store);
+    let target = Target { tables: dir, checkpoints: store, epoch_ms: config.epochs.epoch_ms, dry_run };
     let healed = healing::heal(&*log, target, &mut *sink, |heal, tables, state| {
-        let checkpoints = kept.zip(state).map(|(kept, store)| Checkpoints { store, ..kept });
+        let checkpoints = kept.as_ref().zip(state).map(|(kept, store)| kept.moved(store));
         let engine = engine(config, log.clone(), 0)?;
         let engine = Engine { checkpoints, heal: Some(heal), ..engine };
         let sinks = vec![parquet(config, tables)?];

@@ -8,7 +8,7 @@ use differential_dataflow::AsCollection;
 use lsie_operators::measure::Fact;
 use lsie_operators::telemetry::Told;
 use lsie_schemas::row::{
-    ArmRow, ArmSummaryRow, AttributionEventRow, AttributionScoreRow, DecisionRow, EncounterRow,
+    ActionRow, ArmRow, ArmSummaryRow, AttributionEventRow, AttributionScoreRow, DecisionRow, EncounterRow,
     EncounterSummaryRow, EvaluationRow, EventOutcomeLinkRow, JudgementRow, LagScanRow, MetricsRow,
     OutcomeEventRow, PhysiologyCurrentRow, PhysiologyRow, PosteriorUpdateRow, ReactionRow, SegmentRow,
     SessionRow, SessionSummaryRow, StimulusRow,
@@ -46,9 +46,10 @@ pub(crate) const COMPUTED: [&str; 12] = [
     SessionSummaryRow::TABLE.name,
 ];
 
-/// The tables that the analytics are made of. What an arm says, that an outcome came, and how far a calibration is have
-/// no table of their own: of these rows only that is taken.
-pub(crate) const READ: [&str; 12] = [
+/// The tables that the analytics are made of. What an arm says, whether it was deleted, that an outcome came, and how far a
+/// calibration is have no table of their own: of these rows only that is taken.
+pub(crate) const READ: [&str; 13] = [
+    ActionRow::TABLE.name,
     ArmRow::TABLE.name,
     DecisionRow::TABLE.name,
     JudgementRow::TABLE.name,
@@ -93,7 +94,7 @@ pub(crate) fn build<'scope>(
             measured: table(&rows, shared).map(facts::measured).map(|(key, measured)| (key, measured.into())),
             evaluated: table(&rows, shared).map(facts::evaluated),
             scans: table(&rows, shared).map(facts::scanned),
-            texts: table(&rows, shared).map(view::arm_text),
+            texts: view::arm_texts_told(table(&rows, shared), table(&rows, shared)),
             outcomes: outcomes(&rows, shared),
             parts,
         },

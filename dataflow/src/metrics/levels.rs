@@ -142,13 +142,14 @@ impl super::Metrics {
 impl Levels {
     fn read_off(&self, shared: &Shared, log: &dyn Log, database: Option<&Watch>) {
         let inboxes = shared.inboxes.get().map(Vec::as_slice).unwrap_or_default();
-        // In order of worker, for those of other processes are numbered on.
-        let mut standings: Vec<Standing> = inboxes.iter().map(|inbox| inbox.standing()).collect();
+        // Only the first process is asked: its workers are the first.
+        let mut standings: Vec<(usize, Standing)> =
+            inboxes.iter().map(|inbox| inbox.standing()).enumerate().collect();
         standings.extend(shared.elsewhere.inboxes());
         let mut ends = self.ends.lock().unwrap_or_else(PoisonError::into_inner);
-        ends.look(log, standings.iter().flat_map(|standing| standing.partitions.iter().map(|p| p.at)));
+        ends.look(log, standings.iter().flat_map(|(_, standing)| standing.partitions.iter().map(|p| p.at)));
         self.log_up.set(ends.is_up.into());
-        for (worker, standing) in standings.iter().enumerate() {
+        for (worker, standing) in &standings {
             let worker = worker.to_string();
             self.budget.with_label_values(&[worker.as_str()]).set(standing.bytes as i64);
             self.limit.set(standing.budget as i64);

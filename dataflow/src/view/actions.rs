@@ -1,11 +1,15 @@
 //! View `actions`: who asked for what, by the records that the API wrote.
 
+use lsie_schemas::EventTime;
 use lsie_schemas::codec;
 use lsie_schemas::log::LogRecord;
 use lsie_schemas::record::{Control, ExperimentRecord, HEADER_ACTION, HEADER_ACTOR, Record};
 use lsie_schemas::row::ActionRow;
 
 use super::Rows;
+
+/// An action that deletes an arm.
+const DELETE: &str = "delete_arm";
 
 /// One row an action: that of its first record by log time, then by place.
 pub(crate) fn actions<'scope>(asked: Rows<'scope, ActionRow>) -> Rows<'scope, ActionRow> {
@@ -42,6 +46,12 @@ pub(crate) fn asked(raw: &LogRecord, record: &Record) -> Option<ActionRow> {
     })
 }
 
+/// The arm that an action deleted, by experiment and name, and when.
+pub(crate) fn deletion(row: ActionRow) -> Option<((String, String), EventTime)> {
+    let is_one = row.action == DELETE;
+    is_one.then_some(((row.experiment_id?, row.arm?), row.at))
+}
+
 /// The type of a record that an action may be made of, and the arm it names.
 fn named(record: &Record) -> Option<(&'static str, Option<&str>)> {
     match record {
@@ -51,7 +61,7 @@ fn named(record: &Record) -> Option<(&'static str, Option<&str>)> {
         Record::Experiment(ExperimentRecord::Create { .. }) => Some(("create", None)),
         Record::Experiment(ExperimentRecord::SetArm { arm, .. }) => Some(("set_arm", Some(arm))),
         Record::Experiment(ExperimentRecord::DisableArm { arm, .. }) => Some(("disable_arm", Some(arm))),
-        Record::Experiment(ExperimentRecord::DeleteArm { arm, .. }) => Some(("delete_arm", Some(arm))),
+        Record::Experiment(ExperimentRecord::DeleteArm { arm, .. }) => Some((DELETE, Some(arm))),
         _ => None,
     }
 }

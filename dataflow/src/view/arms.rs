@@ -3,9 +3,11 @@
 use differential_dataflow::operators::CountTotal;
 use lsie_operators::posterior::{Posterior, RewardSum};
 use lsie_schemas::record::ExperimentRecord;
-use lsie_schemas::row::ArmRow;
+use lsie_schemas::row::{ActionRow, ArmRow};
 use lsie_schemas::{EventTime, LogTime, Real};
+use serde::{Deserialize, Serialize};
 
+use super::actions::deletion;
 use super::{Rewards, Rows};
 use crate::select::AdminOrder;
 
@@ -27,10 +29,39 @@ pub(crate) fn arm_texts(administered: Rows<'_, Admin>) -> Rows<'_, ArmText> {
         .map(|(experiment, (row, deleted))| ((experiment, row.arm.clone()), (row, deleted)))
 }
 
-/// An arm as it is in its table, without what rewards have made of it.
-pub(crate) fn arm_text(row: ArmRow) -> ArmText {
-    let arm = (row.experiment_id.clone(), row.arm.clone());
-    (arm, (with(row, Posterior::UNIFORM), false))
+/// What tables tell of an arm.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+enum Told {
+    Row(ArmRow),
+    Deleted(EventTime),
+}
+
+/// The arms that are in their table, without what rewards have made of them. A row does not say whether its arm was disabled or
+/// deleted; the audit trail does.
+pub(crate) fn arm_texts_told<'scope>(
+    rows: Rows<'scope, ArmRow>,
+    asked: Rows<'scope, ActionRow>,
+) -> Rows<'scope, ArmText> {
+    let rows = rows.map(|row| {
+        let arm = (row.experiment_id.clone(), row.arm.clone());
+        (arm, Told::Row(with(row, Posterior::UNIFORM)))
+    });
+    let deleted = asked.flat_map(deletion).map(|(arm, at)| (arm, Told::Deleted(at)));
+    rows.concat(deleted).reduce(|_, told, texts| {
+        // An arm that came back after its deletion is enabled, or has ended later.
+        let last = told.iter().filter_map(|(told, _)| match told {
+            Told::Deleted(at) => Some(*at),
+            Told::Row(_) => None,
+        });
+        let last = last.max();
+        texts.extend(told.iter().filter_map(|(told, copies)| match told {
+            Told::Row(row) => {
+                let is_deleted = row.end_dated_at.is_some_and(|ended| last >= Some(ended));
+                Some(((row.clone(), is_deleted), *copies))
+            }
+            Told::Deleted(_) => None,
+        }));
+    })
 }
 
 fn with(row: ArmRow, posterior: Posterior) -> ArmRow {

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use lsie_schemas::record::{ArmText, ExperimentRecord};
-use lsie_schemas::row::ArmRow;
-use lsie_schemas::{EventTime, LogTime, Real};
+use lsie_schemas::record::{self, ExperimentRecord};
+use lsie_schemas::row::{ActionRow, ArmRow};
+use lsie_schemas::{EventTime, LogTime, Real, Uuid};
 use proptest::prelude::*;
 use timely::dataflow::StreamVec;
 
@@ -15,8 +15,9 @@ use super::{Table, check, config, epochs, put, run};
 use crate::adapter::Time;
 use crate::commit::Written;
 use crate::graph::changes;
+use crate::view::arms::Admin;
 use crate::view::feed::{self, Fact};
-use crate::view::{Rows, arm_texts, arms, encounters, met, rewards};
+use crate::view::{ArmText, Rewards, Rows, arm_texts, arm_texts_told, arms, encounters, met, rewards};
 
 /// The encounters are of the first experiment, and of the first two arms.
 const EXPERIMENTS: [&str; 2] = ["line", "other"];
@@ -33,13 +34,61 @@ enum Here {
     Reaction(Place),
 }
 
-fn view(facts: Rows<'_, Fact>) -> StreamVec<'_, Time, Written> {
-    let admin = facts.clone().flat_map(|fact| match fact {
+fn administered(facts: Rows<'_, Fact>) -> Rows<'_, Admin> {
+    facts.flat_map(|fact| match fact {
         Fact::Admin(change) => Some(change),
         _ => None,
-    });
-    let encounters = encounters(met(feed::measured(facts.clone()), feed::evaluated(facts)));
-    changes(arms(arm_texts(admin), rewards(encounters)), 0)
+    })
+}
+
+fn rewarded(facts: Rows<'_, Fact>) -> Rewards<'_> {
+    rewards(encounters(met(feed::measured(facts.clone()), feed::evaluated(facts))))
+}
+
+fn view(facts: Rows<'_, Fact>) -> StreamVec<'_, Time, Written> {
+    changes(arms(arm_texts(administered(facts.clone())), rewarded(facts)), 0)
+}
+
+/// The same of the table that it gives, and of who asked for which change.
+fn told(facts: Rows<'_, Fact>) -> StreamVec<'_, Time, Written> {
+    let rewards = rewarded(facts.clone());
+    changes(arms(texts_told(facts), rewards), 0)
+}
+
+/// Without any encounter: all sessions are erased.
+fn told_alone(facts: Rows<'_, Fact>) -> StreamVec<'_, Time, Written> {
+    let rewards = rewarded(facts.clone().filter(|_| false));
+    changes(arms(texts_told(facts), rewards), 0)
+}
+
+fn texts_told(facts: Rows<'_, Fact>) -> Rows<'_, ArmText> {
+    let admin = administered(facts.clone());
+    let rows = arms(arm_texts(admin.clone()), rewarded(facts));
+    arm_texts_told(
+        rows,
+        admin.map(|((partition, offset), at, change)| asked(partition.into(), offset, at, &change)),
+    )
+}
+
+fn asked(partition: i64, offset: i64, at: LogTime, change: &ExperimentRecord) -> ActionRow {
+    let (action, arm) = match change {
+        ExperimentRecord::Create { .. } => ("create", None),
+        ExperimentRecord::SetArm { arm, .. } => ("set_arm", Some(arm)),
+        ExperimentRecord::DisableArm { arm, .. } => ("disable_arm", Some(arm)),
+        ExperimentRecord::DeleteArm { arm, .. } => ("delete_arm", Some(arm)),
+    };
+    ActionRow {
+        action_id: Uuid::from_u64_pair(partition as u64, offset as u64),
+        actor: "olga".into(),
+        action: action.into(),
+        at: at.as_event(),
+        session_id: None,
+        experiment_id: Some(change.experiment().to_owned()),
+        arm: arm.cloned(),
+        topic: "experiments".into(),
+        partition,
+        record_offset: offset,
+    }
 }
 
 fn log_time(offset: u8) -> LogTime {
@@ -55,7 +104,7 @@ fn record(experiment: u8, offset: u8, value: u8) -> ExperimentRecord {
         0 | 1 => {
             let also = ARMS[usize::from((value / 6 + 1) % 3)].to_string();
             let arms = [(arm, greeting_text), (also, format!("also {offset}.{text}"))];
-            let arms = arms.map(|(arm, greeting_text)| ArmText { arm, greeting_text });
+            let arms = arms.map(|(arm, greeting_text)| record::ArmText { arm, greeting_text });
             let number = 1 + usize::from(value % 6);
             let label = format!("label {offset}.{text}");
             ExperimentRecord::Create { experiment_id, label, arms: arms[..number].to_vec() }
@@ -184,5 +233,19 @@ proptest! {
     #[test]
     fn arms_equal_recomputation(epochs in epochs(here(), 0..36u8), run in run()) {
         check(view, run, epochs, fact, from_scratch)?;
+    }
+
+    #[test]
+    fn arms_of_their_table_equal_recomputation(epochs in epochs(here(), 0..36u8), run in run()) {
+        check(told, run, epochs, fact, from_scratch)?;
+    }
+
+    #[test]
+    fn arms_of_their_table_are_those_of_no_encounter(epochs in epochs(here(), 0..36u8), run in run()) {
+        check(told_alone, run, epochs, fact, |world| {
+            let is_change = |here: &&Here| matches!(here, Here::Change(..));
+            let changes = world.iter().filter(|(here, _)| is_change(here));
+            from_scratch(&changes.map(|(here, value)| (*here, *value)).collect())
+        })?;
     }
 }

@@ -112,7 +112,7 @@ log.segment.delete.delay.ms=1000
 # the broker wants a short session, for a new one is refused until the old one's has ended (BROKER_SESSION_MS).
 log.cleaner.dedupe.buffer.size=16777216
 broker.session.timeout.ms=${BROKER_SESSION_MS:-15000}
-broker.heartbeat.interval.ms=500
+broker.heartbeat.interval.ms=${BROKER_HEARTBEAT_MS:-500}
 END
   cat >"$dir/log4j.properties" <<END
 log4j.rootLogger=WARN, out
@@ -120,6 +120,10 @@ log4j.appender.out=org.apache.log4j.ConsoleAppender
 log4j.appender.out.layout=org.apache.log4j.PatternLayout
 log4j.appender.out.layout.ConversionPattern=%d{ISO8601} %p %c: %m%n
 log4j.logger.kafka.server.KafkaRaftServer=INFO
+# Whether the controller took the broker for dead, and when it no longer did: a fenced broker answers that there is none.
+log4j.logger.org.apache.kafka.controller.ReplicationControlManager=INFO
+log4j.logger.org.apache.kafka.controller.ClusterControlManager=INFO
+log4j.logger.org.apache.kafka.controller.BrokerHeartbeatManager=INFO
 END
 }
 

@@ -66,6 +66,11 @@ impl Servers {
         file.lines().next().expect("a pid").to_string()
     }
 
+    /// Where the servers write what they do.
+    pub fn logs(&self) -> Vec<PathBuf> {
+        ["kafka/broker.log", "postgres/data/server.log"].map(|log| self.dir.path().join(log)).into()
+    }
+
     fn read(&self, name: &str) -> String {
         let path = self.dir.path().join(name);
         // The database's folder may be another user's.

@@ -164,9 +164,7 @@ impl Connection {
         let what = if detail.is_empty() { code.to_string() } else { detail.to_owned() };
         let text = self.text(doing, &what);
         match code {
-            Code::UnknownTopicOrPartition | Code::UnknownTopic | Code::UnknownPartition => {
-                LogError::Missing(text)
-            }
+            Code::UnknownTopicOrPartition | Code::UnknownTopic => LogError::Missing(text),
             Code::Fenced | Code::ProducerFenced | Code::InvalidProducerEpoch => LogError::Fenced(text),
             Code::MessageSizeTooLarge | Code::MessageBatchTooLarge | Code::InvalidMessageSize => {
                 let mend =
@@ -203,9 +201,8 @@ fn passes(code: RDKafkaErrorCode) -> bool {
             | Code::FencedLeaderEpoch
             | Code::UnknownLeaderEpoch
             | Code::RequestTimedOut
-            // librdkafka's own: it met the partition, or the connection, while it was being renewed.
+            // librdkafka's own: it met the connection while it was being renewed.
             | Code::DestroyBroker
-            | Code::UnknownPartition
     );
     passes || is_unanswered(code)
 }
@@ -213,7 +210,14 @@ fn passes(code: RDKafkaErrorCode) -> bool {
 /// Whether no broker has said anything; a client that is stuck says this, too.
 pub(super) fn is_unanswered(code: RDKafkaErrorCode) -> bool {
     use RDKafkaErrorCode as Code;
-    matches!(code, Code::AllBrokersDown | Code::BrokerTransportFailure | Code::OperationTimedOut)
+    matches!(
+        code,
+        Code::AllBrokersDown
+            | Code::BrokerTransportFailure
+            | Code::OperationTimedOut
+            // librdkafka's own: it holds on to an answer that named no leader, and asks no more for many seconds.
+            | Code::UnknownPartition
+    )
 }
 
 /// Whether waiting does not help: configuration or permission.

@@ -143,9 +143,11 @@ fn a_broker_that_was_taken_for_dead_is_found_again_by_every_client() {
     a_few_times("create", || logs[0].create_topics(&[spec]));
     let reader = |log: &KafkaLog| a_few_times("a reader", || log.reader(&[(AT, 0)], Fetch::default()));
     let mut readers: Vec<_> = logs.iter().map(reader).collect();
-    for _ in 0..4 {
+    for _ in 0..2 {
         signal(&broker, "STOP");
-        std::thread::sleep(Duration::from_secs(2));
+        let hasty = logs[0].bounds_within(AT, Duration::from_secs(1));
+        assert!(matches!(hasty, Err(LogError::Unavailable(_))), "{hasty:?}");
+        std::thread::sleep(Duration::from_secs(1));
         signal(&broker, "CONT");
         std::thread::scope(|scope| {
             for log in &logs {

@@ -210,7 +210,7 @@ impl KafkaReader {
         let name = self.topics.first().map(|(name, _)| name.as_str());
         let answer = self.consumer.fetch_metadata(name, LOOK.1);
         away.looked = now();
-        if self.trust.is_lost(&answer) {
+        if self.trust.is_lost(&answer, away.looked) {
             self.begin_anew()?;
         }
         match answer {

@@ -15,39 +15,40 @@ use super::lock;
 use crate::clock::now;
 use crate::retry::Backoff;
 
-/// How old a client must be to be given up, after so many others in a row: it is not made anew faster than that while
-/// brokers really are away.
-const AGE: Backoff =
-    Backoff { first: Duration::from_secs(1), longest: Duration::from_secs(30), give_up_after: None };
+/// For how long a client must have had no answer to be given up, by how many were in a row, this one included: none is made
+/// anew over a moment, and not often while brokers really are away.
+const PATIENCE: Backoff =
+    Backoff { first: Duration::from_secs(5), longest: Duration::from_secs(30), give_up_after: None };
 
 /// How far a client is still trusted.
 pub(super) struct Trust {
-    made: Instant,
-    /// How many others were given up since one was answered.
+    /// When it was answered last, or made.
+    answered: Instant,
+    /// How many clients in a row have had no answer.
     given_up: u32,
 }
 
 impl Trust {
     /// In the first client.
     pub(super) fn new() -> Trust {
-        Trust { made: now(), given_up: 0 }
+        Trust { answered: now(), given_up: 0 }
     }
 
-    /// Takes note of what came of a request; whether the client is to be given up, for nobody has answered it.
-    pub(super) fn is_lost<R>(&mut self, answer: &Result<R, KafkaError>) -> bool {
+    /// Takes note of what came of a request, now; whether the client is to be given up.
+    pub(super) fn is_lost<R>(&mut self, answer: &Result<R, KafkaError>, now: Instant) -> bool {
         let is_missed = |e: &KafkaError| e.rdkafka_error_code().is_some_and(is_unanswered);
         if !answer.as_ref().is_err_and(is_missed) {
-            self.given_up = 0;
+            *self = Trust { answered: now, given_up: 0 };
             return false;
         }
-        self.made.elapsed() >= AGE.wait(self.given_up).unwrap_or_default()
+        let patience = PATIENCE.wait(self.given_up.saturating_add(1)).unwrap_or_default();
+        now.saturating_duration_since(self.answered) >= patience
     }
 
     /// Another client is in its place.
     pub(super) fn renew(&mut self, role: &str) {
         tracing::warn!(role, "a client of kafka did not reach a broker and is made anew");
-        self.made = now();
-        self.given_up = self.given_up.saturating_add(1);
+        *self = Trust { answered: now(), given_up: self.given_up.saturating_add(1) };
     }
 }
 
@@ -88,7 +89,7 @@ impl<T> Renewed<T> {
     pub(super) fn heard<R>(&self, client: &Arc<T>, answer: &Result<R, KafkaError>) {
         let mut held = lock(&self.held);
         let is_current = held.client.as_ref().is_some_and(|current| Arc::ptr_eq(current, client));
-        let is_lost = is_current && held.trust.is_lost(answer);
+        let is_lost = is_current && held.trust.is_lost(answer, now());
         drop(held);
         if is_lost {
             self.give_up(client);
@@ -112,8 +113,6 @@ mod tests {
 
     use super::*;
 
-    const ANSWERED: Result<(), KafkaError> = Ok(());
-
     fn failed(code: Code) -> Result<(), KafkaError> {
         Err(KafkaError::MetadataFetch(code))
     }
@@ -125,31 +124,46 @@ mod tests {
     }
 
     #[test]
-    fn one_that_nobody_answers_is_made_anew_and_then_not_again_at_once() {
-        let renewed = counted();
-        let number = || *renewed.get().expect("a client");
-        let first = renewed.get().expect("a client");
-        renewed.heard(&first, &failed(Code::LeaderNotAvailable));
-        assert_eq!(number(), 0, "a broker has answered");
-        renewed.heard(&first, &failed(Code::AllBrokersDown));
-        assert_eq!(number(), 1);
-        renewed.heard(&first, &failed(Code::OperationTimedOut));
-        assert_eq!(number(), 1, "the first has been given up already");
-        let second = renewed.get().expect("a client");
-        renewed.heard(&second, &failed(Code::OperationTimedOut));
-        assert_eq!(number(), 1, "the second is too young");
-        renewed.heard(&second, &ANSWERED);
-        renewed.heard(&second, &failed(Code::BrokerTransportFailure));
-        assert_eq!(number(), 2, "the first failure after an answer");
+    fn one_without_an_answer_is_lost_after_a_while_and_the_next_after_longer() {
+        for code in [Code::AllBrokersDown, Code::OperationTimedOut, Code::UnknownPartition] {
+            let mut trust = Trust::new();
+            for patience_s in [5, 10, 20, 30, 30] {
+                let at = trust.answered;
+                assert!(!trust.is_lost(&failed(code), at + Duration::from_secs(patience_s - 1)), "{code}");
+                assert!(trust.is_lost(&failed(code), at + Duration::from_secs(patience_s)), "{code}");
+                trust.renew("test");
+            }
+            let at = trust.answered + Duration::from_secs(60);
+            assert!(!trust.is_lost(&Ok(()), at));
+            assert!(!trust.is_lost(&failed(code), at + Duration::from_secs(4)));
+            assert!(trust.is_lost(&failed(code), at + Duration::from_secs(5)), "as if it were the first");
+        }
     }
 
     #[test]
-    fn one_that_is_given_up_is_nobodys_and_one_that_cannot_be_made_is_tried_again() {
+    fn an_error_of_a_broker_is_an_answer() {
+        let mut trust = Trust::new();
+        let at = trust.answered + Duration::from_secs(60);
+        assert!(!trust.is_lost(&failed(Code::LeaderNotAvailable), at));
+        assert!(!trust.is_lost(&failed(Code::AllBrokersDown), at + Duration::from_secs(4)));
+    }
+
+    #[test]
+    fn one_that_is_lost_is_nobodys_and_one_that_cannot_be_made_is_tried_again() {
         let renewed = counted();
+        let number = || *renewed.get().expect("a client");
         let first = renewed.get().expect("a client");
+        renewed.heard(&first, &failed(Code::OperationTimedOut));
+        assert_eq!(number(), 0, "a moment without an answer is nothing");
+        lock(&renewed.held).trust.answered -= Duration::from_secs(5);
+        renewed.heard(&first, &failed(Code::OperationTimedOut));
+        assert_eq!(number(), 1);
         renewed.give_up(&first);
-        renewed.give_up(&first);
-        assert_eq!(*renewed.get().expect("another"), 1);
+        assert_eq!(number(), 1, "the first has been given up already");
+        let second = renewed.get().expect("a client");
+        renewed.give_up(&second);
+        assert_eq!(number(), 2);
+
         let tries = AtomicU32::new(0);
         let renewed = Renewed::new("test", move || match tries.fetch_add(1, Ordering::Relaxed) {
             0 => Err(LogError::Unavailable("away".into())),

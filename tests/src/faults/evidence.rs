@@ -43,3 +43,17 @@ fn since(path: &Path, from: u64) -> std::io::Result<Vec<u8>> {
     file.read_to_end(&mut written)?;
     Ok(written)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_a_round_wrote_is_its_evidence() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let log = folder.path().join("broker.log");
+        std::fs::write(&log, "before\nmeanwhile\n").expect("a file");
+        assert_eq!(since(&log, 7).expect("a file"), b"meanwhile\n");
+        assert!(since(&folder.path().join("none"), 0).is_err());
+    }
+}

@@ -34,6 +34,7 @@ mod writer;
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use lsie_schemas::log::{
     AppendRecord, Appended, Fetch, Log, LogError, LogReader, LogRecord, NewRecord, TopicPartition, TopicSpec,
@@ -97,6 +98,10 @@ impl Log for FileLog {
         self.shared.require(at)?;
         let first = lookup::first(&self.shared.partition_dir(at))?;
         Ok((first, self.shared.end_offset(at)?))
+    }
+
+    fn bounds_within(&self, at: TopicPartition, _limit: Duration) -> Result<(i64, i64), LogError> {
+        self.bounds(at)
     }
 
     fn offset_at(&self, at: TopicPartition, time: LogTime) -> Result<Option<i64>, LogError> {

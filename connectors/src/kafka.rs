@@ -7,6 +7,7 @@
 //! - **Fences** are transactional producers: the broker refuses the earlier holder of an id. Their appends
 //!   leave transaction marks, which count as offsets but hold no record.
 //! - **Nothing waits for ever**: every request has [`KafkaConfig::timeout`].
+//! - **No client is for ever**: one that does not reach a broker in time is made anew ([`renewed`]).
 
 mod admin;
 mod block_on;
@@ -16,6 +17,7 @@ mod consumer;
 mod fenced;
 mod probe;
 mod producer;
+mod renewed;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -26,18 +28,20 @@ use lsie_schemas::log::{
 };
 use lsie_schemas::topic::partition_of;
 use lsie_schemas::{LogTime, Topic};
+use rdkafka::admin::AdminClient;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::RDKafkaErrorCode;
 use rdkafka::metadata::Metadata;
 use rdkafka::{Offset, TopicPartitionList};
 
-use admin::Admin;
 use client::{Connection, Events};
 pub use config::KafkaConfig;
 use consumer::KafkaReader;
 use fenced::FencedProducer;
 use producer::{Placed, Producer};
+use renewed::Renewed;
 
+use crate::clock::now;
 use crate::limits;
 
 /// How long the first answer of a broker may take.
@@ -51,41 +55,47 @@ pub struct KafkaLog {
 
 /// What all handles, readers and appenders of one connection share.
 struct Shared {
-    connection: Connection,
+    connection: Arc<Connection>,
     /// Asks for metadata and offsets; never consumes.
-    asking: BaseConsumer<Events>,
-    admin: Admin,
+    asking: Renewed<BaseConsumer<Events>>,
+    admin: Renewed<AdminClient<Events>>,
+    producer: Renewed<Producer>,
     /// Partition counts; a topic's count never changes (another count is another topic set).
     partitions: Mutex<BTreeMap<Topic, i32>>,
-    /// Made by the first append; made anew when it could not deliver.
-    producer: Mutex<Option<Arc<Producer>>>,
 }
 
 impl KafkaLog {
     /// Connects, and makes sure that a broker answers.
     pub fn connect(config: KafkaConfig) -> Result<KafkaLog, LogError> {
-        let connection = Connection::new(config)?;
-        let asking: BaseConsumer<Events> = connection.create("asking", |client| {
-            client.set("isolation.level", "read_committed");
-        })?;
-        let topic = connection.topic(Topic::Control);
-        let answer = asking.fetch_metadata(Some(&topic), CONNECT_TIMEOUT.min(connection.timeout()));
-        answer.map_err(|e| connection.error("reach a broker", &e))?;
-        let admin = Admin::new(&connection)?;
-        let (partitions, producer) = (Mutex::default(), Mutex::default());
-        Ok(KafkaLog { shared: Arc::new(Shared { connection, asking, admin, partitions, producer }) })
+        let connection = Arc::new(Connection::new(config)?);
+        let asking = |connection: &Connection| {
+            connection.create("asking", |client| {
+                client.set("isolation.level", "read_committed");
+            })
+        };
+        let shared = Shared {
+            asking: connection.renewed("asking", asking),
+            admin: connection.renewed("admin", |connection| connection.create("admin", |_| {})),
+            producer: connection.renewed("producer", |connection| Producer::new(connection, None)),
+            partitions: Mutex::default(),
+            connection,
+        };
+        let topic = shared.connection.topic(Topic::Control);
+        let limit = CONNECT_TIMEOUT.min(shared.connection.timeout());
+        let answer = shared.asking.get()?.fetch_metadata(Some(&topic), limit);
+        answer.map_err(|e| shared.connection.error("reach a broker", &e))?;
+        Ok(KafkaLog { shared: Arc::new(shared) })
     }
 }
 
 impl AppendRecord for KafkaLog {
     fn append(&self, records: Vec<NewRecord>) -> Result<Vec<Appended>, LogError> {
         let placed = self.shared.place(&records)?;
-        let producer = self.shared.producer()?;
+        let producer = self.shared.producer.get()?;
         let appended = producer.append(&self.shared.connection, &placed);
-        // After a hang of the broker librdkafka's idempotent producer may never deliver again, without a fatal
-        // error, so one that did not deliver in time is not trusted either.
+        // One that did not deliver in time is not trusted either. What it still holds has been reported as failed.
         if matches!(appended, Err(LogError::Unavailable(_))) || producer.is_broken() {
-            self.shared.discard(&producer);
+            self.shared.producer.give_up(&producer);
         }
         appended
     }
@@ -101,7 +111,11 @@ impl Log for KafkaLog {
     }
 
     fn bounds(&self, at: TopicPartition) -> Result<(i64, i64), LogError> {
-        self.shared.bounds(at)
+        self.bounds_within(at, self.shared.connection.timeout())
+    }
+
+    fn bounds_within(&self, at: TopicPartition, limit: Duration) -> Result<(i64, i64), LogError> {
+        self.shared.bounds(at, limit.min(self.shared.connection.timeout()))
     }
 
     fn offset_at(&self, at: TopicPartition, time: LogTime) -> Result<Option<i64>, LogError> {
@@ -118,18 +132,19 @@ impl Log for KafkaLog {
 }
 
 impl Shared {
-    fn metadata(&self, name: &str) -> Result<Metadata, LogError> {
+    fn metadata(&self, name: &str, limit: Duration) -> Result<Metadata, LogError> {
         let doing = format!("look up topic {name}");
-        self.connection.patiently(&doing, |left| self.asking.fetch_metadata(Some(name), left))
+        let ask = |client: &BaseConsumer<Events>, left| client.fetch_metadata(Some(name), left);
+        self.connection.patiently(&doing, limit, &self.asking, ask)
     }
 
     /// How many partitions a topic has, or `None` if it does not exist.
-    fn partitions(&self, topic: Topic) -> Result<Option<i32>, LogError> {
+    fn partitions(&self, topic: Topic, limit: Duration) -> Result<Option<i32>, LogError> {
         if let Some(count) = lock(&self.partitions).get(&topic) {
             return Ok(Some(*count));
         }
         let name = self.connection.topic(topic);
-        let metadata = self.metadata(&name)?;
+        let metadata = self.metadata(&name, limit)?;
         let found = metadata.topics().iter().find(|found| found.name() == name);
         let error = found.and_then(|found| found.error()).map(RDKafkaErrorCode::from);
         let count = match (found, error) {
@@ -147,8 +162,8 @@ impl Shared {
     }
 
     /// Refuses a partition that does not exist.
-    fn require(&self, at: TopicPartition) -> Result<(), LogError> {
-        let count = self.partitions(at.topic)?.unwrap_or(0);
+    fn require(&self, at: TopicPartition, limit: Duration) -> Result<(), LogError> {
+        let count = self.partitions(at.topic, limit)?.unwrap_or(0);
         if (0..count).contains(&at.partition) {
             return Ok(());
         }
@@ -161,7 +176,7 @@ impl Shared {
         let mut placed = Vec::with_capacity(records.len());
         for record in records {
             limits::check(record)?;
-            let count = self.partitions(record.topic)?;
+            let count = self.partitions(record.topic, self.connection.timeout())?;
             let missing = || {
                 let name = self.connection.topic(record.topic);
                 LogError::Missing(format!("topic {name} on {}", self.connection.bootstrap()))
@@ -172,40 +187,35 @@ impl Shared {
         Ok(placed)
     }
 
-    /// The next append makes a producer anew. What the old one still holds has been reported as failed.
-    fn discard(&self, producer: &Arc<Producer>) {
-        lock(&self.producer).take_if(|current| Arc::ptr_eq(current, producer));
-    }
-
-    fn producer(&self) -> Result<Arc<Producer>, LogError> {
-        let mut producer = lock(&self.producer);
-        if let Some(producer) = producer.as_ref() {
-            return Ok(producer.clone());
-        }
-        let made = Arc::new(Producer::new(&self.connection, None)?);
-        *producer = Some(made.clone());
-        Ok(made)
-    }
-
-    fn bounds(&self, at: TopicPartition) -> Result<(i64, i64), LogError> {
-        self.require(at)?;
+    fn bounds(&self, at: TopicPartition, limit: Duration) -> Result<(i64, i64), LogError> {
+        let start = now();
+        self.require(at, limit)?;
         let name = self.connection.topic(at.topic);
         let doing = format!("ask for the offsets of {name}[{}]", at.partition);
-        self.connection.patiently(&doing, |left| self.asking.fetch_watermarks(&name, at.partition, left))
+        let left = limit.saturating_sub(start.elapsed());
+        let ask = |client: &BaseConsumer<Events>, left| client.fetch_watermarks(&name, at.partition, left);
+        self.connection.patiently(&doing, left, &self.asking, ask)
+    }
+
+    /// Where a partition ends.
+    fn end(&self, at: TopicPartition) -> Result<i64, LogError> {
+        Ok(self.bounds(at, self.connection.timeout())?.1)
     }
 
     fn offset_at(&self, at: TopicPartition, time: LogTime) -> Result<Option<i64>, LogError> {
-        self.require(at)?;
+        let limit = self.connection.timeout();
+        self.require(at, limit)?;
         let name = self.connection.topic(at.topic);
         let time = i64::try_from(time.0).unwrap_or(i64::MAX);
         let doing = format!("ask {name}[{}] for an offset by time", at.partition);
-        let found = self.connection.patiently(&doing, |left| {
+        let ask = |client: &BaseConsumer<Events>, left| {
             let mut wanted = TopicPartitionList::new();
             wanted.add_partition_offset(&name, at.partition, Offset::Offset(time))?;
-            let found = self.asking.offsets_for_times(wanted, left)?;
+            let found = client.offsets_for_times(wanted, left)?;
             found.find_partition(&name, at.partition).map_or(Ok(()), |found| found.error())?;
             Ok(found)
-        })?;
+        };
+        let found = self.connection.patiently(&doing, limit, &self.asking, ask)?;
         let found = found.find_partition(&name, at.partition);
         match found.map(|found| found.offset()) {
             Some(Offset::Offset(offset)) => Ok(Some(offset)),

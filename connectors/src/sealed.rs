@@ -72,6 +72,10 @@ impl Log for SealedLog {
         self.log.bounds(at)
     }
 
+    fn bounds_within(&self, at: TopicPartition, limit: Duration) -> Result<(i64, i64), LogError> {
+        self.log.bounds_within(at, limit)
+    }
+
     fn offset_at(&self, at: TopicPartition, time: LogTime) -> Result<Option<i64>, LogError> {
         self.log.offset_at(at, time)
     }

@@ -41,7 +41,7 @@ use crate::pool::MeasurerFactory;
 use crate::recorded::Inferring;
 use crate::recovery::{self, Facts, Plan};
 use crate::speech::{SpeechSettings, TranscriberFactory};
-use crate::watchdog::watch;
+use crate::watchdog::{self, watch};
 use crate::workers::{Among, Begun, Threads, work};
 use assemble::Writers;
 
@@ -298,9 +298,9 @@ impl Engine {
                 let SpeechSettings { answer_delay_ms, deadline_ms, .. } = self.speech;
                 let drain = Drain { answer_delay_ms, limit_ms: 2 * deadline_ms };
                 let (pace, watched) = ((self.cut.epoch_ms, drain), gate.clone());
-                let log = self.log.clone();
+                let asking = watchdog::ask(&self.log, partitions, shared.clone())?;
                 threads.spawn("watchdog", move |shared| {
-                    watch(&*log, &partitions, &watched, &is_over, shared);
+                    watch(&asking, &watched, &is_over, shared);
                     Ok(())
                 })?;
                 let gate = gate.clone();

@@ -24,6 +24,7 @@ use crate::checkpoint::gate::Gate;
 use crate::checkpoint::manifest::Witness;
 use crate::coordinator::Intake;
 use crate::elsewhere::Elsewhere;
+use crate::ends::ends;
 use crate::epochs::Positions;
 use crate::metrics::Metrics;
 use crate::sources::Sources;
@@ -321,13 +322,14 @@ impl Inbox {
     /// Asks a live run's log how much has gathered while nothing was fetched.
     fn look_for_ends(&self, log: &dyn Log) -> Result<(), LogError> {
         let watched: Vec<TopicPartition> = lock(&self.state).ends.keys().copied().collect();
-        for at in watched {
-            match log.bounds(at) {
-                Ok((_, end)) => drop(lock(&self.state).ends.insert(at, end)),
-                // All stays backlog until the log can say.
-                Err(LogError::Unavailable(why)) => tracing::warn!(%why, "how far {at} goes is not known"),
-                Err(error) => return Err(error),
+        let (known, told) = ends(log, watched);
+        lock(&self.state).ends.extend(known);
+        match told {
+            // The others stay backlog until the log can say.
+            Err(LogError::Unavailable(why)) => {
+                tracing::warn!(%why, "how far some partitions go is not known")
             }
+            told => told?,
         }
         Ok(())
     }

@@ -20,6 +20,7 @@ pub mod coordinator;
 pub mod crash_book;
 mod decode;
 pub mod elsewhere;
+mod ends;
 pub mod engine;
 pub mod epochs;
 pub mod erasing;

@@ -11,6 +11,7 @@ use lsie_schemas::{LogTime, Topic};
 use uuid::Uuid;
 
 use crate::board::Load;
+use crate::ends::ends;
 use crate::ingest::PartitionStanding;
 
 /// A source of which nothing comes for so long is idle, or, if something should, stalled; ms of log time.
@@ -84,22 +85,10 @@ impl Sources {
 
     /// Asks the log where its partitions end.
     pub fn look(&self, log: &dyn Log, partitions: impl Iterator<Item = TopicPartition>) {
-        let mut ends = BTreeMap::new();
-        let mut is_away = false;
-        for at in partitions {
-            match log.bounds(at) {
-                Ok((_, end)) => drop(ends.insert(at, end)),
-                // To ask for the others would only take as long again.
-                Err(LogError::Unavailable(_)) => {
-                    is_away = true;
-                    break;
-                }
-                Err(_) => {}
-            }
-        }
+        let (ends, told) = ends(log, partitions);
         let mut state = self.lock();
         state.ends.extend(ends);
-        state.is_away = is_away;
+        state.is_away = matches!(told, Err(LogError::Unavailable(_)));
     }
 
     /// A row for every source, as of an epoch.

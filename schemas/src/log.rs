@@ -159,6 +159,8 @@ pub trait Log: AppendRecord {
     fn topic(&self, topic: Topic) -> Result<Option<TopicState>, LogError>;
     /// First retained offset and end offset of a partition.
     fn bounds(&self, at: TopicPartition) -> Result<(i64, i64), LogError>;
+    /// The same for one who would rather have no answer than wait for it longer than `limit`.
+    fn bounds_within(&self, at: TopicPartition, limit: std::time::Duration) -> Result<(i64, i64), LogError>;
     /// The first offset whose timestamp is at or after `time`; `None` past the last.
     fn offset_at(&self, at: TopicPartition, time: LogTime) -> Result<Option<i64>, LogError>;
     /// A reader of exactly these partitions from these offsets; no consumer group.

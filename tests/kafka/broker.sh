@@ -8,7 +8,7 @@
 #   broker.sh jars        fetch the jars if they are missing and print their folder
 #
 # Needs Java 17 or newer; Maven for the first fetch. The jars are kept in ${LSIE_CACHE:-~/.cache/lsie}/kafka.
-# KAFKA_HEAP sets the heap (default 512m).
+# KAFKA_HEAP sets the heap (default 512m), BROKER_SESSION_MS and BROKER_HEARTBEAT_MS when its controller takes it for dead.
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -110,9 +110,10 @@ log.segment.delete.delay.ms=1000
 
 # Small. On a busy machine the controller may not hear of the broker for seconds, and then takes its partitions away; who kills
 # the broker wants a short session, for a new one is refused until the old one's has ended (BROKER_SESSION_MS).
+# With more time than that between heartbeats (BROKER_HEARTBEAT_MS) it is dead to its controller again and again, and lives.
 log.cleaner.dedupe.buffer.size=16777216
 broker.session.timeout.ms=${BROKER_SESSION_MS:-15000}
-broker.heartbeat.interval.ms=500
+broker.heartbeat.interval.ms=${BROKER_HEARTBEAT_MS:-500}
 END
   cat >"$dir/log4j.properties" <<END
 log4j.rootLogger=WARN, out
@@ -120,6 +121,10 @@ log4j.appender.out=org.apache.log4j.ConsoleAppender
 log4j.appender.out.layout=org.apache.log4j.PatternLayout
 log4j.appender.out.layout.ConversionPattern=%d{ISO8601} %p %c: %m%n
 log4j.logger.kafka.server.KafkaRaftServer=INFO
+# Whether the controller took the broker for dead, and when it no longer did: a fenced broker answers that there is none.
+log4j.logger.org.apache.kafka.controller.ReplicationControlManager=INFO
+log4j.logger.org.apache.kafka.controller.ClusterControlManager=INFO
+log4j.logger.org.apache.kafka.controller.BrokerHeartbeatManager=INFO
 END
 }
 

@@ -7,6 +7,7 @@
 
 pub mod campaign;
 pub mod engine;
+pub mod evidence;
 pub mod feeder;
 pub mod judge;
 pub mod report;

@@ -12,6 +12,8 @@ use lsie_schemas::log::{
     AppendRecord, Fetch, Log, LogError, NewRecord, TimestampType, TopicPartition, TopicSpec,
 };
 use lsie_tests::broker;
+use lsie_tests::faults::servers::Servers;
+use lsie_tests::harness::signal;
 
 struct KafkaSubject {
     prefix: String,
@@ -104,5 +106,74 @@ fn a_bad_setting_is_named() {
         config.properties.insert(key.into(), value.into());
         let Err(refused) = KafkaLog::connect(config) else { panic!("{key} = {value} is accepted") };
         assert!(matches!(refused, LogError::Refused(_)) && refused.to_string().contains(key), "{refused}");
+    }
+}
+
+/// Tries until it is done, a few times; a log that is away is tried again.
+fn a_few_times<T>(what: &str, mut attempt: impl FnMut() -> Result<T, LogError>) -> T {
+    let mut said = String::new();
+    for _ in 0..6 {
+        match attempt() {
+            Ok(done) => return done,
+            Err(LogError::Unavailable(why)) => said = why,
+            Err(why) => panic!("{what}: {why}"),
+        }
+    }
+    panic!("{what}: {said}")
+}
+
+/// A broker that hung for too long, or whose heartbeats come late, is dead to its controller for a while, and says itself that
+/// there is no broker. A client of librdkafka that hears this may never look for one again: all are asked, appended through
+/// and read from again and again, before and after.
+#[test]
+fn a_broker_that_was_taken_for_dead_is_found_again_by_every_client() {
+    // Dead for three of every six seconds.
+    let servers = Servers::start_with(&[("BROKER_HEARTBEAT_MS", "6000")]);
+    let broker = servers.broker_pid();
+    let timeout = Duration::from_secs(4);
+    let config = KafkaConfig { timeout, ..KafkaConfig::new(&servers.bootstrap, "dead.") };
+    let logs: Vec<KafkaLog> =
+        (0..6).map(|_| a_few_times("connect", || KafkaLog::connect(config.clone()))).collect();
+    let spec = TopicSpec {
+        topic: Topic::Events,
+        partitions: 1,
+        timestamps: TimestampType::LogAppend,
+        retention_ms: None,
+    };
+    a_few_times("create", || logs[0].create_topics(&[spec]));
+    let reader = |log: &KafkaLog| a_few_times("a reader", || log.reader(&[(AT, 0)], Fetch::default()));
+    let mut readers: Vec<_> = logs.iter().map(reader).collect();
+    for _ in 0..2 {
+        signal(&broker, "STOP");
+        let hasty = logs[0].bounds_within(AT, Duration::from_secs(1));
+        assert!(matches!(hasty, Err(LogError::Unavailable(_))), "{hasty:?}");
+        std::thread::sleep(Duration::from_secs(1));
+        signal(&broker, "CONT");
+        std::thread::scope(|scope| {
+            for log in &logs {
+                scope.spawn(|| {
+                    // Through a whole death, whatever comes of it.
+                    for _ in 0..60 {
+                        let _ = log.bounds(AT);
+                        std::thread::sleep(Duration::from_millis(100));
+                    }
+                    a_few_times("offsets", || log.bounds(AT));
+                    a_few_times("an append", || log.append(vec![event("more")]));
+                });
+            }
+        });
+        let (_, end) = a_few_times("offsets", || logs[0].bounds(AT));
+        std::thread::scope(|scope| {
+            for reader in &mut readers {
+                scope.spawn(move || {
+                    let is_there = (0..300).any(|_| {
+                        // Away is tried again.
+                        let _ = reader.poll(Duration::from_millis(200));
+                        reader.position(AT) >= Some(end)
+                    });
+                    assert!(is_there, "a reader comes to {:?} of {end}", reader.position(AT));
+                });
+            }
+        });
     }
 }

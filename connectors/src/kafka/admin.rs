@@ -7,11 +7,11 @@ use lsie_schemas::log::{LogError, MAX_RECORD_BYTES, TimestampType, TopicSpec, To
 use rdkafka::admin::{
     AdminClient, AdminOptions, ConfigResource, NewTopic, ResourceSpecifier, TopicReplication,
 };
-use rdkafka::error::RDKafkaErrorCode;
+use rdkafka::error::{KafkaResult, RDKafkaErrorCode};
 
 use super::Shared;
 use super::block_on::block_on;
-use super::client::{Connection, Events};
+use super::client::Events;
 use crate::clock::now;
 
 /// What a topic accepts: twice our limit, so that a foreign producer's oversized record is seen and filed
@@ -19,17 +19,6 @@ use crate::clock::now;
 const TOPIC_MAX_BYTES: usize = 2 * MAX_RECORD_BYTES;
 /// The least that holds a record of the largest size with its envelope.
 const TOPIC_LEAST_BYTES: usize = MAX_RECORD_BYTES + (128 << 10);
-
-/// Administers topics.
-pub(super) struct Admin {
-    client: AdminClient<Events>,
-}
-
-impl Admin {
-    pub(super) fn new(connection: &Connection) -> Result<Admin, LogError> {
-        Ok(Admin { client: connection.create("admin", |_| {})? })
-    }
-}
 
 impl Shared {
     /// The shape of a topic, or `None` if it does not exist.
@@ -61,9 +50,9 @@ impl Shared {
         }
         let timeout = self.connection.timeout();
         let options = AdminOptions::new().request_timeout(Some(timeout)).operation_timeout(Some(timeout));
-        let results = block_on(self.admin.client.create_topics([&new], &options));
         let doing = format!("create topic {name}");
-        for result in results.map_err(|e| self.connection.error(&doing, &e))? {
+        let results = self.administer(&doing, |admin| block_on(admin.create_topics([&new], &options)))?;
+        for result in results {
             match result {
                 Ok(_) => {}
                 // Somebody else was faster: then it must be what is wanted.
@@ -84,7 +73,7 @@ impl Shared {
         let deadline = now() + self.connection.timeout();
         let name = self.connection.topic(topic);
         loop {
-            let metadata = self.metadata(&name)?;
+            let metadata = self.metadata(&name, self.connection.timeout())?;
             let led = metadata.topics().iter().find(|found| found.name() == name).is_some_and(|found| {
                 let partitions = found.partitions();
                 !partitions.is_empty() && partitions.iter().all(|p| p.leader() >= 0 && p.error().is_none())
@@ -100,20 +89,31 @@ impl Shared {
     }
 
     fn describe(&self, topic: Topic) -> Result<Option<Described>, LogError> {
-        let Some(partitions) = self.partitions(topic)? else { return Ok(None) };
+        let Some(partitions) = self.partitions(topic, self.connection.timeout())? else { return Ok(None) };
         let name = self.connection.topic(topic);
         let doing = format!("describe topic {name}");
         let options = AdminOptions::new().request_timeout(Some(self.connection.timeout()));
         let resource = ResourceSpecifier::Topic(&name);
-        let described = block_on(self.admin.client.describe_configs([&resource], &options));
-        let described = described.map_err(|e| self.connection.error(&doing, &e))?.pop();
-        let Some(config) = described else {
+        let mut described =
+            self.administer(&doing, |admin| block_on(admin.describe_configs([&resource], &options)))?;
+        let Some(config) = described.pop() else {
             return Err(LogError::Unavailable(format!("no answer to: {doing}")));
         };
         let config = config.map_err(|code| self.connection.coded(&doing, code, ""))?;
         Described::read(partitions, &config).map(Some).map_err(|key| {
             LogError::Refused(format!("topic {name}: setting {key} is not told by the broker, or is unknown"))
         })
+    }
+
+    fn administer<T>(
+        &self,
+        doing: &str,
+        request: impl FnOnce(&AdminClient<Events>) -> KafkaResult<T>,
+    ) -> Result<T, LogError> {
+        let admin = self.admin.get()?;
+        let answer = request(&admin);
+        self.admin.heard(&admin, &answer);
+        answer.map_err(|e| self.connection.error(doing, &e))
     }
 
     fn compare(&self, spec: &TopicSpec, found: &Described) -> Result<(), LogError> {

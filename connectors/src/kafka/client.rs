@@ -1,5 +1,6 @@
 //! What every client of a connection has in common: settings, log lines, and errors by what a caller can do.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use lsie_schemas::Topic;
@@ -11,10 +12,13 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 
 use super::KafkaConfig;
 use super::probe::probe;
+use super::renewed::Renewed;
 use crate::clock::now;
 
 /// How soon a request is repeated.
 const AGAIN: Duration = Duration::from_millis(50);
+/// An unanswered request has this part of its time before it is repeated, if need be by another client.
+const ATTEMPTS: u32 = 3;
 
 /// A checked configuration, from which clients are made.
 pub(super) struct Connection {
@@ -104,17 +108,32 @@ impl Connection {
         client.create_with_context(Events).map_err(|e| self.error("be set up", &e))
     }
 
+    /// A client of this connection that is made anew when it does not reach the log.
+    pub(super) fn renewed<T>(
+        self: &Arc<Self>,
+        role: &'static str,
+        make: impl Fn(&Connection) -> Result<T, LogError> + Send + Sync + 'static,
+    ) -> Renewed<T> {
+        let connection = self.clone();
+        Renewed::new(role, move || make(&connection))
+    }
+
     /// Repeats a request that changes nothing while its failure may pass by itself: a leader that moves, a
-    /// broker that restarts.
-    pub(super) fn patiently<T>(
+    /// broker that restarts, a client that is stuck.
+    pub(super) fn patiently<C, T>(
         &self,
         doing: &str,
-        mut request: impl FnMut(Duration) -> Result<T, KafkaError>,
+        limit: Duration,
+        asked: &Renewed<C>,
+        mut request: impl FnMut(&C, Duration) -> Result<T, KafkaError>,
     ) -> Result<T, LogError> {
-        let deadline = now() + self.timeout();
+        let deadline = now() + limit;
         loop {
-            let left = deadline.saturating_duration_since(now()).max(AGAIN);
-            match request(left) {
+            let client = asked.get()?;
+            let left = deadline.saturating_duration_since(now());
+            let answer = request(&client, left.min(limit / ATTEMPTS).max(AGAIN));
+            asked.heard(&client, &answer);
+            match answer {
                 Ok(answer) => return Ok(answer),
                 Err(e) if now() + AGAIN < deadline && e.rdkafka_error_code().is_some_and(passes) => {
                     std::thread::sleep(AGAIN);
@@ -145,9 +164,7 @@ impl Connection {
         let what = if detail.is_empty() { code.to_string() } else { detail.to_owned() };
         let text = self.text(doing, &what);
         match code {
-            Code::UnknownTopicOrPartition | Code::UnknownTopic | Code::UnknownPartition => {
-                LogError::Missing(text)
-            }
+            Code::UnknownTopicOrPartition | Code::UnknownTopic => LogError::Missing(text),
             Code::Fenced | Code::ProducerFenced | Code::InvalidProducerEpoch => LogError::Fenced(text),
             Code::MessageSizeTooLarge | Code::MessageBatchTooLarge | Code::InvalidMessageSize => {
                 let mend =
@@ -173,20 +190,32 @@ impl Connection {
 /// Whether a failure may pass by itself.
 fn passes(code: RDKafkaErrorCode) -> bool {
     use RDKafkaErrorCode as Code;
-    matches!(
+    let passes = matches!(
         code,
         Code::LeaderNotAvailable
             | Code::NotLeaderForPartition
             | Code::ReplicaNotAvailable
             | Code::BrokerNotAvailable
-            | Code::BrokerTransportFailure
             | Code::NetworkException
             | Code::OffsetNotAvailable
             | Code::FencedLeaderEpoch
             | Code::UnknownLeaderEpoch
             | Code::RequestTimedOut
-            // librdkafka's own: it met the partition, or the connection, while it was being renewed.
+            // librdkafka's own: it met the connection while it was being renewed.
             | Code::DestroyBroker
+    );
+    passes || is_unanswered(code)
+}
+
+/// Whether no broker has said anything; a client that is stuck says this, too.
+pub(super) fn is_unanswered(code: RDKafkaErrorCode) -> bool {
+    use RDKafkaErrorCode as Code;
+    matches!(
+        code,
+        Code::AllBrokersDown
+            | Code::BrokerTransportFailure
+            | Code::OperationTimedOut
+            // librdkafka's own: it holds on to an answer that named no leader, and asks no more for many seconds.
             | Code::UnknownPartition
     )
 }

@@ -14,10 +14,13 @@ use rdkafka::{Offset, TopicPartitionList};
 
 use super::Shared;
 use super::client::{Connection, Events};
+use super::renewed::Trust;
 use crate::clock::now;
 
 /// How long brokers may be away before a poll says so.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// How often they are looked for meanwhile, and how long that may take.
+const LOOK: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(2));
 /// How long a broker holds a fetch that finds nothing: bounds how soon a resumed partition is asked for.
 const FETCH_WAIT_MS: &str = "100";
 /// How soon a partition is asked for again after the prefetch budget was full.
@@ -27,14 +30,21 @@ const FULL_BACKOFF_MS: &str = "5";
 pub(super) struct KafkaReader {
     shared: Arc<Shared>,
     consumer: BaseConsumer<Events>,
+    trust: Trust,
+    fetch: Fetch,
     parts: BTreeMap<TopicPartition, Part>,
     topics: Vec<(String, Topic)>,
-    poll_bytes: usize,
     /// Records that librdkafka handed out before they could be returned: one that did not fit the last
     /// poll, or those of a partition that was paused meanwhile.
     held: VecDeque<LogRecord>,
-    /// Since when brokers are away.
-    away: Option<Instant>,
+    away: Option<Away>,
+}
+
+/// Brokers are away.
+struct Away {
+    since: Instant,
+    /// When they were last looked for.
+    looked: Instant,
 }
 
 struct Part {
@@ -59,14 +69,14 @@ impl KafkaReader {
         let consumer = consumer(&shared.connection, fetch)?;
         let topics = parts.keys().map(|at| at.topic).collect::<std::collections::BTreeSet<_>>();
         let topics = topics.into_iter().map(|topic| (shared.connection.topic(topic), topic)).collect();
-        let (poll_bytes, held, away) = (fetch.poll_bytes, VecDeque::new(), None);
-        let reader = KafkaReader { shared, consumer, parts, topics, poll_bytes, held, away };
-        reader.assign()?;
+        let (trust, held, away) = (Trust::new(), VecDeque::new(), None);
+        let reader = KafkaReader { shared, consumer, trust, fetch, parts, topics, held, away };
+        reader.assign(&reader.consumer)?;
         Ok(reader)
     }
 
-    /// Begins to fetch every partition at its position.
-    fn assign(&self) -> Result<(), LogError> {
+    /// Has a consumer begin to fetch every partition at its position.
+    fn assign(&self, consumer: &BaseConsumer<Events>) -> Result<(), LogError> {
         let connection = &self.shared.connection;
         let failed = |e| connection.error("assign partitions", &e);
         let mut list = TopicPartitionList::new();
@@ -78,9 +88,9 @@ impl KafkaReader {
                 paused.add_partition(&name, at.partition);
             }
         }
-        self.consumer.assign(&list).map_err(failed)?;
+        consumer.assign(&list).map_err(failed)?;
         if paused.count() > 0 {
-            self.consumer.pause(&paused).map_err(failed)?;
+            consumer.pause(&paused).map_err(failed)?;
         }
         Ok(())
     }
@@ -91,7 +101,7 @@ impl KafkaReader {
         let mut fits = true;
         while let Some(record) = self.held.pop_front() {
             let paused = self.parts.get(&record.at).is_some_and(|part| part.paused);
-            fits &= paused || out.is_empty() || *bytes + record.size() <= self.poll_bytes;
+            fits &= paused || out.is_empty() || *bytes + record.size() <= self.fetch.poll_bytes;
             if paused || !fits {
                 kept.push_back(record);
             } else {
@@ -129,12 +139,12 @@ impl KafkaReader {
             self.held.push_back(record);
             return Ok(true);
         }
-        if !out.is_empty() && *bytes + record.size() > self.poll_bytes {
+        if !out.is_empty() && *bytes + record.size() > self.fetch.poll_bytes {
             self.held.push_back(record);
             return Ok(false);
         }
         self.take(record, out, bytes);
-        Ok(*bytes < self.poll_bytes)
+        Ok(*bytes < self.fetch.poll_bytes)
     }
 
     /// Moves positions over what librdkafka passed without handing out a record: transaction marks.
@@ -164,7 +174,7 @@ impl KafkaReader {
                 Code::BrokerTransportFailure | Code::AllBrokersDown | Code::Resolve | Code::OperationTimedOut,
             ) => {
                 tracing::debug!(%error, "a broker is away");
-                self.away.get_or_insert_with(now);
+                self.away.get_or_insert_with(|| Away { since: now(), looked: now() });
                 Ok(())
             }
             _ => Err(self.shared.connection.error("be read", error)),
@@ -177,19 +187,37 @@ impl KafkaReader {
             part.position = checked_position(&self.shared, *at, part.position)?;
         }
         self.held.clear();
-        self.assign()
+        self.assign(&self.consumer)
     }
 
-    /// Says that brokers are away once they have been for long, and only if they still are.
+    /// Goes on with another consumer. What was handed out and not returned comes again.
+    fn begin_anew(&mut self) -> Result<(), LogError> {
+        let another = consumer(&self.shared.connection, self.fetch)?;
+        self.assign(&another)?;
+        self.held.clear();
+        self.consumer = another;
+        self.trust.renew("reader");
+        Ok(())
+    }
+
+    /// Looks for brokers that are away, by a consumer made anew if need be; says so once they have been for long, and only
+    /// if they still are.
     fn check_away(&mut self) -> Result<(), LogError> {
-        if self.away.is_none_or(|since| since.elapsed() < PATIENCE) {
+        let Some(away) = self.away.as_mut().filter(|away| away.looked.elapsed() >= LOOK.0) else {
             return Ok(());
-        }
-        let connection = &self.shared.connection;
+        };
+        let is_long = away.since.elapsed() >= PATIENCE;
         let name = self.topics.first().map(|(name, _)| name.as_str());
-        let answer = self.consumer.fetch_metadata(name, Duration::from_secs(2));
-        answer.map_err(|e| connection.error("reach a broker", &e))?;
-        self.away = None;
+        let answer = self.consumer.fetch_metadata(name, LOOK.1);
+        away.looked = now();
+        if self.trust.is_lost(&answer, away.looked) {
+            self.begin_anew()?;
+        }
+        match answer {
+            Ok(_) => self.away = None,
+            Err(e) if is_long => return Err(self.shared.connection.error("reach a broker", &e)),
+            Err(_) => {}
+        }
         Ok(())
     }
 }
@@ -210,7 +238,7 @@ impl LogReader for KafkaReader {
                 break;
             }
         }
-        if bytes < self.poll_bytes {
+        if bytes < self.fetch.poll_bytes {
             self.pass_marks()?;
         }
         if out.is_empty() {
@@ -269,7 +297,7 @@ fn consumer(connection: &Connection, fetch: Fetch) -> Result<BaseConsumer<Events
 
 /// The position, or the first offset that is left; an error if what was read before is gone.
 fn checked_position(shared: &Shared, at: TopicPartition, position: i64) -> Result<i64, LogError> {
-    let (first, end) = shared.bounds(at)?;
+    let (first, end) = shared.bounds(at, shared.connection.timeout())?;
     if position > end {
         return Err(LogError::Corrupt(format!("{at} ends at {end}, but offset {position} was there before")));
     }

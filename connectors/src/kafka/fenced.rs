@@ -93,7 +93,7 @@ impl Held {
     ) -> Result<Vec<Appended>, LogError> {
         for Placed { at, .. } in placed {
             if !self.ends.contains_key(at) {
-                self.ends.insert(*at, shared.bounds(*at)?.1);
+                self.ends.insert(*at, shared.end(*at)?);
             }
         }
         if let State::Anew = self.state {
@@ -143,7 +143,7 @@ impl Held {
     fn refuse_others(&self, shared: &Arc<Shared>, id: &str) -> Result<Vec<LogRecord>, LogError> {
         let mut ends = BTreeMap::new();
         for at in self.ends.keys() {
-            ends.insert(*at, shared.bounds(*at)?.1);
+            ends.insert(*at, shared.end(*at)?);
         }
         let from: Vec<_> =
             self.ends.iter().filter(|(at, from)| **from < ends[at]).map(|(at, from)| (*at, *from)).collect();

@@ -46,6 +46,9 @@ impl Log for Away {
     fn bounds(&self, at: TopicPartition) -> Result<(i64, i64), LogError> {
         self.log.bounds(at)
     }
+    fn bounds_within(&self, at: TopicPartition, limit: Duration) -> Result<(i64, i64), LogError> {
+        self.log.bounds_within(at, limit)
+    }
     fn offset_at(&self, at: TopicPartition, time: LogTime) -> Result<Option<i64>, LogError> {
         self.log.offset_at(at, time)
     }

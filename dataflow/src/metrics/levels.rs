@@ -9,6 +9,7 @@ use lsie_sinks::follower::Watch;
 use prometheus::process_collector::ProcessCollector;
 use prometheus::{CounterVec, Encoder, Gauge, GaugeVec, IntCounterVec, IntGauge, IntGaugeVec, TextEncoder};
 
+use crate::ends::ends;
 use crate::ingest::{Shared, Standing};
 use crate::metrics::families::Families;
 use crate::metrics::{instant, now_s};
@@ -211,17 +212,10 @@ impl Ends {
         if self.looked.is_some_and(|looked| looked.elapsed() < LOOK) {
             return;
         }
-        self.is_up = true;
-        for at in partitions {
-            match log.bounds(at) {
-                Ok((_, end)) => drop(self.at.insert(at, end)),
-                Err(why) => {
-                    // What is known stays; to ask for the others would only take as long again.
-                    self.is_up = !matches!(why, LogError::Unavailable(_));
-                    break;
-                }
-            }
-        }
+        let (known, told) = ends(log, partitions);
+        // What was known of the others stays.
+        self.at.extend(known);
+        self.is_up = !matches!(told, Err(LogError::Unavailable(_)));
         self.looked = Some(instant());
     }
 }

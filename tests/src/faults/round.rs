@@ -37,12 +37,17 @@ pub struct Outcome {
     pub recoveries_s: Vec<f64>,
 }
 
+/// The name of a round's folder, topics and schema.
+pub fn name(fault: Fault, seed: u64) -> String {
+    format!("{fault:?}_{seed}").to_lowercase()
+}
+
 /// Runs a round.
 pub fn round(servers: &Servers, fault: Fault, seed: u64) -> Outcome {
     eprintln!("round: {fault:?} with seed {seed}");
     let mut chance = Chance(seed);
     let faults = fault.parts(&mut chance);
-    let name = format!("{fault:?}_{seed}").to_lowercase();
+    let name = name(fault, seed);
     let (dir, prefix) = (servers.dir().join(&name), format!("{name}."));
     let disk = Disk::mount_for(&faults, &servers.dir().join(format!("{name}-disk")));
     let tables = disk.0.as_deref().unwrap_or(&dir).join("tables");

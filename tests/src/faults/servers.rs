@@ -11,6 +11,8 @@ use tempfile::TempDir;
 /// The servers; they are stopped when this is dropped.
 pub struct Servers {
     dir: TempDir,
+    /// Of the scripts that start them: variables of their environment.
+    settings: &'static [(&'static str, &'static str)],
     /// `HOST:PORT` of the broker.
     pub bootstrap: String,
     /// The database's URL.
@@ -20,10 +22,15 @@ pub struct Servers {
 impl Servers {
     /// Starts both. Takes some seconds.
     pub fn start() -> Servers {
+        Servers::start_with(&[])
+    }
+
+    /// The same with variables that the scripts know.
+    pub fn start_with(settings: &'static [(&'static str, &'static str)]) -> Servers {
         let dir = tempfile::tempdir().expect("a temporary folder");
         // Run as root, PostgreSQL is another user.
         as_root(&["chmod", "711", text(dir.path())]);
-        let mut servers = Servers { dir, bootstrap: String::new(), postgres: String::new() };
+        let mut servers = Servers { dir, settings, bootstrap: String::new(), postgres: String::new() };
         servers.start_broker();
         servers.start_postgres();
         servers.bootstrap = servers.read("kafka/bootstrap");
@@ -44,15 +51,23 @@ impl Servers {
 
     /// Starts the broker where it was.
     pub fn start_broker(&self) {
-        assert!(script("kafka/broker.sh", "start", &self.dir.path().join("kafka")), "the broker starts");
+        assert!(self.script("kafka/broker.sh", "start", "kafka"), "the broker starts");
     }
 
     /// Starts the database where it was.
     pub fn start_postgres(&self) {
-        assert!(
-            script("postgres/server.sh", "start", &self.dir.path().join("postgres")),
-            "the database starts"
-        );
+        assert!(self.script("postgres/server.sh", "start", "postgres"), "the database starts");
+    }
+
+    fn script(&self, name: &str, verb: &str, dir: &str) -> bool {
+        let path: PathBuf = Path::new(env!("CARGO_MANIFEST_DIR")).join(name);
+        let mut command = Command::new(path);
+        // A broker that was killed is to be back soon: its session ends early.
+        command.args([verb, text(&self.dir.path().join(dir))]).env("BROKER_SESSION_MS", "3000");
+        command.envs(self.settings.iter().copied());
+        // Not captured: a server would hold the other end of the pipe.
+        let done = command.stdin(Stdio::null()).stdout(Stdio::null()).status();
+        done.is_ok_and(|status| status.success())
     }
 
     /// The broker's process.
@@ -64,6 +79,11 @@ impl Servers {
     pub fn postgres_pid(&self) -> String {
         let file = self.read("postgres/data/postmaster.pid");
         file.lines().next().expect("a pid").to_string()
+    }
+
+    /// Where the servers write what they do.
+    pub fn logs(&self) -> Vec<PathBuf> {
+        ["kafka/broker.log", "postgres/data/server.log"].map(|log| self.dir.path().join(log)).into()
     }
 
     fn read(&self, name: &str) -> String {
@@ -78,8 +98,8 @@ impl Servers {
 
 impl Drop for Servers {
     fn drop(&mut self) {
-        script("kafka/broker.sh", "stop", &self.dir.path().join("kafka"));
-        script("postgres/server.sh", "stop", &self.dir.path().join("postgres"));
+        self.script("kafka/broker.sh", "stop", "kafka");
+        self.script("postgres/server.sh", "stop", "postgres");
     }
 }
 
@@ -107,14 +127,4 @@ pub fn try_as_root(command: &[&str]) -> Result<(), String> {
 
 pub(super) fn text(path: &Path) -> &str {
     path.to_str().expect("a path that is text")
-}
-
-fn script(name: &str, verb: &str, dir: &Path) -> bool {
-    let path: PathBuf = Path::new(env!("CARGO_MANIFEST_DIR")).join(name);
-    let mut command = Command::new(path);
-    // A broker that was killed is to be back soon: its session ends early.
-    command.args([verb, text(dir)]).env("BROKER_SESSION_MS", "3000");
-    // Not captured: a server would hold the other end of the pipe.
-    let done = command.stdin(Stdio::null()).stdout(Stdio::null()).status();
-    done.is_ok_and(|status| status.success())
 }

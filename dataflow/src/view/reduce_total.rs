@@ -21,6 +21,9 @@ use crate::adapter::Time;
 use crate::board::Place;
 use crate::metrics::instant;
 
+/// Updates of one time.
+type Updates<K, V> = Vec<((K, V), isize)>;
+
 /// The values of a key, sorted, each with its number of copies.
 type Values<V> = Vec<(V, isize)>;
 
@@ -43,7 +46,7 @@ where
     let by_key = Exchange::new(move |((key, _), _, _): &((K, V), Time, isize)| route(key));
     let reduced = values.inner.unary_frontier(by_key, name, move |_capability, _info| {
         let mut groups: BTreeMap<K, Values<V>> = BTreeMap::new();
-        let mut open: BTreeMap<Time, Vec<((K, V), isize)>> = BTreeMap::new();
+        let mut open: BTreeMap<Time, Updates<K, V>> = BTreeMap::new();
         // Of the earliest open time or before: an update may be later than the message it comes with.
         let mut held: Option<Capability<Time>> = None;
         move |(input, frontier), output| {

@@ -420,7 +420,7 @@ impl Config {
         if !self.models.folder.is_empty() {
             return PathBuf::from(&self.models.folder);
         }
-        cache_folder().join("models/v4")
+        cache_folder().join("models/v5")
     }
 }
 

@@ -6,7 +6,7 @@
 #   models.sh --path     print the folder
 #
 # The manifest is operators/models/manifest.json. Files land in
-# ${LSIE_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/lsie}/models/v4. Downloads that are there already are kept, so a run that was
+# ${LSIE_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/lsie}/models/v5. Downloads that are there already are kept, so a run that was
 # cut off goes on. Prints nothing when all is well.
 set -euo pipefail
 
@@ -14,8 +14,8 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 committed=$here/../../operators/models
 lock=$committed/manifest.json
 cache=${LSIE_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/lsie}
-target=$cache/models/v4
-work=$cache/models/v4.work
+target=$cache/models/v5
+work=$cache/models/v5.work
 python=${PYTHON:-python3}
 
 say() { printf 'models: %s\n' "$*"; }
@@ -148,7 +148,7 @@ esac
 command -v "$python" >/dev/null || die "python3 is missing" "run docker/setup/packages.sh build"
 
 mkdir -p "$cache/models"
-exec 9>"$cache/models/v4.lock"
+exec 9>"$cache/models/v5.lock"
 flock 9 # one run at a time; a second one then finds the work done
 
 if ! $renew && cmp -s "$lock" "$target/manifest.json" && verified "$target" 2>/dev/null; then

@@ -34,7 +34,7 @@ fn main() {
 
     let folder =
         PathBuf::from(std::env::var("LSIE_MODELS").unwrap_or_else(|_| {
-            format!("{}/.cache/lsie/models/v4", std::env::var("HOME").unwrap_or_default())
+            format!("{}/.cache/lsie/models/v5", std::env::var("HOME").unwrap_or_default())
         }));
     let mut models = FaceModels::load(&folder).unwrap_or_else(|error| panic!("{error}"));
     let faces: Vec<RgbImage> = frames[..40].iter().map(image).collect();

@@ -18,7 +18,7 @@ const SECONDS: usize = 30;
 fn main() {
     let folder =
         PathBuf::from(std::env::var("LSIE_MODELS").unwrap_or_else(|_| {
-            format!("{}/.cache/lsie/models/v4", std::env::var("HOME").unwrap_or_default())
+            format!("{}/.cache/lsie/models/v5", std::env::var("HOME").unwrap_or_default())
         }));
     let sound = sound();
     let mut mel = LogMel::new(80);

@@ -19,7 +19,7 @@ const NUMBERS: usize = 16;
 const SAME_FACE_OVERLAP: f64 = 0.3;
 
 pub(super) static SIGNATURE: Signature = Signature {
-    input: ("input", &[1, SIZE as i64, SIZE as i64, 3]),
+    input: ("input", &[1, 3, SIZE as i64, SIZE as i64]),
     outputs: &[("regressors", ANCHORS * NUMBERS), ("classificators", ANCHORS)],
 };
 

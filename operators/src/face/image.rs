@@ -36,18 +36,17 @@ impl<'a> RgbImage<'a> {
         [self.rgb[at], self.rgb[at + 1], self.rgb[at + 2]]
     }
 
-    /// The 2 × 2 pixels, by row and column, whose first one is at a place; `None` unless all lie inside.
-    pub(super) fn square(&self, x: i64, y: i64) -> Option<[[[u8; 3]; 2]; 2]> {
+    /// Two rows of two pixels whose first one is at a place; `None` unless all lie inside.
+    #[inline(always)]
+    pub(super) fn square(&self, x: i64, y: i64) -> Option<[&[u8; 6]; 2]> {
         let inside = |at: i64, size: u32| at >= 0 && at < i64::from(size) - 1;
         if !(inside(x, self.width) && inside(y, self.height)) {
             return None;
         }
+        // Inside, so all of it is below the length, which is a `usize`.
         let row = 3 * self.width as usize;
-        let first = y as usize * row + 3 * x as usize;
-        let pair = |at: usize| -> Option<[[u8; 3]; 2]> {
-            let [a, b, c, d, e, f] = *self.rgb.get(at..)?.first_chunk()?;
-            Some([[a, b, c], [d, e, f]])
-        };
-        Some([pair(first)?, pair(first + row)?])
+        let first = (y as usize).wrapping_mul(row).wrapping_add((x as usize).wrapping_mul(3));
+        let both = self.rgb.get(first..first.wrapping_add(row).wrapping_add(6))?;
+        Some([both.first_chunk()?, both.last_chunk()?])
     }
 }

@@ -12,7 +12,7 @@ use crate::runtime::{Model, ModelError, Signature};
 const SIZE: usize = 192;
 
 pub(super) static SIGNATURE: Signature = Signature {
-    input: ("input_1", &[1, SIZE as i64, SIZE as i64, 3]),
+    input: ("input_1", &[1, 3, SIZE as i64, SIZE as i64]),
     outputs: &[
         ("output_mesh_identity", MESH * 3),
         ("output_lips", LIPS.len() * 2),

@@ -35,11 +35,20 @@ impl Region {
 
     /// The pixel place of `(u, v)`, which run from −0.5 to 0.5 across the square.
     pub(super) fn place(&self, u: f64, v: f64) -> [f64; 2] {
-        let (along, across) = (u * self.side, v * self.side);
-        [
-            self.center[0] + along * self.cos - across * self.sin,
-            self.center[1] + along * self.sin + across * self.cos,
-        ]
+        let (along, across) = (self.along(u), self.across(v));
+        [along[0] + across[0], along[1] + across[1]]
+    }
+
+    /// The pixel place of `(u, 0)`.
+    pub(super) fn along(&self, u: f64) -> [f64; 2] {
+        let along = u * self.side;
+        [self.center[0] + along * self.cos, self.center[1] + along * self.sin]
+    }
+
+    /// How far `(u, v)` lies from `(u, 0)`.
+    pub(super) fn across(&self, v: f64) -> [f64; 2] {
+        let across = v * self.side;
+        [-(across * self.sin), across * self.cos]
     }
 }
 

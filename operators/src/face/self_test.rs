@@ -14,9 +14,9 @@ pub(super) fn check<const N: usize>(
     expected: [(usize, f32); N],
 ) -> Result<Result<(), String>, ModelError> {
     let mut input = Vec::with_capacity(size * size * 3);
-    for y in 0..size {
-        for x in 0..size {
-            for channel in 0..3 {
+    for channel in 0..3 {
+        for y in 0..size {
+            for x in 0..size {
                 input.push(value_of(((x * x + y * y) / size + 85 * channel) as u8));
             }
         }

@@ -184,7 +184,8 @@ mod tests {
         std::iter::successors(Some(seed), next).take(bytes).map(|state| (state >> 24) as u8).collect()
     }
 
-    /// Regions of any turn: around a picture of some forty pixels, or anywhere.
+    /// Regions of any turn: around a picture of some forty pixels, or anywhere. With halves, 32 samples a row and no turn, every
+    /// other place lies just between two that can be told apart.
     fn region() -> impl Strategy<Value = Region> {
         let near = (-40.0..80.0, -40.0..80.0, 0.01..120.0);
         let halves = (-40i32..80, -40i32..80, 1i32..90);
@@ -205,7 +206,7 @@ mod tests {
         fn equals_the_formula_bit_for_bit(
             (width, height, seed) in (1u32..50, 1u32..50, any::<u32>()),
             region in region(),
-            size in 1usize..40,
+            size in prop_oneof![1usize..40, Just(32)],
             border in prop_oneof![Just(Border::Zero), Just(Border::Replicate)],
         ) {
             let rgb = noise((width * height * 3) as usize, seed);

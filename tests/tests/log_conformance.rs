@@ -153,9 +153,9 @@ fn a_broker_that_was_taken_for_dead_is_found_again_by_every_client() {
             for log in &logs {
                 scope.spawn(|| {
                     // Through a whole death, whatever comes of it.
-                    for _ in 0..60 {
+                    for _ in 0..12 {
                         let _ = log.bounds(AT);
-                        std::thread::sleep(Duration::from_millis(100));
+                        std::thread::sleep(Duration::from_millis(500));
                     }
                     a_few_times("offsets", || log.bounds(AT));
                     a_few_times("an append", || log.append(vec![event("more")]));

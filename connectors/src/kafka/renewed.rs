@@ -61,6 +61,8 @@ pub(super) struct Renewed<T> {
 
 struct Held<T> {
     client: Option<Arc<T>>,
+    /// The one before, which ends when the next is given up: not while librdkafka may be taking leave of its brokers.
+    before: Option<Arc<T>>,
     trust: Trust,
 }
 
@@ -70,7 +72,7 @@ impl<T> Renewed<T> {
         role: &'static str,
         make: impl Fn() -> Result<T, LogError> + Send + Sync + 'static,
     ) -> Renewed<T> {
-        let held = Mutex::new(Held { client: None, trust: Trust::new() });
+        let held = Mutex::new(Held { client: None, before: None, trust: Trust::new() });
         Renewed { role, make: Box::new(make), held }
     }
 
@@ -89,14 +91,17 @@ impl<T> Renewed<T> {
     pub(super) fn heard<R>(&self, client: &Arc<T>, answer: &Result<R, KafkaError>) {
         let mut held = lock(&self.held);
         let is_current = held.client.as_ref().is_some_and(|current| Arc::ptr_eq(current, client));
-        let is_lost = is_current && held.trust.is_lost(answer, now());
-        drop(held);
-        if is_lost {
-            self.give_up(client);
+        if is_current && held.trust.is_lost(answer, now()) {
+            held.trust.renew(self.role);
+            let lost = held.client.take();
+            let ends = std::mem::replace(&mut held.before, lost);
+            // Which may take a moment.
+            drop(held);
+            drop(ends);
         }
     }
 
-    /// The next one to ask gets another client.
+    /// The next one to ask gets another client, and this one ends.
     pub(super) fn give_up(&self, client: &Arc<T>) {
         let mut held = lock(&self.held);
         if held.client.take_if(|current| Arc::ptr_eq(current, client)).is_some() {

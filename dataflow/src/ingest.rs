@@ -321,8 +321,11 @@ impl Inbox {
 
     /// Asks a live run's log how much has gathered while nothing was fetched.
     fn look_for_ends(&self, log: &dyn Log) -> Result<(), LogError> {
-        let watched: Vec<TopicPartition> = lock(&self.state).ends.keys().copied().collect();
-        let (known, told) = ends(log, watched);
+        let mut watched: Vec<(bool, TopicPartition)> =
+            lock(&self.state).ends.iter().map(|(at, end)| (*end != i64::MAX, *at)).collect();
+        // Of which nothing is known first: the log may not answer for all of them in time.
+        watched.sort_unstable();
+        let (known, told) = ends(log, watched.into_iter().map(|(_, at)| at));
         lock(&self.state).ends.extend(known);
         match told {
             // The others stay backlog until the log can say.

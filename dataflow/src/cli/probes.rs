@@ -1,12 +1,12 @@
 //! What a live engine stands on, looked at when somebody asks for its health: short, read-only, and without a secret in what is told.
 
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use lsie_connectors::llm::{Access, Llm};
 use lsie_schemas::Topic;
 use lsie_schemas::log::Log;
-use lsie_sinks::Views;
 use lsie_sinks::follower::Watch;
 use lsie_sinks::views::Probe;
 
@@ -21,11 +21,10 @@ const LOOK: Duration = Duration::from_millis(900);
 
 /// All probes, in the order in which they are shown.
 pub(super) fn all(
-    views: &Views,
     config: &Config,
     log: &Arc<dyn Log>,
     database: Option<Watch>,
-    shared: &Shared,
+    shared: &Arc<Shared>,
 ) -> Vec<Probe> {
     let (broker, heard) = (log.clone(), shared.metrics.model("speech"));
     let metadata = move || match broker.topic(Topic::Control) {
@@ -41,7 +40,7 @@ pub(super) fn all(
         Probe::new("whisper_worker", "Speech recognition", move || {
             Ok(format!("the model is loaded, {} requests wait", heard.waiting()))
         }),
-        heartbeat(views),
+        heartbeat(shared.clone()),
     ]
 }
 
@@ -72,10 +71,11 @@ fn language_model_probe(config: &Config) -> Probe {
 }
 
 #[allow(clippy::disallowed_methods, reason = "a heartbeat is about the engine itself")]
-fn heartbeat(views: &Views) -> Probe {
-    let (engine, last) = (views.clone(), Mutex::new((None, Instant::now())));
+fn heartbeat(shared: Arc<Shared>) -> Probe {
+    let last = Mutex::new((0, Instant::now()));
     Probe::new("orchestrator", "Engine", move || {
-        let (now, mut last) = (engine.read().epoch(), last.lock().unwrap_or_else(PoisonError::into_inner));
+        let now = shared.committed.load(Ordering::SeqCst);
+        let mut last = last.lock().unwrap_or_else(PoisonError::into_inner);
         if now != last.0 {
             *last = (now, Instant::now());
         }

@@ -235,7 +235,7 @@ pub(super) fn live_api(
     Api::new(views)
         .with_log(log.clone())
         .with_numbers(numbers)
-        .with_probes(probes::all(views, config, log, database, shared))
+        .with_probes(probes::all(config, log, database, shared))
 }
 
 /// The API with the routes by which others push records, behind its own guard.

@@ -28,13 +28,14 @@ impl Slot {
         Slot::Leaf((mixed >> 52) as u16)
     }
 
-    /// A number of its own.
-    pub(super) fn number(self) -> u64 {
-        match self {
+    /// What spreads the slots of an arm over workers.
+    pub(super) fn spread(self) -> u64 {
+        let number = match self {
             Slot::Leaf(leaf) => u64::from(leaf) << 2,
             Slot::Twig(twig) => u64::from(twig) << 2 | 1,
             Slot::Root => 2,
-        }
+        };
+        number.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32
     }
 
     fn next(self) -> Slot {

@@ -41,7 +41,7 @@ impl Of {
     fn route(&self) -> u64 {
         match self {
             Of::Session(id) | Of::Segment(id) => id.as_u64_pair().0,
-            Of::Arm(experiment, arm, slot) => hash(experiment) ^ hash(arm).rotate_left(1) ^ slot.number(),
+            Of::Arm(experiment, arm, slot) => hash(experiment) ^ hash(arm).rotate_left(1) ^ slot.spread(),
         }
     }
 }

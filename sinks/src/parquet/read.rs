@@ -39,6 +39,15 @@ impl Reader {
         self.manifest.committed()
     }
 
+    /// Looks whether every file that the manifest names is there and may be read; of what is in them nothing is read.
+    pub fn is_whole(&self) -> Result<(), Error> {
+        for name in self.manifest.file_names() {
+            let path = self.dir.join(name);
+            File::open(&path).map_err(Error::io(&path))?;
+        }
+        Ok(())
+    }
+
     /// What wrote it.
     pub fn run(&self) -> &Run {
         &self.manifest.run

@@ -19,7 +19,10 @@ impl Views {
     /// `created_at` and `updated_at` are as they were and the newest changes can be resumed from, and then those of the
     /// run. Queries are answered once all that is there now is served.
     pub fn follow(&self, changelog: &Path) -> Result<Follower, Error> {
-        match Reader::open(changelog)?.committed() {
+        let held = Reader::open(changelog)?;
+        // A file that is gone now was not merged away: nobody writes yet.
+        held.is_whole()?;
+        match held.committed() {
             Some(epoch) => self.serve_from(epoch),
             None => self.serve(),
         }

@@ -39,7 +39,13 @@ pub(crate) const ROUTES: &[Route] = &[Route {
 
 /// Opens the stream.
 fn stream(app: &App, inputs: &Inputs) -> Response {
-    let epoch = app.views.read().epoch();
+    let (is_serving, epoch) = {
+        let state = app.views.read();
+        (state.serving, state.epoch())
+    };
+    if !is_serving {
+        return Fault::unavailable().into_response();
+    }
     let response = match app.streams.clone().try_acquire_owned() {
         Err(_) => Fault::Unavailable("too many streams of changes").into_response(),
         Ok(permit) => {

@@ -275,6 +275,9 @@ async fn name_epoch(Extract(views): Extract<Views>, request: Request, next: Next
     let response = next.run(request).await;
     match response.headers().contains_key(EPOCH_HEADER) {
         true => response,
-        false => with_epoch(response, views.read().epoch()),
+        false => {
+            let state = views.read();
+            with_epoch(response, state.epoch().filter(|_| state.serving))
+        }
     }
 }

@@ -138,7 +138,7 @@ impl Views {
         if let Some(changes) = changes {
             state.ring.push(Arc::new(changes));
         }
-        if let Some(status) = database {
+        if let Some(status) = database.filter(|_| state.serving) {
             state.database.look(epoch, &status);
         }
         drop(state);

@@ -20,8 +20,6 @@ const PLACE_BITS: u32 = 5;
 const PLACE_ONE: i64 = 1 << PLACE_BITS;
 /// Bits that the two weights of a pixel add.
 const WEIGHT_BITS: u32 = 2 * PLACE_BITS;
-/// Of so many samples the first one is touched before a row of them is read.
-const TOUCHED: usize = 8;
 
 /// Fills `out` with the reds of `size` × `size` samples, row by row, then their greens, then their blues, each byte mapped
 /// through `value_of`.
@@ -48,8 +46,6 @@ pub(super) fn crop(
         for (place, along) in places.iter_mut().zip(&columns) {
             *place = [x_axis.place(along[0] + down[0]), y_axis.place(along[1] + down[1])];
         }
-        let some = places.iter().step_by(TOUCHED);
-        touch(image, some.map(|&[x, y]| [x_axis.pair(x).first, y_axis.pair(y).first]));
         for (((&[x, y], red), green), blue) in places.iter().zip(reds).zip(greens).zip(blues) {
             let pixel = sample(image, x_axis.pair(x), y_axis.pair(y), border);
             [*red, *green, *blue] = pixel.map(|byte| values[usize::from(byte)]);
@@ -106,13 +102,6 @@ impl Axis {
 fn rounded(value: f64) -> i64 {
     const WHOLE: f64 = 6_755_399_441_055_744.0; // 1.5 · 2^52
     (value + WHOLE).to_bits().wrapping_sub(WHOLE.to_bits()) as i64
-}
-
-/// Reads a byte at each place. A picture seldom lies in the cache, and so the memory is asked for a whole row at once, not for one
-/// piece after the other as the samples come to it: half the time.
-fn touch(image: &RgbImage, places: impl Iterator<Item = [i64; 2]>) {
-    let bytes = places.filter_map(|[x, y]| image.square(x, y).map(|[_, lower]| lower[0]));
-    std::hint::black_box(bytes.fold(0, |all, byte| all | byte));
 }
 
 #[inline(always)]

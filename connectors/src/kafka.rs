@@ -7,7 +7,7 @@
 //! - **Fences** are transactional producers: the broker refuses the earlier holder of an id. Their appends
 //!   leave transaction marks, which count as offsets but hold no record.
 //! - **Nothing waits for ever**: every request has [`KafkaConfig::timeout`].
-//! - **No client is for ever**: one that does not reach a broker in time is made anew ([`renewed`]).
+//! - **No client is for ever**: one that does not reach a broker in time is made anew (`kafka/renewed.rs`).
 
 mod admin;
 mod block_on;

@@ -50,6 +50,14 @@ impl<E: Eye> Sink for Watched<E> {
         self.sink.committed()
     }
 
+    fn resumable_after(&self) -> Option<LogTime> {
+        self.sink.resumable_after()
+    }
+
+    fn takes_transient(&self) -> bool {
+        self.sink.takes_transient()
+    }
+
     fn finish(&mut self) -> Result<(), Error> {
         self.sink.finish()
     }

@@ -2,8 +2,8 @@
 //!
 //! Differential's `reduce` arranges its input and its output: every update with its time, in layers that are merged
 //! as they grow, so that others can share them and times may be partially ordered. What a view says of a key needs
-//! neither: the values that are there now are enough, as for `count_total`. Four fifths of the time of the views
-//! was in those layers.
+//! neither: the values that are there now are enough, as for `count_total`. The layers were a third of the views'
+//! processor time (docs/BENCHMARKS.md).
 
 use std::cmp::Ordering;
 use std::collections::BTreeMap;

@@ -12,6 +12,7 @@ use lsie_schemas::row::{Au12Row, OperatorRow};
 use lsie_schemas::{Cell, Change, LogTime, TableRow};
 use lsie_sinks::parquet::Options;
 use lsie_sinks::testing::{Subject, TOTALS, catalog, total};
+use lsie_sinks::views::contents;
 use lsie_sinks::{Error, Sink, Views};
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -174,4 +175,26 @@ fn what_fades_is_served_for_a_while() {
     drive(&mut views.sink(), &epochs[2..]);
     assert_eq!(of("operators"), [place(0, 0, 3).row, place(0, 2, 0).row]);
     assert_eq!(of("au12"), [frame(2 * minute, 2).row]);
+}
+
+#[test]
+fn nothing_is_served_before_all_that_was_there() {
+    let views = Views::new(catalog());
+    views.serve_from(LogTime(500));
+    let mut sink = views.sink();
+    drive(&mut sink, &[(250, vec![total(250, "a", 1, 1)])]);
+    assert!(contents(&views).contains("is starting"));
+    drive(&mut sink, &[(500, Vec::new())]);
+    assert!(contents(&views).contains("As of"));
+}
+
+#[test]
+fn a_lost_file_refuses_the_start_by_its_name() {
+    let mut place = Directory::new(Options::default());
+    drive(&mut *place.open().expect("a sink"), &[(250, vec![total(250, "a", 1, 1)])]);
+    let tables = std::fs::read_dir(place.dir.join(TOTALS.name)).expect("its folder");
+    let lost = tables.map(|file| file.expect("a file").path()).next().expect("a file");
+    std::fs::remove_file(&lost).expect("a file to lose");
+    let refused = Views::new(catalog()).follow(&place.dir).expect_err("a file is gone");
+    assert!(matches!(&refused, Error::Io { path, .. } if *path == lost), "{refused}");
 }

@@ -6,13 +6,12 @@
 
 mod common;
 
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use lsie_dataflow::adapter::Time;
 use lsie_dataflow::checkpoint::Keep;
-use lsie_dataflow::checkpoint::gate::Gate;
 use lsie_dataflow::crash_book::CrashBook;
 use lsie_dataflow::faces;
 use lsie_dataflow::ingest::Shared;
@@ -76,16 +75,7 @@ fn run(epochs: u64, threads: usize, measurer: MeasurerFactory) -> Duration {
         let shared = Arc::new(Shared::default());
         let book = Arc::new(CrashBook::blank());
         let pool = Pool::start(threads, measurer.clone(), &book, &shared).expect("threads");
-        let keep = Keep {
-            worker: 0,
-            workers: 1,
-            gate: Arc::new(Gate::new(None, Default::default())),
-            stations: Arc::new(AtomicUsize::new(0)),
-            parts: None,
-            resumed: 0,
-            restored: Arc::new(Mutex::new(None)),
-            shared,
-        };
+        let keep = Keep::nothing(0, 1, shared);
         let (mut input, probe) = worker.dataflow::<Time, _, _>(|scope| {
             let (input, aligned) = scope.new_input();
             let (probe, _) = infer(aligned, pool, keep.station("infer"), |_| 0).probe();

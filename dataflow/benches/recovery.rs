@@ -1,9 +1,9 @@
-//! Recovery after kill -9: an engine with many live sessions of audio and a history of closed sessions with an encounter
+//! Recovery after kill -9: an engine with many live sessions of audio and a history of closed sessions with many encounters
 //! each, on the real Kafka, models off. From its start anew to the first epoch that it had not committed before, and
 //! its memory then.
 //!
-//! `tests/run.sh with cargo bench --locked --workspace --bench recovery`; `LSIE_BENCH_SESSIONS`, `LSIE_BENCH_HISTORY`
-//! and `LSIE_BENCH_KILLS` set how many. The engine and the generator are this program once more.
+//! `tests/run.sh with cargo bench --locked --workspace --bench recovery`; `LSIE_BENCH_SESSIONS`, `LSIE_BENCH_HISTORY`,
+//! `LSIE_BENCH_STIMULI` (of each closed session) and `LSIE_BENCH_KILLS` set how many. The engine and the generator are this program once more.
 #![allow(clippy::disallowed_methods, reason = "a benchmark measures time")]
 
 mod common;
@@ -31,8 +31,8 @@ use lsie_sinks::Selected;
 use uuid::Uuid;
 
 const PARTITIONS: i32 = 8;
-/// Closed sessions of one append, and how far the engine may be behind them.
-const BATCH: u64 = 500;
+/// About how many encounters are of one append, and how far the engine may be behind.
+const BATCH: u64 = 2_000;
 const AHEAD: u64 = 20_000;
 /// How long new topics settle.
 const SETTLE: Duration = Duration::from_secs(3);
@@ -54,13 +54,14 @@ fn main() {
         [mode, prefix, dir] if mode == "engine" => engine(prefix, Path::new(dir)),
         _ => measure(
             common::setting("LSIE_BENCH_SESSIONS", 200),
-            common::setting("LSIE_BENCH_HISTORY", 100_000),
+            common::setting("LSIE_BENCH_HISTORY", 10_000),
+            common::setting("LSIE_BENCH_STIMULI", 100),
             common::setting("LSIE_BENCH_KILLS", 5),
         ),
     }
 }
 
-fn measure(sessions: u64, history: u64, kills: u64) {
+fn measure(sessions: u64, history: u64, stimuli: u64, kills: u64) {
     common::print_machine();
     let prefix = common::fresh_prefix("recovery");
     let log = common::connect(&prefix);
@@ -70,9 +71,9 @@ fn measure(sessions: u64, history: u64, kills: u64) {
     std::thread::sleep(SETTLE);
     let mut running = Running::start(&prefix, dir.path());
     let began = Instant::now();
-    close(&*log, history, &running);
+    close(&*log, history, stimuli, &running);
     println!(
-        "{} encounters of as many closed sessions in {:.0} s",
+        "{} encounters of {history} closed sessions in {:.0} s",
         running.encounters(),
         began.elapsed().as_secs_f64()
     );
@@ -107,31 +108,34 @@ fn measure(sessions: u64, history: u64, kills: u64) {
     println!("{sessions} live sessions, {kills} kills: p50 {p50:.2} s, most {p99:.2} s (bar: 5 s)");
 }
 
-/// Appends closed sessions with an encounter each, and waits until the engine has taken them.
-fn close(log: &dyn Log, history: u64, running: &Running) {
-    for from in (0..history).step_by(BATCH as usize) {
-        let numbers = from..history.min(from + BATCH);
-        log.append(numbers.clone().flat_map(begun).collect()).expect("an append");
+/// Appends closed sessions with so many encounters each, and waits until the engine has taken them.
+fn close(log: &dyn Log, history: u64, stimuli: u64, running: &Running) {
+    for from in (0..history).step_by((BATCH / stimuli).max(1) as usize) {
+        let numbers = from..history.min(from + (BATCH / stimuli).max(1));
+        log.append(numbers.clone().flat_map(|number| begun(number, stimuli)).collect()).expect("an append");
         std::thread::sleep(LASTS);
         log.append(numbers.map(ended).collect()).expect("an append");
-        assert!(running.waits(|running| running.encounters() + AHEAD > from), "the engine hangs");
+        assert!(
+            running.waits(|running| running.encounters() + AHEAD > from * stimuli),
+            "the engine hangs at {} encounters",
+            running.encounters()
+        );
     }
-    running.waits(|running| running.encounters() >= history);
+    assert!(running.waits(|running| running.encounters() >= history * stimuli), "encounters are missing");
 }
 
 /// The records of a short session, but for its end.
-fn begun(number: u64) -> Vec<NewRecord> {
+fn begun(number: u64, stimuli: u64) -> Vec<NewRecord> {
     let (session_id, now_us) = (session_id("bench-history", number), common::now_us());
     let pcm = Bytes::from(vec![1; 1_920]);
     let audio = AudioChunk { session_id, seq: 0, capture_us: now_us, pcm };
-    let stimulus = Stimulus {
-        session_id,
-        client_action_id: Uuid::from_u128(session_id.as_u128() ^ 1),
-        operator_note: None,
-        received_at_utc: None,
+    let stimulus = |nth: u64| {
+        let client_action_id = Uuid::from_u128(session_id.as_u128() ^ u128::from(nth + 1));
+        let stimulus = Stimulus { session_id, client_action_id, operator_note: None, received_at_utc: None };
+        Control::Stimulus(stimulus).encode(None)
     };
     let start = common::start(session_id, &[Stream::Audio], now_us).map(|control| control.encode(None));
-    start.into_iter().chain([audio.encode(None), Control::Stimulus(stimulus).encode(None)]).collect()
+    start.into_iter().chain([audio.encode(None)]).chain((0..stimuli).map(stimulus)).collect()
 }
 
 fn ended(number: u64) -> NewRecord {

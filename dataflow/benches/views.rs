@@ -14,13 +14,15 @@ mod src {
 
 use std::cell::Cell;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Instant;
 
 use differential_dataflow::input::{Input as _, InputSession};
 use lsie_dataflow::adapter::Time;
+use lsie_dataflow::checkpoint::Keep;
 use lsie_dataflow::select::AdminOrder;
 // The views name these as the graph's own.
-use lsie_dataflow::{adapter, board, commit, graph, metrics, select};
+use lsie_dataflow::{adapter, board, checkpoint, commit, graph, metrics, select};
 use lsie_operators::measure::{self, Lift, Measured};
 use lsie_operators::segment_id::{segment_id, window};
 use lsie_operators::telemetry::Scan;
@@ -113,11 +115,12 @@ impl Inputs {
         let (judged, evaluated) = scope.new_collection::<(StimulusKey, Handle<Evaluated>), isize>();
         let (scans, scanned) = scope.new_collection();
         let (parts, of_facts) = scope.new_collection();
-        let met = view::met(of_reactions, evaluated.clone());
+        let keep = Keep::nothing(0, 1, Arc::default());
+        let met = view::met(of_reactions, evaluated.clone(), &keep);
         let encounters = view::encounters(met.clone());
-        let arms = view::arms(view::arm_texts(administered), view::rewards(encounters.clone()));
-        let events = view::ledger_events(met, decided.clone(), scanned);
-        let evaluations = view::evaluations(evaluated.clone(), 0);
+        let arms = view::arms(view::arm_texts(administered), view::rewards(encounters.clone(), &keep));
+        let events = view::ledger_events(met, decided.clone(), scanned, &keep);
+        let evaluations = view::evaluations(evaluated.clone(), &keep);
         let sources = view::Sources {
             sessions: session_rows,
             stimuli: stimulated,
@@ -126,7 +129,7 @@ impl Inputs {
             encounters: encounters.clone(),
             parts: of_facts,
         };
-        let changes = view::summaries(sources, 0)
+        let changes = view::summaries(sources, &keep)
             .map(|_| ())
             .concat(arms.inner.map(|_| ()))
             .concat(events.inner.map(|_| ()))

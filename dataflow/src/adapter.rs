@@ -6,12 +6,13 @@ use std::collections::BTreeMap;
 use differential_dataflow::{AsCollection, VecCollection};
 use lsie_operators::logic::{Keyed, Logic};
 use lsie_schemas::LogTime;
-use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use timely::ExchangeData;
 use timely::communication::Pull;
 use timely::dataflow::StreamVec;
 use timely::dataflow::channels::Message;
-use timely::dataflow::channels::pact::{ParallelizationContract, Pipeline};
+use timely::dataflow::channels::pact::{Exchange, ParallelizationContract, Pipeline};
 use timely::dataflow::operators::Capability;
 use timely::dataflow::operators::generic::InputHandleCore;
 use timely::dataflow::operators::generic::Operator;
@@ -108,8 +109,55 @@ where
     })
 }
 
-/// A stream of facts as a collection: each is there from its epoch on. What views are made of is kept in
-/// checkpoints, and is there again at once after a restart.
+/// Rows of before a checkpoint's epoch, and those of it, with their copies.
+type Restored<D> = Option<[Vec<(D, i64)>; 2]>;
+
+/// What an operator sends at its start: rows as of the epoch that a run resumed from.
+fn again<D, R>(
+    restored: Option<[Vec<(D, R)>; 2]>,
+    resumed: Time,
+    first: Option<Capability<Time>>,
+) -> impl Iterator<Item = (Capability<Time>, impl Iterator<Item = (D, Time, R)>)> {
+    first.zip(restored).into_iter().flat_map(move |(capability, [before, last])| {
+        // What is there before the checkpoint's epoch counts from the millisecond before it.
+        [(before, resumed.saturating_sub(1)), (last, resumed)].map(|(rows, time)| {
+            (capability.delayed(&time), rows.into_iter().map(move |(row, copies)| (row, time, copies)))
+        })
+    })
+}
+
+/// A stream of facts as a collection: each is there from its epoch on. `formerly` has what a checkpoint of an earlier
+/// version kept of it.
+pub fn collected<'scope, D>(
+    stream: StreamVec<'scope, Time, D>,
+    formerly: Restored<D>,
+    resumed: Time,
+) -> VecCollection<'scope, Time, D, isize>
+where
+    D: Clone + 'static,
+{
+    let mut formerly = formerly.map(|parts| parts.map(copies));
+    let updates = stream.unary(Pipeline, "collected", move |capability, _info| {
+        let mut first = Some(capability);
+        move |input, output| {
+            for (capability, rows) in again(formerly.take(), resumed, first.take()) {
+                output.session(&capability).give_iterator(rows);
+            }
+            input.for_each(|capability, facts| {
+                let Some(capability) = capability.retain_least(output.output_index()) else { return };
+                let epoch = *capability.time();
+                output.session(&capability).give_iterator(facts.drain(..).map(|fact| (fact, epoch, 1)));
+            });
+        }
+    });
+    updates.as_collection()
+}
+
+fn copies<D>(rows: Vec<(D, i64)>) -> Vec<(D, isize)> {
+    rows.into_iter().map(|(row, copies)| (row, copies as isize)).collect()
+}
+
+/// The same, kept in checkpoints: each fact is there again at once after a restart.
 pub fn kept<'scope, D>(
     stream: StreamVec<'scope, Time, D>,
     mut station: Station,
@@ -117,20 +165,15 @@ pub fn kept<'scope, D>(
 where
     D: Clone + Ord + Serialize + DeserializeOwned + Send + 'static,
 {
-    let mut restored = station.restored_rows::<D>();
+    let mut restored = station.restored_rows::<D>().map(|parts| parts.map(copies));
     let resumed = station.keep().resumed;
     let updates = stream.unary_frontier(Pipeline, station.name(), move |capability, _info| {
         let mut open = Open::default();
         let mut first = Some(capability);
         let mut since = Since::default();
         move |(input, frontier), output| {
-            if let (Some(capability), Some([before, last])) = (first.take(), restored.take()) {
-                // What is there before the checkpoint's epoch counts from the millisecond before it.
-                for (rows, time) in [(before, resumed.saturating_sub(1)), (last, resumed)] {
-                    let capability = capability.delayed(&time);
-                    let rows = rows.into_iter().map(|(row, copies)| (row, time, copies as isize));
-                    output.session(&capability).give_iterator(rows);
-                }
+            for (capability, rows) in again(restored.take(), resumed, first.take()) {
+                output.session(&capability).give_iterator(rows);
             }
             open.take(input, output.output_index());
             while let Some((capability, facts)) = open.next(frontier) {
@@ -145,6 +188,116 @@ where
         }
     });
     updates.as_collection()
+}
+
+/// A sum in fixed point, and of how many.
+type Sum = (i128, i64);
+
+/// Sums by key that are kept in checkpoints, and are there again after a restart, one for each key, however many
+/// updates they are of.
+pub fn kept_sums<'scope, K>(
+    updates: VecCollection<'scope, Time, K, Sum>,
+    mut station: Station,
+    route: impl Fn(&K) -> u64 + Clone + 'static,
+) -> VecCollection<'scope, Time, K, Sum>
+where
+    K: ExchangeData + Ord + Clone,
+{
+    let mut sums: BTreeMap<K, Sums> = BTreeMap::new();
+    if let Some(SumsOf(restored)) = station.restored::<SumsOf<K>>(route.clone()) {
+        sums.extend(restored);
+    }
+    let resumed = station.keep().resumed;
+    let of = |part: fn(&Sums) -> Sum| -> Vec<(K, Sum)> {
+        let some = sums.iter().map(|(key, sums)| (key.clone(), part(sums)));
+        some.filter(|(_, sum)| *sum != Sum::default()).collect()
+    };
+    let mut restored = Some([of(|sums| sums.before), of(|sums| sums.last)]);
+    let by_key = Exchange::new(move |(key, _, _): &(K, Time, Sum)| route(key));
+    let place = Place::of(station.name());
+    let updates = updates.inner.unary_frontier(by_key, station.name(), move |capability, _info| {
+        let mut open = Updates::default();
+        let mut first = Some(capability);
+        let hand_over = |station: &mut Station, sums: &BTreeMap<K, Sums>, passed: &dyn Fn(Time) -> bool| {
+            while let Some(epoch) = station.due(passed) {
+                let all = sums.iter().map(|(key, sums)| (key.clone(), sums.as_of(epoch))).collect();
+                station.hand_over(epoch, None, Some(0), station.pieces(SumsOf(all)));
+            }
+        };
+        move |(input, frontier), output| {
+            let began = instant();
+            for (capability, rows) in again(restored.take(), resumed, first.take()) {
+                output.session(&capability).give_iterator(rows);
+            }
+            open.take(input, output.output_index());
+            while let Some((capability, changed)) = open.next(frontier) {
+                let epoch = *capability.time();
+                hand_over(&mut station, &sums, &|chosen| chosen < epoch);
+                let mut net: BTreeMap<K, Sum> = BTreeMap::new();
+                for (key, (sum, n)) in changed {
+                    let net = net.entry(key).or_default();
+                    *net = (net.0 + sum, net.1 + n);
+                }
+                net.retain(|_, sum| *sum != Sum::default());
+                for (key, sum) in &net {
+                    sums.entry(key.clone()).or_default().add(epoch, *sum);
+                }
+                output
+                    .session(&capability)
+                    .give_iterator(net.into_iter().map(|(key, sum)| (key, epoch, sum)));
+            }
+            hand_over(&mut station, &sums, &|chosen| !frontier.less_equal(&chosen));
+            place.stands(frontier.frontier().first().copied(), open.waiting());
+            place.worked(began);
+        }
+    });
+    updates.as_collection()
+}
+
+/// What has been added up for a key: before the epoch that changed it last, and at that epoch.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+struct Sums {
+    before: Sum,
+    last: Sum,
+    at: Time,
+}
+
+impl Sums {
+    fn add(&mut self, at: Time, (sum, n): Sum) {
+        *self = self.as_of(at);
+        self.last = (self.last.0 + sum, self.last.1 + n);
+    }
+
+    /// The same, with what was added before this epoch apart from what was added at it.
+    fn as_of(&self, at: Time) -> Sums {
+        if self.at == at {
+            return self.clone();
+        }
+        let before = (self.before.0 + self.last.0, self.before.1 + self.last.1);
+        Sums { before, last: Sum::default(), at }
+    }
+}
+
+/// The sums of some keys.
+#[derive(Debug, Serialize, Deserialize)]
+struct SumsOf<K>(Vec<(K, Sums)>);
+
+impl<K> Default for SumsOf<K> {
+    fn default() -> SumsOf<K> {
+        SumsOf(Vec::new())
+    }
+}
+
+impl<K: Clone + Ord + Serialize + DeserializeOwned> Keyed for SumsOf<K> {
+    type Key = K;
+
+    fn apart(self) -> Vec<(Option<K>, SumsOf<K>)> {
+        self.0.into_iter().map(|(key, sums)| (Some(key.clone()), SumsOf(vec![(key, sums)]))).collect()
+    }
+
+    fn join(&mut self, piece: SumsOf<K>) {
+        self.0.extend(piece.0);
+    }
 }
 
 /// The facts since the last checkpoint, with the number of each.
@@ -213,6 +366,59 @@ impl<I: 'static> Open<I> {
     fn next(&mut self, frontier: &MutableAntichain<Time>) -> Option<(Capability<Time>, Vec<I>)> {
         let entry = self.epochs.first_entry().filter(|entry| !frontier.less_equal(entry.key()))?;
         Some(entry.remove())
+    }
+}
+
+/// Updates of epochs that are not complete, each under its own time.
+pub struct Updates<D, R> {
+    times: BTreeMap<Time, Vec<(D, R)>>,
+    /// Of the earliest open time or before: an update may be later than the message it comes with.
+    held: Option<Capability<Time>>,
+}
+
+impl<D, R> Default for Updates<D, R> {
+    fn default() -> Updates<D, R> {
+        Updates { times: BTreeMap::new(), held: None }
+    }
+}
+
+impl<D: 'static, R: 'static> Updates<D, R> {
+    /// Takes what has come.
+    pub fn take<P: Pull<Message<Time, Vec<(D, Time, R)>>>>(
+        &mut self,
+        input: &mut InputHandleCore<Time, Vec<(D, Time, R)>, P>,
+        output: usize,
+    ) {
+        input.for_each(|capability, batch| {
+            if let Some(kept) = capability.retain_least(output)
+                && self.held.as_ref().is_none_or(|held| kept.time() < held.time())
+            {
+                self.held = Some(kept);
+            }
+            for (row, time, diff) in batch.drain(..) {
+                self.times.entry(time).or_default().push((row, diff));
+            }
+        });
+    }
+
+    /// The updates of the next complete time.
+    pub fn next(&mut self, frontier: &MutableAntichain<Time>) -> Option<(Capability<Time>, Vec<(D, R)>)> {
+        let entry = self.times.first_entry().filter(|entry| !frontier.less_equal(entry.key()));
+        let next = entry.zip(self.held.as_ref()).map(|(entry, held)| {
+            let (time, updates) = entry.remove_entry();
+            (held.delayed(&time), updates)
+        });
+        match (self.times.first_key_value(), &mut self.held) {
+            (Some((time, _)), Some(held)) if *held.time() < *time => held.downgrade(time),
+            (None, held) => *held = None,
+            _ => {}
+        }
+        next
+    }
+
+    /// How many times are open.
+    pub fn waiting(&self) -> usize {
+        self.times.len()
     }
 }
 

@@ -99,7 +99,7 @@ impl Backfill {
         let gate = Arc::new(Gate::new(None, Positions::new()));
         let committer = Committer {
             sinks,
-            gate: gate.clone(),
+            gate,
             checkpoints: None,
             erased: self.erased.clone(),
             resumed: LogTime(0),
@@ -107,16 +107,7 @@ impl Backfill {
             speaking: None,
         };
         threads.spawn("commit", move |shared| committer.run(&complete, &[], shared))?;
-        let keep = Keep {
-            worker: 0,
-            workers,
-            gate,
-            stations: Arc::default(),
-            parts: None,
-            resumed: 0,
-            restored: Arc::default(),
-            shared: shared.clone(),
-        };
+        let keep = Keep::nothing(0, workers, shared.clone());
         let guards = workers::start(timely::Config::process(workers), move |worker| {
             let keep = Keep { worker: worker.index(), ..keep.clone() };
             workers::guarded(worker, &keep.shared, |worker| self.work(worker, &keep, epochs.clone()));

@@ -26,38 +26,70 @@ use crate::adapter::Time;
 use crate::commit::Message;
 use crate::ingest::Shared;
 use gate::Gate;
-use state_file::{Added, StateError, StateFile, decode, encode};
+use state_file::{Added, Shelved, StateError, StateFile, decode, encode};
 
 /// Every station of the graph, sorted, with the version of the encoding of its state. Whoever changes what a
 /// station's state looks like raises its version; a checkpoint with another one is not used.
-pub const STATIONS: [(&str, u32); 22] = [
-    ("actions", 1),
+pub const STATIONS: [(&str, u32); 26] = [
     ("administered", 1),
     ("align", 2),
+    ("asked", 1),
     ("classes", 1),
     ("context", 1),
-    ("decisions", 1),
-    ("evaluated", 1),
+    ("credited", 1),
+    ("evaluations", 1),
     ("gray_band", 1),
     ("infer", 1),
+    ("issued", 1),
     ("judging", 1),
+    ("leaves", 1),
     ("ledger", 1),
     ("measure", 1),
-    ("measured", 1),
-    ("parts", 1),
+    ("met", 1),
     ("posterior_history", 1),
-    ("scans", 1),
+    ("rewards", 1),
+    ("roots", 1),
+    ("scanned", 1),
     ("select_arm", 1),
-    ("session_facts", 1),
-    ("stimuli", 1),
+    ("sessions", 1),
+    ("summaries", 1),
     ("telemetry", 1),
     ("transcribe", 1),
+    ("twigs", 1),
     ("watch", 1),
 ];
 
-/// Stations that came after the first format and have no state until they are used: a checkpoint that does not
-/// know one yet is gone on from, and the station begins empty.
-pub const BEGIN_EMPTY: [&str; 2] = ["context", "gray_band"];
+/// Stations that came after the first format and have no state until they are used, or make it from those that were
+/// there [`FORMERLY`]: a checkpoint that does not know one yet is gone on from, and the station begins empty.
+pub const BEGIN_EMPTY: [&str; 14] = [
+    "asked",
+    "context",
+    "credited",
+    "evaluations",
+    "gray_band",
+    "issued",
+    "leaves",
+    "met",
+    "rewards",
+    "roots",
+    "scanned",
+    "sessions",
+    "summaries",
+    "twigs",
+];
+
+/// Inputs of views that the first format kept, instead of what views hold. They are there again at the checkpoint's
+/// epoch, so that the views make their state of them once more.
+pub const FORMERLY: [(&str, u32); 8] = [
+    ("actions", 1),
+    ("decisions", 1),
+    ("evaluated", 1),
+    ("measured", 1),
+    ("parts", 1),
+    ("scans", 1),
+    ("session_facts", 1),
+    ("stimuli", 1),
+];
 
 /// Topics that became inputs after the first format: a checkpoint that does not know one yet is gone on from, and
 /// what it holds is read from its beginning.
@@ -75,6 +107,8 @@ pub enum Content {
     Pieces(Encoding<Encoded>),
     /// What was added to an input of views since the last checkpoint.
     Rows(Encoding<Added>),
+    /// What changed in what a view holds.
+    Shelf(Encoding<Shelved>),
 }
 
 /// One hand-over.
@@ -132,6 +166,20 @@ pub struct Keep {
 }
 
 impl Keep {
+    /// Without checkpoints, for a graph of so many workers of which this is one.
+    pub fn nothing(worker: usize, workers: usize, shared: Arc<Shared>) -> Keep {
+        Keep {
+            worker,
+            workers,
+            gate: Arc::default(),
+            stations: Arc::default(),
+            parts: None,
+            resumed: 0,
+            restored: Arc::default(),
+            shared,
+        }
+    }
+
     /// Every worker has taken its share of the restored state.
     pub fn forget_restored(&self) {
         lock(&self.restored).take();
@@ -140,6 +188,30 @@ impl Keep {
     /// Whether state shall be handed over.
     pub fn is_on(&self) -> bool {
         self.parts.is_some()
+    }
+
+    /// This worker's share of the rows of an input that earlier versions kept ([`FORMERLY`]).
+    pub fn formerly<D: DeserializeOwned>(&self, name: &'static str) -> Option<[Vec<(D, i64)>; 2]> {
+        debug_assert!(FORMERLY.iter().any(|(known, _)| *known == name), "{name} is not in FORMERLY");
+        self.rows(name, lock(&self.restored).as_ref()?)
+    }
+
+    /// This worker's share of an input's rows: those of before the checkpoint's epoch, and those of it.
+    fn rows<D: DeserializeOwned>(&self, name: &str, restored: &Restored) -> Option<[Vec<(D, i64)>; 2]> {
+        let added = restored.state.rows.get(name)?;
+        let share = |rows: &state_file::Rows| {
+            // Whose share a row is makes no difference; that all copies of one are in the same does.
+            let mine = rows.iter().enumerate().filter(|(at, _)| at % self.workers == self.worker);
+            let decoded = mine.map(|(_, (row, copies))| Ok((decode(row)?, *copies)));
+            decoded.collect::<Result<Vec<(D, i64)>, StateError>>()
+        };
+        match (share(&added.before), share(&added.last)) {
+            (Ok(before), Ok(last)) => Some([before, last]),
+            (Err(why), _) | (_, Err(why)) => {
+                self.shared.fail(format!("checkpoint {}: {name}: {why}", restored.epoch));
+                None
+            }
+        }
     }
 
     /// A place with state. Each has a name of [`STATIONS`], once on each worker.
@@ -244,20 +316,39 @@ impl Station {
 
     /// This worker's share of an input's rows, once: those of before the checkpoint's epoch, and those of it.
     pub fn restored_rows<D: DeserializeOwned>(&mut self) -> Option<[Vec<(D, i64)>; 2]> {
-        let restored = self.restored.take()?;
-        let added = restored.state.rows.get(self.name)?;
-        let share = |rows: &state_file::Rows| {
-            // Whose share a row is makes no difference; that all copies of one are in the same does.
-            let mine = rows.iter().enumerate().filter(|(at, _)| at % self.keep.workers == self.keep.worker);
-            let decoded = mine.map(|(_, (row, copies))| Ok((decode(row)?, *copies)));
-            decoded.collect::<Result<Vec<(D, i64)>, StateError>>()
-        };
-        match (share(&added.before), share(&added.last)) {
-            (Ok(before), Ok(last)) => Some([before, last]),
-            (Err(why), _) | (_, Err(why)) => {
-                self.keep.shared.fail(format!("checkpoint {}: {}: {why}", restored.epoch, self.name));
-                None
+        self.keep.rows(self.name, &*self.restored.take()?)
+    }
+
+    /// What a view held, once: for each row its subject and its copies, and what is at rest, of the subjects that this
+    /// worker has.
+    pub fn restored_shelf<S, D>(&mut self, is_mine: impl Fn(&S) -> bool) -> Shelf<S, D>
+    where
+        S: DeserializeOwned,
+        D: DeserializeOwned,
+    {
+        let Some(restored) = self.restored.take() else { return (Vec::new(), Vec::new()) };
+        let read = || {
+            let (mut rows, mut resting) = (Vec::new(), Vec::new());
+            for (row, copies) in restored.state.rows.get(self.name).iter().flat_map(|added| &added.before) {
+                let (subject, row): (S, D) = decode(row)?;
+                if is_mine(&subject) {
+                    rows.push((subject, row, *copies));
+                }
             }
-        }
+            for (subject, piece) in restored.state.resting.get(self.name).into_iter().flatten() {
+                let subject: S = decode(subject)?;
+                if is_mine(&subject) {
+                    resting.extend(piece.clone().map(|piece| (subject, piece)));
+                }
+            }
+            Ok((rows, resting))
+        };
+        read().unwrap_or_else(|why: StateError| {
+            self.keep.shared.fail(format!("checkpoint {}: {}: {why}", restored.epoch, self.name));
+            (Vec::new(), Vec::new())
+        })
     }
 }
+
+/// What a view holds of its subjects: rows with their copies, and pieces at rest.
+type Shelf<S, D> = (Vec<(S, D, i64)>, Vec<(S, Bytes)>);

@@ -28,7 +28,7 @@ use crate::adapter::Time;
 use crate::answers::Answers;
 use crate::checkpoint::Encoded;
 use crate::checkpoint::manifest::Witness;
-use crate::checkpoint::state_file::Added;
+use crate::checkpoint::state_file::{Added, Shelved};
 use crate::crash_book::{CrashBook, Place};
 use crate::elsewhere::Stand;
 use crate::epochs::Positions;
@@ -140,6 +140,7 @@ pub struct Begin {
 pub(crate) enum State {
     Pieces(Encoded),
     Rows(Added),
+    Shelf(Shelved),
 }
 
 /// What one process tells another.

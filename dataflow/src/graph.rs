@@ -27,7 +27,7 @@ use timely::dataflow::operators::{Concat, ConnectLoop, Exchange as _, Feedback, 
 use timely::dataflow::{Scope, StreamVec};
 use uuid::Uuid;
 
-use crate::adapter::{Time, at_their_time, kept, per_epoch, stateful};
+use crate::adapter::{Time, at_their_time, collected, kept, per_epoch, stateful};
 use crate::checkpoint::Keep;
 use crate::commit::{self, Message, Written};
 use crate::crash_book::{CrashBook, Place};
@@ -142,27 +142,28 @@ pub fn build(scope: Scope<'_, Time>, parts: Parts) {
     let resolved = stateful(opinions, Pipeline, keep.station("gray_band"), band, by_partition);
     let resolved = resolved.inspect(move |said| asking.hear(said, &unanswered));
 
-    // Facts, each of which is kept in checkpoints, and the analytics: differential collections over them.
-    let decisions = kept(decisions, keep.station("decisions"));
+    // Facts, and the analytics: collections over them, which are kept in checkpoints as they are held.
+    let decisions = collected(decisions, keep.formerly("decisions"), resumed);
     let judgements = resolved.clone().flat_map(resolved::evaluated);
-    let evaluated = kept(judgements.clone(), keep.station("evaluated"));
-    let measured = kept(facts.clone().flat_map(measured), keep.station("measured"));
+    let evaluated = collected(judgements.clone(), keep.formerly("evaluated"), resumed);
+    let measured = collected(facts.clone().flat_map(measured), keep.formerly("measured"), resumed);
     let administered = kept(admin, keep.station("administered"));
     let decided = decisions
         .clone()
         .map(|row| (row.session_id, SessionFact::Decided(row.selected_arm_id, row.expected_greeting)));
-    let session_facts = kept(aligned.clone().flat_map(session_fact), keep.station("session_facts"));
-    let sessions = view::sessions(session_facts.concat(decided));
+    let session_facts =
+        collected(aligned.clone().flat_map(session_fact), keep.formerly("session_facts"), resumed);
+    let sessions = view::sessions(session_facts.concat(decided), &keep);
     let parts = facts.clone().flat_map(view::of_fact).concat(told.clone().flat_map(view::of_told));
     let Analytics { rewards, moved, ledgered, written: analytics } = analytics(
         Facts {
             ticks: ticks.clone(),
             sessions: sessions.clone(),
-            stimuli: kept(facts.clone().flat_map(stimulus), keep.station("stimuli")),
+            stimuli: collected(facts.clone().flat_map(stimulus), keep.formerly("stimuli"), resumed),
             decisions: decisions.clone(),
             measured,
             evaluated: evaluated.clone(),
-            scans: kept(told.clone().flat_map(scanned), keep.station("scans")),
+            scans: collected(told.clone().flat_map(scanned), keep.formerly("scans"), resumed),
             texts: view::arm_texts(administered.clone()),
             outcomes: told.clone().flat_map(outcome),
             parts,
@@ -178,7 +179,8 @@ pub fn build(scope: Scope<'_, Time>, parts: Parts) {
         .map(|((order, _, record), _)| select::Input::Admin { order, record });
     rewarded.concat(ordered).connect_loop(handle);
 
-    let actions = view::actions(kept(aligned.clone().flat_map(asked), keep.station("actions")));
+    let actions =
+        view::actions(collected(aligned.clone().flat_map(asked), keep.formerly("actions"), resumed), &keep);
     let classes = aligned
         .clone()
         .flat_map(aligned_class)

@@ -1,10 +1,12 @@
 //! The attribution ledger's operator: encounters and outcomes of a session meet on one worker, whichever comes
 //! first and however late.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use lsie_operators::align::{Class, Classified};
 use lsie_operators::attribution::ledger::{LedgerEvent, outcome_row};
 use lsie_operators::attribution::link::{Horizon, LedgerRow, LinkOutput, LinkRecord, LinkSnapshot, Linker};
-use lsie_operators::logic::Logic;
+use lsie_operators::logic::{Keyed, Logic};
 use lsie_schemas::record::{DeadLetter, Outcome};
 use lsie_schemas::{LogTime, Topic};
 use serde::{Deserialize, Serialize};
@@ -35,56 +37,51 @@ impl Input {
 /// What comes out of the ledger.
 #[derive(Clone, Debug)]
 pub enum Output {
-    /// A row came (+1) or went (-1).
-    Change(Box<LedgerRow>, i64),
+    /// A row of a session came (+1) or went (-1).
+    Change(Uuid, Box<LedgerRow>, i64),
     /// What became of an outcome's record.
     Classified(Classified),
     /// An outcome's record came after its horizon had closed.
     Dead(DeadLetter),
 }
 
-/// The ledger of one worker's sessions, with the default horizon.
+/// The ledger of one worker's sessions, with the default horizon. Each session has a linker of its own, so that an epoch
+/// costs what happens in it, however many sessions wait for their horizons.
+#[derive(Default)]
 pub struct Ledger {
-    linker: Linker,
+    sessions: BTreeMap<Uuid, Linker>,
+    /// When something is due in a session.
+    due: BTreeSet<(LogTime, Uuid)>,
 }
 
-impl Default for Ledger {
-    fn default() -> Ledger {
-        Ledger { linker: Linker::new(Horizon::default()) }
-    }
+/// What reaches one session at an epoch.
+#[derive(Default)]
+struct Arrived {
+    records: Vec<LinkRecord>,
+    letters: Vec<(Outcome, Box<DeadLetter>)>,
 }
 
-impl Logic for Ledger {
-    type Record = Input;
-    type Output = Output;
-    type Snapshot = LinkSnapshot;
-
-    fn on_epoch(&mut self, epoch: LogTime, inputs: Vec<Input>, out: &mut Vec<Output>) {
-        let mut records = Vec::new();
-        let mut letters = Vec::new();
-        for input in inputs {
-            match input {
-                Input::Event(event) => records.push(LinkRecord::Event(event)),
-                Input::Outcome(outcome, letter) => {
-                    letters.extend(letter.map(|letter| (outcome.clone(), letter)));
-                    records.push(LinkRecord::Outcome(outcome));
-                }
-                Input::Tick(_) => {}
-            }
+impl Ledger {
+    /// An epoch of one session.
+    fn session(&mut self, epoch: LogTime, session: Uuid, arrived: Arrived, out: &mut Vec<Output>) {
+        let mut linker = self.sessions.remove(&session).unwrap_or_else(|| Linker::new(Horizon::default()));
+        if let Some(at) = linker.due() {
+            self.due.remove(&(at, session));
         }
+        let Arrived { records, mut letters } = arrived;
         letters.sort_by_key(|(_, letter)| (letter.at, letter.offset));
         let mut judged: Vec<(Uuid, Class, Box<DeadLetter>)> = Vec::new();
         for (outcome, letter) in letters {
             let row = outcome_row(&outcome);
             let id = row.outcome_id;
-            let again = self.linker.knows(&row) || judged.iter().any(|(other, _, _)| *other == id);
+            let again = linker.knows(&row) || judged.iter().any(|(other, _, _)| *other == id);
             judged.push((id, if again { Class::Duplicate } else { Class::Used }, letter));
         }
         let mut said = Vec::new();
-        self.linker.on_epoch(epoch, records, &mut said);
+        linker.on_epoch(epoch, records, &mut said);
         for word in said {
             match word {
-                LinkOutput::Change(row, diff) => out.push(Output::Change(row, diff)),
+                LinkOutput::Change(row, diff) => out.push(Output::Change(session, row, diff)),
                 LinkOutput::Late(id) => {
                     for (_, class, _) in judged.iter_mut().filter(|(of, _, _)| *of == id) {
                         *class = Class::Late;
@@ -104,12 +101,60 @@ impl Logic for Ledger {
                 out.push(Output::Dead(*letter));
             }
         }
+        self.hold(session, linker);
     }
+
+    /// Holds a session for which something is due.
+    fn hold(&mut self, session: Uuid, linker: Linker) {
+        if let Some(at) = linker.due() {
+            self.due.insert((at, session));
+            self.sessions.insert(session, linker);
+        }
+    }
+}
+
+impl Logic for Ledger {
+    type Record = Input;
+    type Output = Output;
+    type Snapshot = LinkSnapshot;
+
+    fn on_epoch(&mut self, epoch: LogTime, inputs: Vec<Input>, out: &mut Vec<Output>) {
+        let mut sessions: BTreeMap<Uuid, Arrived> = BTreeMap::new();
+        while let Some((_, session)) = self.due.first().copied().filter(|(at, _)| *at <= epoch) {
+            self.due.pop_first();
+            sessions.entry(session).or_default();
+        }
+        for input in inputs {
+            match input {
+                Input::Event(event) => {
+                    let arrived = sessions.entry(event.row().session_id).or_default();
+                    arrived.records.push(LinkRecord::Event(event));
+                }
+                Input::Outcome(outcome, letter) => {
+                    let arrived = sessions.entry(outcome.session_id).or_default();
+                    arrived.letters.extend(letter.map(|letter| (outcome.clone(), letter)));
+                    arrived.records.push(LinkRecord::Outcome(outcome));
+                }
+                Input::Tick(_) => {}
+            }
+        }
+        for (session, arrived) in sessions {
+            self.session(epoch, session, arrived, out);
+        }
+    }
+
     fn snapshot(&self) -> LinkSnapshot {
-        self.linker.snapshot()
+        let mut all = LinkSnapshot::default();
+        self.sessions.values().for_each(|linker| all.join(linker.snapshot()));
+        all
     }
 
     fn restore(&mut self, snapshot: LinkSnapshot) {
-        self.linker.restore(snapshot);
+        *self = Ledger::default();
+        for (session, piece) in snapshot.apart() {
+            let mut linker = Linker::new(Horizon::default());
+            linker.restore(piece);
+            session.into_iter().for_each(|session| self.hold(session, linker.clone()));
+        }
     }
 }

@@ -9,7 +9,7 @@ use lsie_schemas::record::EpochRecord;
 use lsie_schemas::{LogTime, Topic};
 
 use crate::checkpoint::manifest::{Manifest, ManifestError, Position};
-use crate::checkpoint::{BEGIN_EMPTY, READ_LATER};
+use crate::checkpoint::{BEGIN_EMPTY, FORMERLY, READ_LATER};
 use crate::epochs::Positions;
 
 /// All that a start can know before it touches anything.
@@ -139,8 +139,15 @@ pub fn plan(facts: &Facts) -> Plan {
 fn judge(manifest: &Manifest, facts: &Facts) -> Verdict {
     let mut stations = facts.stations.clone();
     stations.retain(|name, _| manifest.stations.contains_key(name) || !BEGIN_EMPTY.contains(&name.as_str()));
-    if manifest.stations != stations {
-        return Verdict::Unusable(other_stations(&manifest.stations, &stations));
+    let formerly = |(name, version): &(&String, &u32)| FORMERLY.contains(&(name.as_str(), **version));
+    let theirs: BTreeMap<String, u32> = manifest
+        .stations
+        .iter()
+        .filter(|station| !formerly(station))
+        .map(|(name, version)| (name.clone(), *version))
+        .collect();
+    if theirs != stations {
+        return Verdict::Unusable(other_stations(&theirs, &stations));
     }
     for file in &manifest.files {
         match facts.files.get(&file.name) {

@@ -15,6 +15,7 @@ mod evaluations;
 pub(crate) mod feed;
 mod handle;
 mod health;
+mod join_total;
 mod ledger;
 mod physiology_current;
 mod posterior_history;
@@ -22,6 +23,7 @@ mod record_classes;
 mod reduce_total;
 mod session_summaries;
 mod sessions;
+mod shelf;
 mod summary;
 #[cfg(test)]
 mod tests;
@@ -36,7 +38,7 @@ pub(crate) use ledger::ledger_events;
 pub(crate) use posterior_history::PosteriorHistory;
 pub(crate) use record_classes::record_classes;
 pub(crate) use sessions::{SessionFact, sessions};
-pub(crate) use summary::{Of, Part, Sources, of_fact, of_ledger, of_told, summaries};
+pub(crate) use summary::{Of, Part, Sources, formerly, of_fact, of_ledger, of_told, summaries};
 pub(crate) use watch::{Note, Watch, Watched};
 
 /// A collection of the dataflow.

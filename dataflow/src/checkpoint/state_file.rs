@@ -1,8 +1,9 @@
 //! A state file: what changed in the state of a run from one checkpoint to the next.
 //!
-//! State is of two kinds. Operators have keyed *pieces*, of which a file holds those that are other than
-//! before, and the keys that are gone. Inputs of views have *rows* with a number of copies, of which a file
-//! holds what was added, that of the checkpoint's own epoch apart. Both are opaque bytes here, so that files
+//! State is of three kinds. Operators have keyed *pieces*, of which a file holds those that are other than
+//! before, and the keys that are gone. Views, and some of their inputs, have *rows* with a number of copies, of which a file
+//! holds what was added, that of the checkpoint's own epoch apart. What a view holds of a subject that nothing has
+//! touched for a while is *at rest*: one piece in place of its rows. All are opaque bytes here, so that files
 //! can be merged without knowing what is in them. All files of a manifest, in order, make the state.
 
 use std::collections::BTreeMap;
@@ -35,14 +36,32 @@ pub struct Added {
     pub last: Rows,
 }
 
-/// What changed since the file before.
+/// What changed on a shelf: its rows, and what has come to rest or is touched again.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Shelved {
+    /// Rows that came, and those that went.
+    pub rows: Rows,
+    /// By subject; `None`: its rows are rows again.
+    pub resting: Pieces,
+}
+
+/// What changed since the file before.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StateFile {
     format: u32,
     /// By operator.
     pub pieces: BTreeMap<String, Pieces>,
-    /// By input.
+    /// By input or view.
     pub rows: BTreeMap<String, Added>,
+    /// By view; earlier versions had nothing at rest.
+    #[serde(default)]
+    pub resting: BTreeMap<String, Pieces>,
+}
+
+impl Default for StateFile {
+    fn default() -> StateFile {
+        StateFile { format: FORMAT, pieces: BTreeMap::new(), rows: BTreeMap::new(), resting: BTreeMap::new() }
+    }
 }
 
 /// Why state cannot be written or read.
@@ -75,25 +94,26 @@ pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, StateError> {
 impl StateFile {
     /// The file as bytes.
     pub fn encode(&self) -> Result<Bytes, StateError> {
-        let file = StateFile { format: FORMAT, ..self.clone() };
-        Ok(zstd::encode_all(&rmp_serde::to_vec_named(&file)?[..], COMPRESSION)?.into())
+        Ok(pack(self)?.into())
     }
 
     /// Reads a file.
     pub fn decode(bytes: &[u8]) -> Result<StateFile, StateError> {
-        let file: StateFile = rmp_serde::from_slice(&zstd::decode_all(bytes)?)?;
+        let file: StateFile = unpack(bytes)?;
         if file.format == FORMAT { Ok(file) } else { Err(StateError::Format(file.format)) }
     }
 
     /// Takes in the file of a later checkpoint.
     pub fn then(&mut self, later: StateFile) {
-        for (operator, pieces) in later.pieces {
-            let known = self.pieces.entry(operator).or_default();
-            for (key, piece) in pieces {
-                match piece {
-                    Some(piece) => known.insert(key, Some(piece)),
-                    None => known.remove(&key),
-                };
+        for (known, later) in [(&mut self.pieces, later.pieces), (&mut self.resting, later.resting)] {
+            for (station, pieces) in later {
+                let known = known.entry(station).or_default();
+                for (key, piece) in pieces {
+                    match piece {
+                        Some(piece) => known.insert(key, Some(piece)),
+                        None => known.remove(&key),
+                    };
+                }
             }
         }
         for added in self.rows.values_mut() {
@@ -106,6 +126,18 @@ impl StateFile {
             known.last = added.last;
         }
     }
+}
+
+/// A value as compressed bytes, without a copy of all of it in between.
+pub fn pack<T: Serialize>(value: &T) -> Result<Vec<u8>, StateError> {
+    let mut packed = zstd::Encoder::new(Vec::new(), COMPRESSION)?;
+    value.serialize(&mut rmp_serde::Serializer::new(&mut packed).with_struct_map())?;
+    Ok(packed.finish()?)
+}
+
+/// The value of compressed bytes.
+pub fn unpack<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, StateError> {
+    Ok(rmp_serde::from_read(zstd::Decoder::with_buffer(bytes)?)?)
 }
 
 /// Adds up copies; rows of which none is left go.

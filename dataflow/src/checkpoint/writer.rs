@@ -13,7 +13,9 @@ use lsie_schemas::{LogTime, Topic};
 
 use super::gate::Gate;
 use super::manifest::{FOLDER, FileEntry, Manifest};
-use super::state_file::{Added, FOLDER as STATE_FOLDER, Pieces, StateError, StateFile, add, name_of, sha256};
+use super::state_file::{
+    Added, FOLDER as STATE_FOLDER, Pieces, Shelved, StateError, StateFile, add, name_of, sha256,
+};
 use super::store::{Store, StoreError};
 use super::{Content, Encoded, Part, Restored, STATIONS};
 use crate::adapter::Time;
@@ -69,8 +71,8 @@ pub struct Writer {
     files: Vec<FileEntry>,
     /// A hash of each piece in them.
     pieces: BTreeMap<String, BTreeMap<Bytes, String>>,
-    /// Rows of checkpoints that were chosen and could not be written.
-    unwritten: BTreeMap<String, Added>,
+    /// What changed up to checkpoints that were chosen and could not be written.
+    unwritten: Changed,
 }
 
 /// The parts of one checkpoint so far.
@@ -82,7 +84,14 @@ struct Gathered {
     further: i64,
     rewind: Option<Time>,
     pieces: BTreeMap<String, Encoded>,
+    changed: Changed,
+}
+
+/// What stations hand over as changes.
+#[derive(Clone, Default)]
+struct Changed {
     rows: BTreeMap<String, Added>,
+    resting: BTreeMap<String, Pieces>,
 }
 
 impl Writer {
@@ -104,7 +113,7 @@ impl Writer {
             manifests: Vec::new(),
             files: Vec::new(),
             pieces: BTreeMap::new(),
-            unwritten: BTreeMap::new(),
+            unwritten: Changed::default(),
         }
     }
 
@@ -137,9 +146,16 @@ impl Writer {
             }
             Content::Rows(encode) => {
                 let Added { before, last } = encode()?;
-                let known = gathered.rows.entry(part.station.to_string()).or_default();
+                let known = gathered.changed.rows.entry(part.station.to_string()).or_default();
                 add(&mut known.before, before);
                 add(&mut known.last, last);
+            }
+            Content::Shelf(encode) => {
+                let Shelved { rows, resting } = encode()?;
+                let Changed { rows: known, resting: at_rest } = &mut gathered.changed;
+                add(&mut known.entry(part.station.to_string()).or_default().before, rows);
+                // A subject is on one worker.
+                at_rest.entry(part.station.to_string()).or_default().extend(resting);
             }
         }
         Ok(())
@@ -162,14 +178,12 @@ impl Writer {
     pub fn write(&mut self) -> Result<(), WriteError> {
         let Some((epoch, gathered)) = self.open.pop_first() else { return Ok(()) };
         let rewind = gathered.rewind;
-        let mut rows = std::mem::take(&mut self.unwritten);
-        for (input, added) in gathered.rows {
-            merge(rows.entry(input).or_default(), added);
-        }
-        let written = self.write_files(epoch, rewind, &gathered.pieces, &rows);
+        let mut changed = std::mem::take(&mut self.unwritten);
+        changed.then(gathered.changed);
+        let written = self.write_files(epoch, rewind, &gathered.pieces, &changed);
         if let Err(error) = written {
-            // Nothing of these rows is in a file yet.
-            self.unwritten = rows;
+            // Nothing of it is in a file yet.
+            self.unwritten = changed;
             self.gate.written(epoch, Some(rewind.unwrap_or(epoch)));
             return Err(error);
         }
@@ -182,15 +196,17 @@ impl Writer {
         epoch: Time,
         rewind: Option<Time>,
         pieces: &BTreeMap<String, Encoded>,
-        rows: &BTreeMap<String, Added>,
+        changed: &Changed,
     ) -> Result<(), WriteError> {
         let (mut file, hashes) = self.changed(pieces);
-        file.rows = rows.clone();
+        let Changed { rows, resting } = changed.clone();
+        (file.rows, file.resting) = (rows, resting);
         let mut files = self.files.clone();
         let mut content = file.encode()?;
         if self.is_merge_due(content.len() as u64) {
             let mut all = read_all(&self.store, &files)?;
             all.then(file);
+            all.rows.retain(|name, _| STATIONS.iter().any(|(known, _)| known == name));
             content = all.encode()?;
             files.clear();
         }
@@ -274,6 +290,18 @@ impl Writer {
             self.store.delete(name)?;
         }
         Ok(())
+    }
+}
+
+impl Changed {
+    /// Takes in what has changed later.
+    fn then(&mut self, later: Changed) {
+        for (input, added) in later.rows {
+            merge(self.rows.entry(input).or_default(), added);
+        }
+        for (view, resting) in later.resting {
+            self.resting.entry(view).or_default().extend(resting);
+        }
     }
 }
 

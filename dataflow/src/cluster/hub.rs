@@ -186,6 +186,7 @@ fn part(
     let content = match state {
         State::Pieces(pieces) => Content::Pieces(Box::new(move || Ok(pieces))),
         State::Rows(rows) => Content::Rows(Box::new(move || Ok(rows))),
+        State::Shelf(changed) => Content::Shelf(Box::new(move || Ok(changed))),
     };
     Ok(Part { epoch, station, rewind, further, content })
 }

@@ -135,6 +135,7 @@ impl Member {
             let state = match content {
                 Content::Pieces(encode) => State::Pieces(encode()?),
                 Content::Rows(encode) => State::Rows(encode()?),
+                Content::Shelf(encode) => State::Shelf(encode()?),
             };
             let station = station.to_string();
             self.wire.send(FIRST, &Packet::Part { epoch, station, rewind, further, state });

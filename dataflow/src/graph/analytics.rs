@@ -14,7 +14,7 @@ use timely::dataflow::operators::vec::Map;
 use uuid::Uuid;
 
 use super::{change, changes, facts_out, hash};
-use crate::adapter::{Time, at_their_time, kept, per_epoch, stateful};
+use crate::adapter::{Time, at_their_time, collected, per_epoch, stateful};
 use crate::checkpoint::Keep;
 use crate::commit::Written;
 use crate::ledger::{self, Ledger};
@@ -55,13 +55,13 @@ pub(super) fn analytics<'scope>(facts: Facts<'scope>, keep: &Keep) -> Analytics<
     let Facts { ticks, sessions, stimuli, decisions, measured, evaluated, scans, texts, outcomes, parts } =
         facts;
     let resumed = keep.resumed;
-    let met = view::met(measured, evaluated.clone());
+    let met = view::met(measured, evaluated.clone(), keep);
     let encounters = view::encounters(met.clone());
-    let rewards = view::rewards(encounters.clone());
+    let rewards = view::rewards(encounters.clone(), keep);
     let arms = view::arms(texts, rewards.clone());
 
     // The ledger, by session: what an encounter may be credited with comes days after it.
-    let credited = view::ledger_events(met, decisions.clone(), scans);
+    let credited = view::ledger_events(met, decisions.clone(), scans, keep);
     let credited = at_their_time(credited.inner).map(|(event, _)| ledger::Input::Event(Box::new(event)));
     let worker = keep.worker as u64;
     let ticks = ticks.map(move |_| ledger::Input::Tick(worker));
@@ -73,9 +73,9 @@ pub(super) fn analytics<'scope>(facts: Facts<'scope>, keep: &Keep) -> Analytics<
 
     // Summaries of what these tables hold, and every step of a posterior.
     let parts = parts.map(|part| (part, 1)).concat(ledgered.clone().flat_map(ledger_part));
-    let parts = kept(parts, keep.station("parts")).inner;
+    let parts = collected(parts, view::formerly(keep), resumed).inner;
     let parts = parts.map(|((part, diff), epoch, copies)| (part, epoch, copies * diff as isize));
-    let evaluations = view::evaluations(evaluated.clone(), resumed);
+    let evaluations = view::evaluations(evaluated.clone(), keep);
     let summaries = view::summaries(
         view::Sources {
             sessions,
@@ -85,7 +85,7 @@ pub(super) fn analytics<'scope>(facts: Facts<'scope>, keep: &Keep) -> Analytics<
             encounters: encounters.clone(),
             parts: parts.as_collection(),
         },
-        resumed,
+        keep,
     );
     let moved = at_their_time(encounters.clone().inner).map(|(row, diff)| (row, diff as i64));
     let by_arm = Exchange::new(|(row, _): &(Handle<EncounterRow>, i64)| hash(&row.experiment_id));
@@ -107,7 +107,7 @@ pub(super) fn analytics<'scope>(facts: Facts<'scope>, keep: &Keep) -> Analytics<
 /// What the ledger says of the stimuli of a segment, as it comes and goes.
 fn ledger_part(output: ledger::Output) -> Option<((Of, Part), i64)> {
     match output {
-        ledger::Output::Change(row, diff) => Some((view::of_ledger(*row)?, diff)),
+        ledger::Output::Change(session, row, diff) => Some((view::of_ledger(session, *row)?, diff)),
         _ => None,
     }
 }
@@ -117,7 +117,7 @@ fn ledger_changes<'scope>(
 ) -> StreamVec<'scope, Time, Written> {
     per_epoch(ledgered, Pipeline, "ledgered", |epoch: LogTime, ledgered, out| {
         out.extend(ledgered.iter().filter_map(|output| {
-            let ledger::Output::Change(row, diff) = output else { return None };
+            let ledger::Output::Change(_, row, diff) = output else { return None };
             Some(Written::Change(match &**row {
                 LedgerRow::Event(row) => change(row, epoch, *diff),
                 LedgerRow::Outcome(row) => change(row, epoch, *diff),

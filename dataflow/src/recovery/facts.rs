@@ -57,6 +57,8 @@ impl Found {
             let content = self.contents.get(&file.name).with_context(|| format!("{} is gone", file.name))?;
             state.then(StateFile::decode(content).with_context(|| file.name.clone())?);
         }
+        // What an earlier version kept, and this one or an earlier one has made its own state of.
+        state.rows.retain(|name, _| manifest.stations.contains_key(name));
         Ok(Restored { epoch: manifest.epoch.0, state })
     }
 }

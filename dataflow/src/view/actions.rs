@@ -6,20 +6,44 @@ use lsie_schemas::log::LogRecord;
 use lsie_schemas::record::{Control, ExperimentRecord, HEADER_ACTION, HEADER_ACTOR, Record};
 use lsie_schemas::row::ActionRow;
 
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
 use super::Rows;
+use super::handle::Handle;
+use super::reduce_total::reduce_total;
+use super::shelf::Subject;
+use crate::checkpoint::Keep;
 
 /// An action that deletes an arm.
 const DELETE: &str = "delete_arm";
 
 /// One row an action: that of its first record by log time, then by place.
-pub(crate) fn actions<'scope>(asked: Rows<'scope, ActionRow>) -> Rows<'scope, ActionRow> {
-    asked
-        .map(|row| {
-            let order = (row.at, row.topic.clone(), row.partition, row.record_offset);
-            (row.action_id, (order, row))
-        })
-        .reduce(|_, rows, first| first.extend(rows.first().map(|((_, row), _)| (row.clone(), 1))))
-        .map(|(_, row)| row)
+pub(crate) fn actions<'scope>(asked: Rows<'scope, ActionRow>, keep: &Keep) -> Rows<'scope, ActionRow> {
+    let asked = asked.map(|row| {
+        let order = (row.at, row.topic.clone(), row.partition, row.record_offset);
+        (row.action_id, (order, Handle::from(row)))
+    });
+    reduce_total(asked, keep.station("asked"), Bunch::of, |_, rows, first| {
+        first.extend(rows.first().map(|((_, row), _)| ActionRow::clone(row)));
+    })
+}
+
+/// Some of the actions, by their ids: an action need not be of a session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+struct Bunch(u16);
+
+impl Bunch {
+    fn of(action: &Uuid) -> Bunch {
+        let (high, low) = action.as_u64_pair();
+        Bunch(((high ^ low).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 52) as u16)
+    }
+}
+
+impl Subject for Bunch {
+    fn route(&self) -> u64 {
+        self.0.into()
+    }
 }
 
 /// What a record says of an action, if someone asked for it.

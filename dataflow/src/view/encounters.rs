@@ -13,7 +13,9 @@ use uuid::Uuid;
 use super::Rows;
 use super::handle::Handle;
 use super::reduce_total::reduce_total;
-use crate::adapter::Time;
+use crate::adapter::{Time, kept_sums};
+use crate::checkpoint::Keep;
+use crate::graph::hash;
 
 /// A stimulus: its session and its action.
 pub(crate) type StimulusKey = (Uuid, Uuid);
@@ -45,14 +47,14 @@ enum Half {
 pub(crate) fn met<'scope>(
     measured: Rows<'scope, (StimulusKey, Handle<Measured>)>,
     evaluated: Rows<'scope, (StimulusKey, Handle<Evaluated>)>,
+    keep: &Keep,
 ) -> Rows<'scope, (StimulusKey, Met)> {
     let measured = measured.map(|(key, measured)| (key, Half::Measured(measured)));
     let halves = measured.concat(evaluated.map(|(key, judged)| (key, Half::Judged(judged))));
     reduce_total(
         halves,
-        "met",
-        0,
-        |(session, _)| session.as_u64_pair().0,
+        keep.station("met"),
+        |(session, _)| *session,
         |key, halves, rows| {
             for (measured, judged) in
                 halves.iter().flat_map(|(one, _)| halves.iter().map(move |(other, _)| (one, other)))
@@ -90,12 +92,15 @@ pub(crate) fn encounters<'scope>(
 /// Sum and number of rewards per (experiment, arm), in the difference: exact and independent of order.
 pub(crate) type Rewards<'scope> = VecCollection<'scope, Time, (String, String), (i128, i64)>;
 
-pub(crate) fn rewards(encounters: Rows<'_, Handle<EncounterRow>>) -> Rewards<'_> {
+pub(crate) fn rewards<'scope>(
+    encounters: Rows<'scope, Handle<EncounterRow>>,
+    keep: &Keep,
+) -> Rewards<'scope> {
     let sums = encounters.inner.map(|(row, time, diff)| {
         // A reward outside [0, 1] changes nothing (`contracts.md` §14); P90 times gate never is.
         let RewardSum { sum, n } = RewardSum::of(row.gated_reward.0).unwrap_or_default();
         let copies = diff as i64;
         ((row.experiment_id.clone(), row.arm.clone()), time, (sum * i128::from(copies), n * copies))
     });
-    sums.as_collection()
+    kept_sums(sums.as_collection(), keep.station("rewards"), |(experiment, _)| hash(experiment))
 }

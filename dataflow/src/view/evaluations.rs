@@ -6,13 +6,12 @@ use super::Rows;
 use super::encounters::{Evaluated, StimulusKey};
 use super::handle::Handle;
 use super::reduce_total::reduce_total;
-use crate::adapter::Time;
+use crate::checkpoint::Keep;
 
-/// One row per segment in which something was said: the judgement of its first stimulus. What they were up to the epoch at which
-/// a run resumed is known.
+/// One row per segment in which something was said: the judgement of its first stimulus.
 pub(crate) fn evaluations<'scope>(
     evaluated: Rows<'scope, (StimulusKey, Handle<Evaluated>)>,
-    resumed: Time,
+    keep: &Keep,
 ) -> Rows<'scope, EvaluationRow> {
     let by_segment = evaluated.map(|((session, action), judged)| {
         let order = (judged.said.at, action);
@@ -20,9 +19,8 @@ pub(crate) fn evaluations<'scope>(
     });
     reduce_total(
         by_segment,
-        "evaluations",
-        resumed,
-        |(session, _)| session.as_u64_pair().0,
+        keep.station("evaluations"),
+        |(session, _)| *session,
         |(session, segment), said, rows| {
             if let Some(((_, first), _)) = said.first() {
                 rows.push(EvaluationRow {

@@ -9,6 +9,7 @@ use uuid::Uuid;
 use super::arms::Admin;
 use super::handle::Handle;
 use super::{Evaluated, Of, Part, Rows, SessionFact, Sources, StimulusKey, encounters, met, of_fact};
+use crate::checkpoint::Keep;
 
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
 pub(crate) enum Fact {
@@ -47,7 +48,7 @@ pub(crate) fn decisions(facts: Rows<'_, Fact>) -> Rows<'_, DecisionRow> {
 }
 
 /// What the summaries are views over.
-pub(crate) fn sources(facts: Rows<'_, Fact>) -> Sources<'_> {
+pub(crate) fn sources<'scope>(facts: Rows<'scope, Fact>, keep: &Keep) -> Sources<'scope> {
     let evaluated = evaluated(facts.clone());
     Sources {
         sessions: facts.clone().flat_map(|fact| match fact {
@@ -59,7 +60,7 @@ pub(crate) fn sources(facts: Rows<'_, Fact>) -> Sources<'_> {
             _ => None,
         }),
         decisions: decisions(facts.clone()),
-        encounters: encounters(met(measured(facts.clone()), evaluated.clone())),
+        encounters: encounters(met(measured(facts.clone()), evaluated.clone(), keep)),
         evaluated,
         parts: facts.flat_map(|fact| match fact {
             Fact::Part(of, part) => vec![(of, part)],

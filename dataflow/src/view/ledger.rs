@@ -14,7 +14,9 @@ use uuid::Uuid;
 use super::Rows;
 use super::encounters::{Evaluated, Met, StimulusKey};
 use super::handle::Handle;
+use super::join_total::join_total;
 use super::reduce_total::reduce_total;
+use crate::checkpoint::Keep;
 
 /// What is known of the events of a segment.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -36,11 +38,12 @@ pub(crate) fn ledger_events<'scope>(
     met: Rows<'scope, (StimulusKey, Met)>,
     decisions: Rows<'scope, DecisionRow>,
     scans: Rows<'scope, ((Uuid, String), Option<Scan>)>,
+    keep: &Keep,
 ) -> Rows<'scope, LedgerEvent> {
     let met = met.map(|((session, _), met)| ((session, met.0.segment_id.clone()), Known::Met(met)));
     let known = met.concat(scans.map(|(segment, scan)| (segment, Known::Scanned(scan))));
-    let by_session = |(session, _): &(Uuid, String)| session.as_u64_pair().0;
-    let scanned = reduce_total(known, "scanned", 0, by_session, |(session, _), known, rows| {
+    let of_session = |(session, _): &(Uuid, String)| *session;
+    let scanned = reduce_total(known, keep.station("scanned"), of_session, |(session, _), known, rows| {
         for (met, scan) in known.iter().flat_map(|(one, _)| known.iter().map(move |(other, _)| (one, other)))
         {
             if let (Known::Met(met), Known::Scanned(scan)) = (met, scan) {
@@ -52,11 +55,10 @@ pub(crate) fn ledger_events<'scope>(
         let decided = Decided { greeting: row.expected_greeting.clone(), snapshot: decision_snapshot(&row) };
         (row.session_id, Handle::from(decided))
     });
-    scanned
-        .join_map(decided, |session, ((measured, judged), scan), decided| {
-            event(*session, measured, judged, scan.as_ref(), decided)
-        })
-        .flat_map(|event| event)
+    let credited = keep.station("credited");
+    join_total(scanned, decided, credited, |session, ((measured, judged), scan), decided| {
+        event(*session, measured, judged, scan.as_ref(), decided)
+    })
 }
 
 fn event(

@@ -3,110 +3,82 @@
 //! Differential's `reduce` arranges its input and its output: every update with its time, in layers that are merged
 //! as they grow, so that others can share them and times may be partially ordered. What a view says of a key needs
 //! neither: the values that are there now are enough, as for `count_total`. The layers were a third of the views'
-//! processor time (docs/BENCHMARKS.md).
+//! processor time (docs/BENCHMARKS.md), and could not be kept in checkpoints.
 
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
-use std::collections::btree_map::Entry;
 use std::iter::Peekable;
 
-use differential_dataflow::AsCollection;
 use timely::ExchangeData;
-use timely::dataflow::channels::pact::Exchange;
-use timely::dataflow::operators::Capability;
-use timely::dataflow::operators::generic::Operator;
 
 use super::Rows;
-use crate::adapter::Time;
-use crate::board::Place;
-use crate::metrics::instant;
-
-/// Updates of one time.
-type Updates<K, V> = Vec<((K, V), isize)>;
+use super::shelf::{Contents, Subject, shelved};
+use crate::checkpoint::Station;
 
 /// The values of a key, sorted, each with its number of copies.
 type Values<V> = Vec<(V, isize)>;
 
 /// The rows that `rows` says of the values of each key, exact at every time; of a key without values nothing is asked.
-/// `route` decides, modulo the number of workers, where a key belongs. What follows from updates up to `known` is known:
-/// nothing is said of it.
-pub(crate) fn reduce_total<'scope, K, V, R>(
+/// `subject` is what the key is of: all of it is on one worker, and is put to rest together.
+pub(crate) fn reduce_total<'scope, S, K, V, R>(
     values: Rows<'scope, (K, V)>,
-    name: &str,
-    known: Time,
-    route: impl Fn(&K) -> u64 + 'static,
+    station: Station,
+    subject: impl Fn(&K) -> S + 'static,
     rows: impl Fn(&K, &[(V, isize)], &mut Vec<R>) + 'static,
 ) -> Rows<'scope, R>
 where
-    K: ExchangeData + Ord,
-    V: ExchangeData + Ord,
+    S: Subject,
+    K: ExchangeData + Ord + Clone,
+    V: ExchangeData + Ord + Clone,
     R: Ord + Clone + 'static,
 {
-    let place = Place::of(name);
-    let by_key = Exchange::new(move |((key, _), _, _): &((K, V), Time, isize)| route(key));
-    let reduced = values.inner.unary_frontier(by_key, name, move |_capability, _info| {
-        let mut groups: BTreeMap<K, Values<V>> = BTreeMap::new();
-        let mut open: BTreeMap<Time, Updates<K, V>> = BTreeMap::new();
-        // Of the earliest open time or before: an update may be later than the message it comes with.
-        let mut held: Option<Capability<Time>> = None;
-        move |(input, frontier), output| {
-            let began = instant();
-            input.for_each(|capability, batch| {
-                if let Some(kept) = capability.retain_least(output.output_index())
-                    && held.as_ref().is_none_or(|held| kept.time() < held.time())
-                {
-                    held = Some(kept);
-                }
-                for (update, time, diff) in batch.drain(..) {
-                    open.entry(time).or_default().push((update, diff));
-                }
-            });
-            while let Some(entry) = open.first_entry().filter(|entry| !frontier.less_equal(entry.key()))
-                && let Some(capability) = &held
-            {
-                let (time, mut updates) = entry.remove_entry();
-                let mut changes = Vec::new();
-                let next = |key: &K, before, news, changes: &mut Vec<(R, isize)>| match time <= known {
-                    true => added_up(before, news),
-                    false => change(key, before, news, &rows, changes),
-                };
-                updates.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
-                let mut updates = updates.into_iter().peekable();
-                while let Some(((key, first), diff)) = updates.next() {
-                    let mut news = vec![(first, diff)];
-                    while let Some(((_, value), diff)) = updates.next_if(|((other, _), _)| *other == key) {
-                        news.push((value, diff));
-                    }
-                    match groups.entry(key) {
-                        Entry::Vacant(group) => {
-                            let now = next(group.key(), Values::new(), news, &mut changes);
-                            if !now.is_empty() {
-                                group.insert(now);
-                            }
-                        }
-                        Entry::Occupied(mut group) => {
-                            let before = std::mem::take(group.get_mut());
-                            *group.get_mut() = next(group.key(), before, news, &mut changes);
-                            if group.get().is_empty() {
-                                group.remove();
-                            }
-                        }
-                    }
-                }
-                let capability = capability.delayed(&time);
-                let changes = changes.into_iter().map(|(row, diff)| (row, time, diff));
-                output.session(&capability).give_iterator(changes);
+    let values = values.map(move |(key, value)| (subject(&key), (key, value)));
+    shelved(values, station, move |_, Groups(groups): &mut Groups<K, V>, news, changes| {
+        let mut news = news.into_iter().peekable();
+        while let Some(((key, first), diff)) = news.next() {
+            let mut of_key = vec![(first, diff)];
+            while let Some(((_, value), diff)) = news.next_if(|((other, _), _)| *other == key) {
+                of_key.push((value, diff));
             }
-            match (open.first_key_value(), &mut held) {
-                (Some((time, _)), Some(held)) => held.downgrade(time),
-                (None, held) => *held = None,
-                (Some(_), None) => {}
+            let before = groups.remove(&key).unwrap_or_default();
+            let now = change(&key, before, of_key, &rows, changes);
+            if !now.is_empty() {
+                groups.insert(key, now);
             }
-            place.stands(frontier.frontier().first().copied(), open.len());
-            place.worked(began);
         }
-    });
-    reduced.as_collection()
+    })
+}
+
+/// The values of each key of a subject.
+struct Groups<K, V>(BTreeMap<K, Values<V>>);
+
+impl<K, V> Default for Groups<K, V> {
+    fn default() -> Groups<K, V> {
+        Groups(BTreeMap::new())
+    }
+}
+
+impl<K: ExchangeData + Ord + Clone, V: ExchangeData + Ord + Clone> Contents for Groups<K, V> {
+    type Row = (K, V);
+
+    fn add(&mut self, (key, value): (K, V), copies: isize) {
+        let values = self.0.entry(key).or_default();
+        match values.binary_search_by(|(known, _)| known.cmp(&value)) {
+            Ok(at) => values[at].1 += copies,
+            Err(at) => values.insert(at, (value, copies)),
+        }
+    }
+
+    fn rows(self) -> Vec<((K, V), isize)> {
+        let of_key = |(key, values): (K, Values<V>)| {
+            values.into_iter().map(move |(value, copies)| ((key.clone(), value), copies))
+        };
+        self.0.into_iter().flat_map(of_key).collect()
+    }
+
+    fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
 }
 
 /// The values of a key after `news`, which are sorted; what that changes in its rows goes to `changes`.

@@ -7,6 +7,7 @@ use uuid::Uuid;
 
 use super::Rows;
 use super::reduce_total::reduce_total;
+use crate::checkpoint::Keep;
 
 /// One thing that became known of a session.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -28,12 +29,14 @@ pub(crate) enum SessionFact {
     Ended(EventTime),
 }
 
-pub(crate) fn sessions<'scope>(facts: Rows<'scope, (Uuid, SessionFact)>) -> Rows<'scope, SessionRow> {
+pub(crate) fn sessions<'scope>(
+    facts: Rows<'scope, (Uuid, SessionFact)>,
+    keep: &Keep,
+) -> Rows<'scope, SessionRow> {
     reduce_total(
         facts,
-        "sessions",
-        0,
-        |session| session.as_u64_pair().0,
+        keep.station("sessions"),
+        |session| *session,
         |session, facts, rows| {
             rows.extend(row(*session, facts.iter().map(|(fact, _)| fact)));
         },

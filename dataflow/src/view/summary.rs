@@ -1,6 +1,8 @@
 //! The tables that sum up what others hold. Each is a function of the parts of one subject, in a file of its own;
 //! one arrangement of all parts keeps all of them, since each type of arrangement costs seconds of every build.
 
+use std::collections::BTreeMap;
+
 use lsie_operators::attribution::{identity, ledger, link::LedgerRow};
 use lsie_operators::measure::{Fact, Measured};
 use lsie_operators::segment_id::{ordinal_at, window};
@@ -18,9 +20,12 @@ use uuid::Uuid;
 
 use super::arm_summaries::{self, Slot, Tally};
 use super::handle::Handle;
+use super::join_total::join_total;
 use super::reduce_total::reduce_total;
+use super::shelf::Subject;
 use super::{Evaluated, Rows, StimulusKey, encounter_summaries, physiology_current, session_summaries};
 use crate::adapter::Time;
+use crate::checkpoint::{Keep, Station};
 use crate::commit::Written;
 use crate::graph::hash;
 
@@ -31,17 +36,34 @@ pub(crate) enum Of {
     Session(Uuid),
     /// The stimuli of a segment of this session, by the id of its attribution event: of all that is said of a
     /// segment, scores and links name only that.
-    Segment(Uuid),
+    Segment(Uuid, Uuid),
     /// The encounters of an arm that fall into one slot.
     Arm(String, String, Slot),
 }
 
-impl Of {
-    /// What decides its worker.
+/// Whose parts are on one worker, and are put to rest together.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub(crate) enum Owner {
+    /// A session has its own and those of its segments.
+    Session(Uuid),
+    /// A slot of an arm.
+    Slot(String, String, Slot),
+}
+
+impl Owner {
+    fn of(of: &Of) -> Owner {
+        match of {
+            Of::Session(session) | Of::Segment(session, _) => Owner::Session(*session),
+            Of::Arm(experiment, arm, slot) => Owner::Slot(experiment.clone(), arm.clone(), *slot),
+        }
+    }
+}
+
+impl Subject for Owner {
     fn route(&self) -> u64 {
         match self {
-            Of::Session(id) | Of::Segment(id) => id.as_u64_pair().0,
-            Of::Arm(experiment, arm, slot) => hash(experiment) ^ hash(arm).rotate_left(1) ^ slot.spread(),
+            Owner::Session(id) => id.route(),
+            Owner::Slot(experiment, arm, slot) => hash(experiment) ^ hash(arm).rotate_left(1) ^ slot.spread(),
         }
     }
 }
@@ -115,28 +137,28 @@ pub(crate) struct Sources<'scope> {
 }
 
 /// The changes of all summaries after the epoch at which a run resumed.
-pub(crate) fn summaries(sources: Sources<'_>, resumed: Time) -> StreamVec<'_, Time, Written> {
+pub(crate) fn summaries<'scope>(sources: Sources<'scope>, keep: &Keep) -> StreamVec<'scope, Time, Written> {
     let Sources { sessions, stimuli, decisions, evaluated, encounters, parts } = sources;
     let decided = decisions.map(|row| (row.session_id, Handle::from(row)));
-    let issued = stimuli
-        .map(|row| (row.session_id, Handle::from(row)))
-        .join_map(decided, |_, stimulus, decision| issued(stimulus, decision))
-        .flat_map(|issued| issued);
+    let stimuli = stimuli.map(|row| (row.session_id, Handle::from(row)));
+    let station = keep.station("issued");
+    let issued = join_total(stimuli, decided, station, |_, stimulus, decision| issued(stimulus, decision));
     let tallied = encounters.clone().map(|row| arm_summaries::of_encounter(&row));
     let parts = parts
         .concat(sessions.map(|row| (Of::Session(row.session_id), Part::Session(row.into()))))
         .concat(issued)
         .concat(evaluated.flat_map(|((session, action), judged)| of_judgement(session, action, judged)))
         .concat(encounters.flat_map(of_encounter));
-    let leaves = summed(tallied, 0);
-    let twigs = summed(leaves.flat_map(arm_summaries::onwards), 0);
-    let arms = summed(twigs.flat_map(arm_summaries::onwards), 0);
-    changes(summed(parts, resumed), resumed).concat(changes(arms, resumed))
+    let leaves = summed(tallied, keep.station("leaves"));
+    let twigs = summed(leaves.flat_map(arm_summaries::onwards), keep.station("twigs"));
+    let arms = summed(twigs.flat_map(arm_summaries::onwards), keep.station("roots"));
+    let summaries = summed(parts, keep.station("summaries"));
+    changes(summaries, keep.resumed).concat(changes(arms, keep.resumed))
 }
 
-/// The summaries of every subject, from its parts; those of up to `known` are known.
-pub(crate) fn summed(parts: Rows<'_, (Of, Part)>, known: Time) -> Rows<'_, (Of, Summed)> {
-    reduce_total(parts, "summaries", known, Of::route, |of, parts, rows| {
+/// The summaries of every subject, from its parts.
+pub(crate) fn summed(parts: Rows<'_, (Of, Part)>, station: Station) -> Rows<'_, (Of, Summed)> {
+    reduce_total(parts, station, Owner::of, |of, parts, rows| {
         rows.extend(of_parts(of, parts).into_iter().map(|row| (of.clone(), row)));
     })
 }
@@ -155,7 +177,7 @@ pub(crate) fn of_parts(of: &Of, parts: &[(Part, isize)]) -> Vec<Summed> {
                 .chain(current)
                 .collect()
         }
-        Of::Segment(_) => {
+        Of::Segment(..) => {
             encounter_summaries::rows(&each).into_iter().map(|row| Summed::Encounter(row.into())).collect()
         }
         Of::Arm(experiment, arm, slot) => {
@@ -203,18 +225,50 @@ pub(crate) fn of_told(told: Told) -> Vec<(Of, Part)> {
     }
 }
 
-/// The part that a row of the ledger is.
-pub(crate) fn of_ledger(row: LedgerRow) -> Option<(Of, Part)> {
+/// The part that a row of a session's ledger is.
+pub(crate) fn of_ledger(session: Uuid, row: LedgerRow) -> Option<(Of, Part)> {
     match row {
         LedgerRow::Event(row) => {
-            Some((Of::Segment(row.event_id), Part::Credited(row.event_time_utc, row.finality)))
+            Some((Of::Segment(session, row.event_id), Part::Credited(row.event_time_utc, row.finality)))
         }
         LedgerRow::Score(row) => {
-            Some((Of::Segment(row.event_id), Part::Scored(row.attribution_method, row.score_raw)))
+            Some((Of::Segment(session, row.event_id), Part::Scored(row.attribution_method, row.score_raw)))
         }
-        LedgerRow::Link(row) => Some((Of::Segment(row.event_id), Part::Linked(row.lag_s))),
+        LedgerRow::Link(row) => Some((Of::Segment(session, row.event_id), Part::Linked(row.lag_s))),
         LedgerRow::Outcome(_) => None,
     }
+}
+
+/// What the first format said a part is of: a segment without its session.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+enum OfFormerly {
+    Session(Uuid),
+    Segment(Uuid),
+}
+
+/// A part as the first format kept it, with the copies that one of it stands for.
+type Formerly = ((OfFormerly, Part), i64);
+
+/// The parts that a checkpoint of the first format kept. What is credited to a segment came after its reaction, which names
+/// the session.
+pub(crate) fn formerly(keep: &Keep) -> Option<[Vec<(((Of, Part), i64), i64)>; 2]> {
+    let kept = keep.formerly::<Formerly>("parts")?;
+    let mut sessions = BTreeMap::new();
+    for (((of, part), _), _) in kept.iter().flatten() {
+        if let (OfFormerly::Session(session), Part::Measured(_, measured)) = (of, part) {
+            sessions.insert(event_id(*session, &measured.segment_id), *session);
+        }
+    }
+    let of = |of| match of {
+        OfFormerly::Session(session) => Some(Of::Session(session)),
+        OfFormerly::Segment(event) => Some(Of::Segment(*sessions.get(&event)?, event)),
+    };
+    Some(kept.map(|rows| {
+        let named = rows
+            .into_iter()
+            .filter_map(|(((formerly, part), copies), n)| Some((((of(formerly)?, part), copies), n)));
+        named.collect()
+    }))
 }
 
 fn of_judgement(session: Uuid, action: Uuid, judged: Handle<Evaluated>) -> [(Of, Part); 2] {
@@ -246,8 +300,11 @@ fn issued(stimulus: &StimulusRow, decision: &DecisionRow) -> Option<(Of, Part)> 
 }
 
 pub(crate) fn segment(session: Uuid, segment_id: &str) -> Of {
-    let (kind, path) = (ledger::EVENT_TYPE, ledger::REWARD_PATH_VERSION);
-    Of::Segment(identity::event_id(session, segment_id, kind, path))
+    Of::Segment(session, event_id(session, segment_id))
+}
+
+fn event_id(session: Uuid, segment_id: &str) -> Uuid {
+    identity::event_id(session, segment_id, ledger::EVENT_TYPE, ledger::REWARD_PATH_VERSION)
 }
 
 /// Seconds since the Unix epoch, as `encounter_log` has them, back to whole microseconds.

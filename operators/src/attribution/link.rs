@@ -184,6 +184,11 @@ impl Linker {
         Linker { horizon, sessions: BTreeMap::new(), listed: BTreeMap::new(), due: BTreeSet::new() }
     }
 
+    /// The next log time at which something closes or is forgotten; none when nothing is held.
+    pub fn due(&self) -> Option<LogTime> {
+        self.due.first().map(|(at, _)| *at)
+    }
+
     /// Whether this outcome is there already.
     pub fn knows(&self, outcome: &OutcomeEventRow) -> bool {
         let place = (outcome.outcome_time_utc, outcome.outcome_id);

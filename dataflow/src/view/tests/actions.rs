@@ -10,6 +10,7 @@ use timely::dataflow::StreamVec;
 use super::places::{ANCHOR, session};
 use super::{Table, check, config, epochs, put, run};
 use crate::adapter::Time;
+use crate::checkpoint::Keep;
 use crate::commit::Written;
 use crate::graph::changes;
 use crate::view::feed::Fact;
@@ -21,12 +22,12 @@ type Record = (u8, u8, u8);
 /// Its action and its log time.
 type What = (u8, u8);
 
-fn view(facts: Rows<'_, Fact>) -> StreamVec<'_, Time, Written> {
+fn view<'scope>(facts: Rows<'scope, Fact>, keep: &Keep) -> StreamVec<'scope, Time, Written> {
     let asked = facts.flat_map(|fact| match fact {
         Fact::Asked(row) => Some(row),
         _ => None,
     });
-    changes(actions(asked), 0)
+    changes(actions(asked, keep), 0)
 }
 
 fn row((topic, partition, offset): Record, (action, at): What) -> ActionRow {

@@ -13,6 +13,7 @@ use super::places::{self, Kind, Place, World, places};
 use super::posterior_history::posterior;
 use super::{Table, check, config, epochs, put, run};
 use crate::adapter::Time;
+use crate::checkpoint::Keep;
 use crate::commit::Written;
 use crate::graph::changes;
 use crate::view::arms::Admin;
@@ -41,29 +42,29 @@ fn administered(facts: Rows<'_, Fact>) -> Rows<'_, Admin> {
     })
 }
 
-fn rewarded(facts: Rows<'_, Fact>) -> Rewards<'_> {
-    rewards(encounters(met(feed::measured(facts.clone()), feed::evaluated(facts))))
+fn rewarded<'scope>(facts: Rows<'scope, Fact>, keep: &Keep) -> Rewards<'scope> {
+    rewards(encounters(met(feed::measured(facts.clone()), feed::evaluated(facts), keep)), keep)
 }
 
-fn view(facts: Rows<'_, Fact>) -> StreamVec<'_, Time, Written> {
-    changes(arms(arm_texts(administered(facts.clone())), rewarded(facts)), 0)
+fn view<'scope>(facts: Rows<'scope, Fact>, keep: &Keep) -> StreamVec<'scope, Time, Written> {
+    changes(arms(arm_texts(administered(facts.clone())), rewarded(facts, keep)), 0)
 }
 
 /// The same of the table that it gives, and of who asked for which change.
-fn told(facts: Rows<'_, Fact>) -> StreamVec<'_, Time, Written> {
-    let rewards = rewarded(facts.clone());
-    changes(arms(texts_told(facts), rewards), 0)
+fn told<'scope>(facts: Rows<'scope, Fact>, keep: &Keep) -> StreamVec<'scope, Time, Written> {
+    let rewards = rewarded(facts.clone(), keep);
+    changes(arms(texts_told(facts, keep), rewards), 0)
 }
 
 /// Without any encounter: all sessions are erased.
-fn told_alone(facts: Rows<'_, Fact>) -> StreamVec<'_, Time, Written> {
-    let rewards = rewarded(facts.clone().filter(|_| false));
-    changes(arms(texts_told(facts), rewards), 0)
+fn told_alone<'scope>(facts: Rows<'scope, Fact>, keep: &Keep) -> StreamVec<'scope, Time, Written> {
+    let rewards = rewarded(facts.clone().filter(|_| false), keep);
+    changes(arms(texts_told(facts, keep), rewards), 0)
 }
 
-fn texts_told(facts: Rows<'_, Fact>) -> Rows<'_, ArmText> {
+fn texts_told<'scope>(facts: Rows<'scope, Fact>, keep: &Keep) -> Rows<'scope, ArmText> {
     let admin = administered(facts.clone());
-    let rows = arms(arm_texts(admin.clone()), rewarded(facts));
+    let rows = arms(arm_texts(admin.clone()), rewarded(facts, keep));
     arm_texts_told(
         rows,
         admin.map(|((partition, offset), at, change)| asked(partition.into(), offset, at, &change)),
@@ -232,17 +233,17 @@ proptest! {
 
     #[test]
     fn arms_equal_recomputation(epochs in epochs(here(), 0..36u8), run in run()) {
-        check(view, run, epochs, fact, from_scratch)?;
+        check(view, run.whole(), epochs, fact, from_scratch)?;
     }
 
     #[test]
     fn arms_of_their_table_equal_recomputation(epochs in epochs(here(), 0..36u8), run in run()) {
-        check(told, run, epochs, fact, from_scratch)?;
+        check(told, run.whole(), epochs, fact, from_scratch)?;
     }
 
     #[test]
     fn arms_of_their_table_are_those_of_no_encounter(epochs in epochs(here(), 0..36u8), run in run()) {
-        check(told_alone, run, epochs, fact, |world| {
+        check(told_alone, run.whole(), epochs, fact, |world| {
             let is_change = |here: &&Here| matches!(here, Here::Change(..));
             let changes = world.iter().filter(|(here, _)| is_change(here));
             from_scratch(&changes.map(|(here, value)| (*here, *value)).collect())

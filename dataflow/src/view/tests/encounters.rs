@@ -7,12 +7,13 @@ use lsie_schemas::{Cell, Change, LogTime, Real};
 use proptest::prelude::*;
 use timely::dataflow::StreamVec;
 use timely::dataflow::operators::Concat;
-use timely::dataflow::operators::vec::Map;
+use timely::dataflow::operators::vec::{Filter, Map};
 
 use super::places::{Kind, World, at, fact, judged_arm, place, places, reward_of, session, span};
 use super::posterior_history::units;
 use super::{Table, check, config, epochs, put, run};
 use crate::adapter::Time;
+use crate::checkpoint::Keep;
 use crate::commit::Written;
 use crate::graph::changes;
 use crate::view::feed::{self, Fact};
@@ -21,10 +22,12 @@ use crate::view::{Rows, encounters, met, rewards};
 const SUM: &str = "sum of rewards";
 const NUMBER: &str = "number of rewards";
 
-fn view(facts: Rows<'_, Fact>) -> StreamVec<'_, Time, Written> {
-    let rows = encounters(met(feed::measured(facts.clone()), feed::evaluated(facts)));
-    // Sum and number are differences: as copies of one row each they add up the same way.
-    let rewards = rewards(rows.clone()).inner.flat_map(|(arm, epoch, (sum, n))| {
+fn view<'scope>(facts: Rows<'scope, Fact>, keep: &Keep) -> StreamVec<'scope, Time, Written> {
+    let rows = encounters(met(feed::measured(facts.clone()), feed::evaluated(facts), keep));
+    // Sum and number are differences: as copies of one row each they add up the same way. What they were is said again.
+    let resumed = keep.resumed;
+    let rewards = rewards(rows.clone(), keep).inner.filter(move |(_, epoch, _)| *epoch > resumed);
+    let rewards = rewards.flat_map(|(arm, epoch, (sum, n))| {
         let copies = |what: &'static str, diff: i64| {
             Written::Change(Change { table: what.into(), row: cells(&arm), epoch: LogTime(epoch), diff })
         };

@@ -8,13 +8,14 @@ use timely::dataflow::StreamVec;
 use super::places::{Kind, World, fact, places, reward_of, session, span};
 use super::{Table, check, config, epochs, put, run};
 use crate::adapter::Time;
+use crate::checkpoint::Keep;
 use crate::commit::Written;
 use crate::graph::changes;
 use crate::view::feed::{self, Fact};
 use crate::view::{Rows, evaluations};
 
-fn view(facts: Rows<'_, Fact>) -> StreamVec<'_, Time, Written> {
-    changes(evaluations(feed::evaluated(facts), 0), 0)
+fn view<'scope>(facts: Rows<'scope, Fact>, keep: &Keep) -> StreamVec<'scope, Time, Written> {
+    changes(evaluations(feed::evaluated(facts), keep), 0)
 }
 
 fn from_scratch(world: &World) -> Table {

@@ -18,19 +18,20 @@ use super::places::{
 };
 use super::{Table, check, config, epochs, put, run};
 use crate::adapter::Time;
+use crate::checkpoint::Keep;
 use crate::commit::Written;
 use crate::graph::change;
 use crate::view::feed::{self, Fact};
 use crate::view::{Rows, ledger_events, met};
 
 /// An event goes out as its row and the rows of its scores.
-fn view(facts: Rows<'_, Fact>) -> StreamVec<'_, Time, Written> {
+fn view<'scope>(facts: Rows<'scope, Fact>, keep: &Keep) -> StreamVec<'scope, Time, Written> {
     let scans = facts.clone().flat_map(|fact| match fact {
         Fact::Scanned(session, segment, scan) => Some(((session, segment), scan)),
         _ => None,
     });
     let (measured, evaluated) = (feed::measured(facts.clone()), feed::evaluated(facts.clone()));
-    let events = ledger_events(met(measured, evaluated), feed::decisions(facts), scans);
+    let events = ledger_events(met(measured, evaluated, keep), feed::decisions(facts), scans, keep);
     events.inner.flat_map(|(event, epoch, diff)| {
         let (epoch, diff) = (LogTime(epoch), diff as i64);
         let scores = event.scores(None, ONLINE_PROVISIONAL).map(|score| change(&score, epoch, diff));

@@ -11,6 +11,7 @@ use timely::dataflow::StreamVec;
 use super::places::session;
 use super::{Table, check, config, epochs, put, run};
 use crate::adapter::Time;
+use crate::checkpoint::Keep;
 use crate::commit::Written;
 use crate::graph::changes;
 use crate::view::feed::Fact;
@@ -22,7 +23,7 @@ type Record = (bool, u8);
 /// Its session, if its key names one, its class and its reason.
 type What = (Option<u8>, u8, bool);
 
-fn view(facts: Rows<'_, Fact>) -> StreamVec<'_, Time, Written> {
+fn view<'scope>(facts: Rows<'scope, Fact>, _keep: &Keep) -> StreamVec<'scope, Time, Written> {
     let classified = facts.flat_map(|fact| match fact {
         Fact::Class(classified) => Some(classified),
         _ => None,
@@ -66,6 +67,6 @@ proptest! {
         epochs in epochs((any::<bool>(), 0..12u8), (prop::option::of(0..2u8), 0..4u8, any::<bool>())),
         run in run(),
     ) {
-        check(view, run, epochs, fact, from_scratch)?;
+        check(view, run.whole(), epochs, fact, from_scratch)?;
     }
 }

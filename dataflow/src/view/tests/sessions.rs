@@ -10,6 +10,7 @@ use timely::dataflow::StreamVec;
 use super::places::{ANCHOR, session};
 use super::{Table, check, config, epochs, put, run};
 use crate::adapter::Time;
+use crate::checkpoint::Keep;
 use crate::commit::Written;
 use crate::graph::changes;
 use crate::view::feed::Fact;
@@ -20,12 +21,12 @@ const ANCHORED: u8 = 1;
 const DECIDED: u8 = 2;
 const ENDED: u8 = 3;
 
-fn view(facts: Rows<'_, Fact>) -> StreamVec<'_, Time, Written> {
+fn view<'scope>(facts: Rows<'scope, Fact>, keep: &Keep) -> StreamVec<'scope, Time, Written> {
     let known = facts.flat_map(|fact| match fact {
         Fact::Known(session, fact) => Some((session, fact)),
         _ => None,
     });
-    changes(sessions(known), 0)
+    changes(sessions(known, keep), 0)
 }
 
 fn at(value: u8) -> EventTime {

@@ -15,6 +15,7 @@ use super::places::{
 };
 use super::{Table, check, config, epochs, put, run};
 use crate::adapter::Time;
+use crate::checkpoint::Keep;
 use crate::commit::Written;
 use crate::view::feed::{self, Fact};
 use crate::view::{Rows, summaries};
@@ -33,8 +34,8 @@ const KINDS: &[Kind] = &[
     Kind::Linked,
 ];
 
-fn view(facts: Rows<'_, Fact>) -> StreamVec<'_, Time, Written> {
-    summaries(feed::sources(facts), 0)
+fn view<'scope>(facts: Rows<'scope, Fact>, keep: &Keep) -> StreamVec<'scope, Time, Written> {
+    summaries(feed::sources(facts, keep), keep)
 }
 
 proptest! {

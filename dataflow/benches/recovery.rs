@@ -36,8 +36,11 @@ const BATCH: u64 = 2_000;
 const AHEAD: u64 = 20_000;
 /// How long new topics settle.
 const SETTLE: Duration = Duration::from_secs(3);
-/// From the appends of a session's beginning to that of its end: a stimulus lies before it.
-const LASTS: Duration = Duration::from_millis(20);
+/// From one stimulus of a closed session to the next: no word belongs to two.
+const APART_US: i64 = 7_000_000;
+/// The history is taken when nothing has come for so long, and at rest after so long.
+const CALM: Duration = Duration::from_secs(5);
+const RESTS: Duration = Duration::from_secs(150);
 /// From the beginning of the live sessions to the first kill, and from one kill to the next.
 const FIRST: Duration = Duration::from_secs(20);
 const BETWEEN: Duration = Duration::from_secs(8);
@@ -65,7 +68,8 @@ fn measure(sessions: u64, history: u64, stimuli: u64, kills: u64) {
     common::print_machine();
     let prefix = common::fresh_prefix("recovery");
     let log = common::connect(&prefix);
-    common::create_topics(&*log, PARTITIONS, TimestampType::LogAppend, LogTime(0));
+    // The history is of yesterday.
+    common::create_topics(&*log, PARTITIONS, TimestampType::Create, LogTime(common::now_us() as u64 / 1_000));
     let dir = tempfile::tempdir().expect("a temporary folder");
     // New topics are not known to the whole of a broker at once.
     std::thread::sleep(SETTLE);
@@ -77,6 +81,7 @@ fn measure(sessions: u64, history: u64, stimuli: u64, kills: u64) {
         running.encounters(),
         began.elapsed().as_secs_f64()
     );
+    std::thread::sleep(RESTS);
     let generator = std::thread::spawn({
         let (prefix, scene) = (prefix.clone(), Scene { sessions, silent: 0, checkpoints: true });
         move || generated(&prefix, scene)
@@ -108,39 +113,48 @@ fn measure(sessions: u64, history: u64, stimuli: u64, kills: u64) {
     println!("{sessions} live sessions, {kills} kills: p50 {p50:.2} s, most {p99:.2} s (bar: 5 s)");
 }
 
-/// Appends closed sessions with so many encounters each, and waits until the engine has taken them.
+/// Appends closed sessions of yesterday with so many encounters each, and waits until the engine has taken them; some
+/// are missing, where the records of a session came in two epochs and the first closed its segments.
 fn close(log: &dyn Log, history: u64, stimuli: u64, running: &Running) {
-    for from in (0..history).step_by((BATCH / stimuli).max(1) as usize) {
-        let numbers = from..history.min(from + (BATCH / stimuli).max(1));
-        log.append(numbers.clone().flat_map(|number| begun(number, stimuli)).collect()).expect("an append");
-        std::thread::sleep(LASTS);
-        log.append(numbers.map(ended).collect()).expect("an append");
+    let (yesterday, batch) = (common::now_us() - 86_400_000_000, (BATCH / stimuli).max(1));
+    for from in (0..history).step_by(batch as usize) {
+        let numbers = from..history.min(from + batch);
+        let (mut sound, mut control) = (Vec::new(), Vec::new());
+        numbers.for_each(|number| closed(number, stimuli, yesterday, &mut sound, &mut control));
+        // Sound of a session that has not begun waits for it.
+        log.append(sound).expect("an append");
+        log.append(control).expect("an append");
         assert!(
             running.waits(|running| running.encounters() + AHEAD > from * stimuli),
             "the engine hangs at {} encounters",
             running.encounters()
         );
     }
-    assert!(running.waits(|running| running.encounters() >= history * stimuli), "encounters are missing");
+    let mut before = 0;
+    assert!(running.waits(|running| running.encounters() > 0), "no encounter came");
+    while before != running.encounters() {
+        before = running.encounters();
+        std::thread::sleep(CALM);
+    }
 }
 
-/// The records of a short session, but for its end.
-fn begun(number: u64, stimuli: u64) -> Vec<NewRecord> {
-    let (session_id, now_us) = (session_id("bench-history", number), common::now_us());
-    let pcm = Bytes::from(vec![1; 1_920]);
-    let audio = AudioChunk { session_id, seq: 0, capture_us: now_us, pcm };
-    let stimulus = |nth: u64| {
+/// The records of a session: at every stimulus a little sound.
+fn closed(number: u64, stimuli: u64, from_us: i64, sound: &mut Vec<NewRecord>, control: &mut Vec<NewRecord>) {
+    let session_id = session_id("bench-history", number);
+    let at = |nth: u64| from_us + number as i64 * 1_000 + nth as i64 * APART_US;
+    let timestamp = |us: i64| Some(LogTime(us as u64 / 1_000));
+    let start = common::start(session_id, &[Stream::Audio], at(0));
+    control.extend(start.map(|record| record.encode(timestamp(at(0)))));
+    for nth in 0..stimuli {
+        let pcm = Bytes::from(vec![1; 1_920]);
+        let audio = AudioChunk { session_id, seq: nth, capture_us: at(nth), pcm };
+        sound.push(audio.encode(timestamp(at(nth))));
         let client_action_id = Uuid::from_u128(session_id.as_u128() ^ u128::from(nth + 1));
         let stimulus = Stimulus { session_id, client_action_id, operator_note: None, received_at_utc: None };
-        Control::Stimulus(stimulus).encode(None)
-    };
-    let start = common::start(session_id, &[Stream::Audio], now_us).map(|control| control.encode(None));
-    start.into_iter().chain([audio.encode(None)]).chain((0..stimuli).map(stimulus)).collect()
-}
-
-fn ended(number: u64) -> NewRecord {
-    let session_id = session_id("bench-history", number);
-    Control::End(EndSession { session_id, client_action_id: None }).encode(None)
+        control.push(Control::Stimulus(stimulus).encode(timestamp(at(nth) + 10_000)));
+    }
+    let end = EndSession { session_id, client_action_id: None };
+    control.push(Control::End(end).encode(timestamp(at(stimuli))));
 }
 
 /// The engine as a process.

@@ -30,6 +30,8 @@ const TAPS: usize = 2 * HALF + 2;
 const TAP_BITS: u32 = 15;
 /// Products of so many taps are summed in 32 bits before they are widened.
 const BLOCK: usize = TAPS / 2;
+/// Sums that are taken beside each other; a block is a multiple of it.
+const LANES: usize = 8;
 /// Consumed input is dropped from the buffer once this many samples of it have gathered.
 const COMPACT_AT: usize = 4_096;
 
@@ -101,11 +103,12 @@ impl Resampler {
 
     fn convert(&mut self, out: &mut Vec<i16>) {
         let taps = &*ROUNDED_TAPS;
-        while let Some(window) = self.buffer.get(self.start..self.start + TAPS) {
-            out.push(filter(window, taps));
-            self.start += RATIO as usize;
-            self.samples_out += 1;
-        }
+        let windows = self.buffer[self.start..].windows(TAPS).step_by(RATIO as usize);
+        let known = out.len();
+        out.extend(windows.map(|window| filter(window, taps)));
+        let given = out.len() - known;
+        self.start += given * RATIO as usize;
+        self.samples_out += given as u64;
         if self.start >= COMPACT_AT {
             self.buffer.drain(..self.start);
             self.start = 0;
@@ -122,10 +125,15 @@ fn filter(window: &[i16], taps: &[i16; TAPS]) -> i16 {
 }
 
 /// Never overflows: the taps of a block add up to less than 2^16 (a test checks it). So the loop needs no
-/// checks.
+/// checks, and sums of integers may be taken apart: into as many as a processor adds at once.
 fn dot(samples: &[i16], taps: &[i16]) -> i32 {
-    let products = samples.iter().zip(taps).map(|(&sample, &tap)| i32::from(sample) * i32::from(tap));
-    products.fold(0, i32::wrapping_add)
+    let mut sums = [0_i32; LANES];
+    for (samples, taps) in samples.as_chunks::<LANES>().0.iter().zip(taps.as_chunks::<LANES>().0) {
+        for ((sum, sample), tap) in sums.iter_mut().zip(samples).zip(taps) {
+            *sum = sum.wrapping_add(i32::from(*sample) * i32::from(*tap));
+        }
+    }
+    sums.into_iter().fold(0, i32::wrapping_add)
 }
 
 static ROUNDED_TAPS: LazyLock<[i16; TAPS]> = LazyLock::new(|| taps().map(|tap| tap as i16));
@@ -187,5 +195,6 @@ mod tests {
             assert!(block.iter().map(|tap| tap.unsigned_abs()).sum::<u32>() < 1 << 16);
         }
         assert_eq!(taps.iter().sum::<i32>(), 1 << TAP_BITS);
+        assert_eq!(BLOCK % LANES, 0);
     }
 }

@@ -25,7 +25,7 @@ use crate::metrics::instant;
 /// How long nothing has touched what is put to rest, ms of log time.
 const REST_AFTER: Time = 120_000;
 /// How many rows are put to rest at an epoch, at most a subject more: some ms of work.
-const AT_ONCE: usize = 2_000;
+const AT_ONCE: usize = 5_000;
 
 /// What rows are held by.
 pub(crate) trait Subject: ExchangeData + Ord + Clone {
@@ -93,9 +93,12 @@ where
                 }
                 let changes = changes.into_iter().map(|(row, diff)| (row, time, diff));
                 output.session(&capability).give_iterator(changes);
-                if let Err(why) = shelf.put_to_rest(time) {
-                    station.keep().shared.fail(format!("{}: {why}", station.name()));
-                }
+            }
+            // What is handed over later is as of a later epoch, and at rest or not is no difference then.
+            if let Some(now) = frontier.frontier().first()
+                && let Err(why) = shelf.put_to_rest(*now)
+            {
+                station.keep().shared.fail(format!("{}: {why}", station.name()));
             }
             shelf.hand_over(&mut station, &|chosen| !frontier.less_equal(&chosen));
             place.stands(frontier.frontier().first().copied(), open.waiting());

@@ -7,8 +7,10 @@
 
 mod common;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use bytes::Bytes;
 use common::watched::{Eye, Watched};
@@ -42,6 +44,8 @@ const STIMULI_MS: u64 = 60_000;
 const BATCH_MS: u64 = 1_000;
 /// Times that each number of workers is measured, in turn; the best counts.
 const ROUNDS: usize = 2;
+/// Operators that are shown.
+const OPERATORS: usize = 12;
 
 fn main() {
     common::print_machine();
@@ -89,8 +93,23 @@ fn replay(log: &Arc<dyn Log>, workers: usize) -> u64 {
         transcriber: Arc::new(|_| Ok(Box::new(Silence))),
         ..common::engine(log.clone(), faces::without_models(), 60_000)
     };
-    engine.run(Run::Bounded(Range::ALL), sinks, Arc::new(Shared::default())).expect("a run");
+    let shared = Arc::new(Shared::default());
+    engine.run(Run::Bounded(Range::ALL), sinks, shared.clone()).expect("a run");
+    print_operators(&shared);
     rows.load(Ordering::SeqCst)
+}
+
+/// The operators that workers were in for longest.
+fn print_operators(shared: &Shared) {
+    let mut busy: BTreeMap<String, Duration> = BTreeMap::new();
+    for load in shared.board.loads() {
+        *busy.entry(load.operator).or_default() += load.busy;
+    }
+    let mut busy: Vec<(String, Duration)> = busy.into_iter().collect();
+    busy.sort_by_key(|(_, time)| std::cmp::Reverse(*time));
+    let all: Duration = busy.iter().map(|(_, time)| *time).sum();
+    let most = busy.iter().take(OPERATORS).map(|(name, time)| format!("{name} {:.2} s", time.as_secs_f64()));
+    println!("  in operators: {:.2} s: {}", all.as_secs_f64(), most.collect::<Vec<_>>().join(", "));
 }
 
 /// Hears nothing.

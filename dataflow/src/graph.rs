@@ -23,7 +23,7 @@ use lsie_schemas::topic::partition_of;
 use lsie_schemas::{Change, LogTime, TableRow, Topic};
 use timely::dataflow::channels::pact::{Exchange, Pipeline};
 use timely::dataflow::operators::vec::{Filter, Map};
-use timely::dataflow::operators::{Concat, ConnectLoop, Exchange as _, Feedback, Inspect};
+use timely::dataflow::operators::{Concat, Concatenate, ConnectLoop, Exchange as _, Feedback, Inspect};
 use timely::dataflow::{Scope, StreamVec};
 use uuid::Uuid;
 
@@ -181,61 +181,64 @@ pub fn build(scope: Scope<'_, Time>, parts: Parts) {
 
     let actions =
         view::actions(collected(aligned.clone().flat_map(asked), keep.formerly("actions"), resumed), &keep);
-    let classes = aligned
-        .clone()
-        .flat_map(aligned_class)
-        .concat(inferred.clone().flat_map(inferred_class))
-        .concat(spoken.clone().flat_map(spoken_class))
-        .concat(resolved.clone().flat_map(resolved::class))
-        .concat(told.clone().flat_map(told_class))
-        .concat(ledgered.clone().flat_map(ledgered_class))
-        .concat(pages.clone().flat_map(context::Output::class));
+    let classes = scope.concatenate([
+        aligned.clone().flat_map(aligned_class),
+        inferred.clone().flat_map(inferred_class),
+        spoken.clone().flat_map(spoken_class),
+        resolved.clone().flat_map(resolved::class),
+        told.clone().flat_map(told_class),
+        ledgered.clone().flat_map(ledgered_class),
+        pages.clone().flat_map(context::Output::class),
+    ]);
     let classes = view::record_classes(kept(classes, keep.station("classes")));
-    let dead = aligned
-        .clone()
-        .flat_map(aligned_dead)
-        .concat(inferred.clone().flat_map(inferred_dead))
-        .concat(spoken.clone().flat_map(spoken_dead))
-        .concat(resolved.clone().flat_map(resolved::dead))
-        .concat(told.clone().flat_map(told_dead))
-        .concat(ledgered.clone().flat_map(ledgered_dead))
-        .map(DeadLetterRow::from);
+    let dead = scope.concatenate([
+        aligned.clone().flat_map(aligned_dead),
+        inferred.clone().flat_map(inferred_dead),
+        spoken.clone().flat_map(spoken_dead),
+        resolved.clone().flat_map(resolved::dead),
+        told.clone().flat_map(told_dead),
+        ledgered.clone().flat_map(ledgered_dead),
+    ]);
+    let dead = dead.map(DeadLetterRow::from);
 
     // The watch over the subsystems.
     let known = at_their_time(evaluated.inner).filter(|(_, diff)| *diff > 0);
     let streams = aligned.clone().flat_map(segment_streams);
-    let notes = aligned
-        .flat_map(Note::of_aligned)
-        .concat(inferred.clone().flat_map(inferred_dead).map(|letter| Note::filed(&letter)))
-        .concat(facts.clone().flat_map(Note::of_fact))
-        .concat(told.clone().flat_map(Note::of_told))
-        .concat(spoken.clone().flat_map(spoken_dead).map(|letter| Note::filed(&letter)))
-        .concat(resolved.clone().flat_map(resolved::dead).map(|letter| Note::filed(&letter)))
-        .concat(known.map(|((_, judged), _)| Note::Judged(judged.reason.clone())))
-        .concat(resolved.clone().flat_map(resolved::unjudged))
-        .concat(moved.filter(|(_, diff)| *diff > 0).flat_map(|(row, _)| Note::of_encounter(&row)))
-        .concat(ticks.clone().map(|_| Note::Tick));
+    let notes = scope.concatenate([
+        aligned.flat_map(Note::of_aligned),
+        inferred.clone().flat_map(inferred_dead).map(|letter| Note::filed(&letter)),
+        facts.clone().flat_map(Note::of_fact),
+        told.clone().flat_map(Note::of_told),
+        spoken.clone().flat_map(spoken_dead).map(|letter| Note::filed(&letter)),
+        resolved.clone().flat_map(resolved::dead).map(|letter| Note::filed(&letter)),
+        known.map(|((_, judged), _)| Note::Judged(judged.reason.clone())),
+        resolved.clone().flat_map(resolved::unjudged),
+        moved.filter(|(_, diff)| *diff > 0).flat_map(|(row, _)| Note::of_encounter(&row)),
+        ticks.clone().map(|_| Note::Tick),
+    ]);
     let one = Exchange::new(|_: &Note| 0);
     let watched = stateful(notes, one, keep.station("watch"), Watch::default(), |worker: &u64| *worker);
 
     // Rows out: everything of an epoch to one committing writer. What views say of a restored state is known.
-    let written = ticks
-        .concat(analytics)
-        .concat(watch_changes(watched))
-        .concat(changes(sessions, resumed))
-        .concat(changes(actions, resumed))
-        .concat(changes(decisions, resumed))
-        .concat(changes(classes, resumed))
-        .concat(facts_out(dead))
-        .concat(facts_out(streams))
-        .concat(facts_out(inferred.flat_map(face_row)))
-        .concat(spoken_changes(spoken))
-        .concat(facts_out(judged.flat_map(|judged| judged.inferences)))
-        .concat(facts_out(resolved.flat_map(resolved::fact)))
-        .concat(facts_out(judgements.map(facts::judgement)))
-        .concat(facts_out(pages.flat_map(context::Output::row)))
-        .concat(told_changes(told))
-        .concat(fact_changes(facts));
+    let written = scope.concatenate([
+        ticks,
+        analytics,
+        watch_changes(watched),
+        changes(sessions, resumed),
+        changes(actions, resumed),
+        changes(decisions, resumed),
+        changes(classes, resumed),
+        facts_out(dead),
+        facts_out(streams),
+        facts_out(inferred.flat_map(face_row)),
+        spoken_changes(spoken),
+        facts_out(judged.flat_map(|judged| judged.inferences)),
+        facts_out(resolved.flat_map(resolved::fact)),
+        facts_out(judgements.map(facts::judgement)),
+        facts_out(pages.flat_map(context::Output::row)),
+        told_changes(told),
+        fact_changes(facts),
+    ]);
     commit::gather(written, epochs);
 }
 

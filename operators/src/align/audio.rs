@@ -283,11 +283,16 @@ impl AudioTrack {
     /// The sound from the last cut to this one.
     fn spoken(&self, ordinal: i64, cut: usize, window: &Window, recipe: Recipe) -> Spoken {
         let carried = SEGMENT_SAMPLES - self.cut;
-        let mut sound = vec![0; carried + cut];
-        if let Some(before) = self.windows.get(&(ordinal - 1)).filter(|_| carried > 0) {
+        let before = self.windows.get(&(ordinal - 1)).filter(|_| carried > 0);
+        // Many a session has no sound at all.
+        let is_silent = before.is_none() && window.sound.is_empty();
+        let mut sound = vec![0; if is_silent { 0 } else { carried + cut }];
+        if let Some(before) = before {
             before.copy_from(self.cut, &mut sound[..carried]);
         }
-        window.copy_from(0, &mut sound[carried..]);
+        if !is_silent {
+            window.copy_from(0, &mut sound[carried..]);
+        }
         let from = self.at(ordinal - 1, self.cut);
         let is_sound = |sample: &i16| *sample != 0;
         let start = sound.iter().position(is_sound).map_or(0, |at| at.saturating_sub(MARGIN));

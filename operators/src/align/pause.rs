@@ -22,6 +22,9 @@ const FLOOR: u64 = (FRAME * PAUSE) as u64;
 /// is silence.
 pub(super) fn last_pause(first: usize, sound: &[i16]) -> usize {
     let from = SEGMENT_SAMPLES - SEARCHED;
+    if first + sound.len() <= from {
+        return SEGMENT_SAMPLES;
+    }
     let sample = |at: usize| at.checked_sub(first).and_then(|at| sound.get(at)).copied().unwrap_or(0);
     let energy = |frame: usize| -> u64 {
         let samples = (from + frame * FRAME..from + (frame + 1) * FRAME).map(sample);

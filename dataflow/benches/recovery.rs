@@ -106,11 +106,23 @@ fn measure(sessions: u64, history: u64, stimuli: u64, kills: u64) {
         recovered.push(seconds);
         std::thread::sleep(BETWEEN);
     }
+    println!("checkpoints: {:.0} MiB", bytes_in(&dir.path().join("checkpoints")) as f64 / 1_048_576.0);
     running.kill();
     generator.join().expect("the generator ends");
     recovered.sort_by(f64::total_cmp);
     let [p50, p99] = [50.0, 99.0].map(|percent| common::percentile(&recovered, percent));
     println!("{sessions} live sessions, {kills} kills: p50 {p50:.2} s, most {p99:.2} s (bar: 5 s)");
+}
+
+/// How much lies in a folder and those within.
+fn bytes_in(folder: &Path) -> u64 {
+    let Ok(entries) = std::fs::read_dir(folder) else { return 0 };
+    let bytes = |entry: std::fs::DirEntry| match entry.metadata() {
+        Ok(metadata) if metadata.is_dir() => bytes_in(&entry.path()),
+        Ok(metadata) => metadata.len(),
+        Err(_) => 0,
+    };
+    entries.flatten().map(bytes).sum()
 }
 
 /// Appends closed sessions of yesterday with so many encounters each, and waits until the engine has taken them; some

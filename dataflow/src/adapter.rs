@@ -110,7 +110,7 @@ where
 }
 
 /// Rows of before a checkpoint's epoch, and those of it, with their copies.
-type Restored<D> = Option<[Vec<(D, i64)>; 2]>;
+pub type Restored<D> = Option<[Vec<(D, i64)>; 2]>;
 
 /// What an operator sends at its start: rows as of the epoch that a run resumed from.
 fn again<D, R>(
@@ -369,6 +369,9 @@ impl<I: 'static> Open<I> {
     }
 }
 
+/// The updates of a complete time, with the right to say what follows from them.
+type Complete<D, R> = (Capability<Time>, Vec<(D, R)>);
+
 /// Updates of epochs that are not complete, each under its own time.
 pub struct Updates<D, R> {
     times: BTreeMap<Time, Vec<(D, R)>>,
@@ -402,7 +405,7 @@ impl<D: 'static, R: 'static> Updates<D, R> {
     }
 
     /// The updates of the next complete time.
-    pub fn next(&mut self, frontier: &MutableAntichain<Time>) -> Option<(Capability<Time>, Vec<(D, R)>)> {
+    pub fn next(&mut self, frontier: &MutableAntichain<Time>) -> Option<Complete<D, R>> {
         let entry = self.times.first_entry().filter(|entry| !frontier.less_equal(entry.key()));
         let next = entry.zip(self.held.as_ref()).map(|(entry, held)| {
             let (time, updates) = entry.remove_entry();

@@ -9,7 +9,7 @@ use lsie_schemas::{LogTime, Topic, codec};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::epochs::read_to_end;
+use crate::epochs::{Positions, read_from};
 
 /// Session, request, input: what an answer must agree with.
 type Asked = (Uuid, String, String);
@@ -21,21 +21,36 @@ pub struct Answers {
     epochs: BTreeMap<Asked, BTreeSet<LogTime>>,
 }
 
-impl Answers {
-    /// Reads the answers that the epochs of `table` hold and, for a run that makes new epochs, those that are to
-    /// come into one (`beyond`).
-    pub fn read(log: &dyn Log, table: &[EpochRecord], beyond: bool) -> Result<Answers, LogError> {
+/// Where epochs end in the partitions of topic `inference`, and when.
+pub struct Ends(BTreeMap<TopicPartition, BTreeMap<i64, LogTime>>);
+
+impl Ends {
+    /// Those of a table.
+    pub fn of(table: &[EpochRecord]) -> Ends {
         let mut ends: BTreeMap<TopicPartition, BTreeMap<i64, LogTime>> = BTreeMap::new();
         for epoch in table {
             for range in epoch.ranges.iter().filter(|range| range.at.topic == Topic::Inference) {
                 ends.entry(range.at).or_default().insert(range.to, epoch.log_time);
             }
         }
+        Ends(ends)
+    }
+}
+
+impl Answers {
+    /// Reads the answers that the epochs of a table hold and, for a run that makes new epochs, those that are to
+    /// come into one (`beyond`). A run that begins at `from` knows what came before by its state.
+    pub fn read(
+        log: &dyn Log,
+        Ends(ends): &Ends,
+        beyond: bool,
+        from: &Positions,
+    ) -> Result<Answers, LogError> {
         let count = log.topic(Topic::Inference)?.map_or(0, |state| state.partitions);
         let partitions: Vec<TopicPartition> =
             (0..count).map(|partition| TopicPartition { topic: Topic::Inference, partition }).collect();
         let mut answers = Answers::default();
-        read_to_end(log, &partitions, |record| {
+        read_from(log, &partitions, from, |record| {
             let after = ends.get(&record.at).and_then(|ends| ends.range(record.offset + 1..).next());
             let epoch = after.map(|(_, log_time)| *log_time).or(beyond.then_some(LogTime(u64::MAX)));
             // What the graph files does not count here either.

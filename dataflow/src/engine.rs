@@ -16,7 +16,7 @@ use lsie_schemas::{LogTime, Topic};
 use lsie_sinks::Sink;
 use lsie_sinks::erase::Erased;
 
-use crate::answers::Answers;
+use crate::answers::{self, Answers};
 use crate::checkpoint::Restored;
 use crate::checkpoint::gate::{Gate, Rule};
 use crate::checkpoint::keeper::Keeper;
@@ -182,7 +182,7 @@ impl Engine {
             quarantine = self.cluster.is_some().then_some(judge);
         }
         let last = table.last().map_or(LogTime(0), |epoch| epoch.log_time);
-        let answers = Answers::read(&*self.log, &table, coordinating.is_some())?;
+        let answered = answers::Ends::of(&table);
         let mut left_out = BTreeSet::new();
         let mut resumed = None;
         match run {
@@ -204,6 +204,8 @@ impl Engine {
                 }
             }
         }
+        let begun: Positions = from.iter().copied().collect();
+        let answers = Answers::read(&*self.log, &answered, coordinating.is_some(), &begun)?;
         if matches!(run, Run::Bounded(_)) {
             recovery::refuse_ends(&table, &*self.log)?;
         }

@@ -232,12 +232,23 @@ fn bind_steps(runs: &mut BTreeMap<TopicPartition, Vec<Run>>, step: u64, day: u64
 pub(crate) fn read_to_end(
     log: &dyn Log,
     partitions: &[TopicPartition],
+    each: impl FnMut(LogRecord),
+) -> Result<(), LogError> {
+    read_from(log, partitions, &Positions::new(), each)
+}
+
+/// The same from these positions on; a partition that has none is read from its beginning.
+pub(crate) fn read_from(
+    log: &dyn Log,
+    partitions: &[TopicPartition],
+    positions: &Positions,
     mut each: impl FnMut(LogRecord),
 ) -> Result<(), LogError> {
     let mut from = Vec::new();
     let mut ends = BTreeMap::new();
     for at in partitions {
-        let (start, end) = log.bounds(*at)?;
+        let (first, end) = log.bounds(*at)?;
+        let start = positions.get(at).map_or(first, |position| first.max(*position));
         if start < end {
             from.push((*at, start));
             ends.insert(*at, end);

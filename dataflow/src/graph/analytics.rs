@@ -67,9 +67,9 @@ pub(super) fn analytics<'scope>(facts: Facts<'scope>, keep: &Keep) -> Analytics<
     let ticks = ticks.map(move |_| ledger::Input::Tick(worker));
     let entered = credited.concat(outcomes).concat(ticks);
     let by_session = Exchange::new(ledger::Input::route);
-    let ledgered = stateful(entered, by_session, keep.station("ledger"), Ledger::default(), |id: &Uuid| {
-        id.as_u64_pair().0
-    });
+    let ledger = Ledger::new(keep.shared.clone());
+    let ledgered =
+        stateful(entered, by_session, keep.station("ledger"), ledger, |id: &Uuid| id.as_u64_pair().0);
 
     // Summaries of what these tables hold, and every step of a posterior.
     let parts = parts.map(|part| (part, 1)).concat(ledgered.clone().flat_map(ledger_part));

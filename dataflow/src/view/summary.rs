@@ -24,7 +24,7 @@ use super::join_total::join_total;
 use super::reduce_total::reduce_total;
 use super::shelf::Subject;
 use super::{Evaluated, Rows, StimulusKey, encounter_summaries, physiology_current, session_summaries};
-use crate::adapter::Time;
+use crate::adapter::{Restored, Time};
 use crate::checkpoint::{Keep, Station};
 use crate::commit::Written;
 use crate::graph::hash;
@@ -251,7 +251,7 @@ type Formerly = ((OfFormerly, Part), i64);
 
 /// The parts that a checkpoint of the first format kept. What is credited to a segment came after its reaction, which names
 /// the session.
-pub(crate) fn formerly(keep: &Keep) -> Option<[Vec<(((Of, Part), i64), i64)>; 2]> {
+pub(crate) fn formerly(keep: &Keep) -> Restored<((Of, Part), i64)> {
     let kept = keep.formerly::<Formerly>("parts")?;
     let mut sessions = BTreeMap::new();
     for (((of, part), _), _) in kept.iter().flatten() {

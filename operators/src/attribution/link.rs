@@ -124,8 +124,10 @@ enum Due {
 /// The derived state: rows whose horizon is open, and final events of segments that may still be heard of.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LinkSnapshot {
-    events: Vec<(LedgerEvent, bool)>,
-    outcomes: Vec<OutcomeEventRow>,
+    /// Events, and whether each is final.
+    pub events: Vec<(LedgerEvent, bool)>,
+    /// Outcomes.
+    pub outcomes: Vec<OutcomeEventRow>,
 }
 
 impl Keyed for LinkSnapshot {

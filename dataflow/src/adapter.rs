@@ -264,17 +264,18 @@ struct Sums {
 
 impl Sums {
     fn add(&mut self, at: Time, (sum, n): Sum) {
-        *self = self.as_of(at);
-        self.last = (self.last.0 + sum, self.last.1 + n);
+        let Sums { before, last, .. } = self.as_of(at);
+        *self = Sums { before, last: (last.0 + sum, last.1 + n), at };
     }
 
-    /// The same, with what was added before this epoch apart from what was added at it.
+    /// The same, with what was added before this epoch apart from what was added at it; equal at every epoch after the
+    /// one that changed it last.
     fn as_of(&self, at: Time) -> Sums {
         if self.at == at {
             return self.clone();
         }
         let before = (self.before.0 + self.last.0, self.before.1 + self.last.1);
-        Sums { before, last: Sum::default(), at }
+        Sums { before, ..Sums::default() }
     }
 }
 

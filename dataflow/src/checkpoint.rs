@@ -29,7 +29,8 @@ use gate::Gate;
 use state_file::{Added, Shelved, StateError, StateFile, decode, encode};
 
 /// Every station of the graph, sorted, with the version of the encoding of its state. Whoever changes what a
-/// station's state looks like raises its version; a checkpoint with another one is not used.
+/// station's state looks like raises its version; a checkpoint with another one is not used. Rows that come and go are told
+/// by their bytes, so for a view even one more optional field is another version.
 pub const STATIONS: [(&str, u32); 26] = [
     ("administered", 1),
     ("align", 2),
@@ -59,14 +60,16 @@ pub const STATIONS: [(&str, u32); 26] = [
     ("watch", 1),
 ];
 
-/// Stations that came after the first format and have no state until they are used, or make it from those that were
-/// there [`FORMERLY`]: a checkpoint that does not know one yet is gone on from, and the station begins empty.
-pub const BEGIN_EMPTY: [&str; 14] = [
+/// Stations that came after the first format and have no state until they are used: a checkpoint that does not
+/// know one yet is gone on from, and the station begins empty.
+pub const BEGIN_EMPTY: [&str; 2] = ["context", "gray_band"];
+
+/// Views that hold their state since they no longer make it of the inputs that were kept [`FORMERLY`]: a checkpoint has
+/// either all of these or all of those.
+pub const VIEWS: [&str; 12] = [
     "asked",
-    "context",
     "credited",
     "evaluations",
-    "gray_band",
     "issued",
     "leaves",
     "met",
@@ -196,6 +199,11 @@ impl Keep {
         self.rows(name, lock(&self.restored).as_ref()?)
     }
 
+    /// The rows of it that all workers have.
+    pub fn all_formerly<D: DeserializeOwned>(&self, name: &'static str) -> Option<[Vec<(D, i64)>; 2]> {
+        Keep { worker: 0, workers: 1, ..self.clone() }.formerly(name)
+    }
+
     /// This worker's share of an input's rows: those of before the checkpoint's epoch, and those of it.
     fn rows<D: DeserializeOwned>(&self, name: &str, restored: &Restored) -> Option<[Vec<(D, i64)>; 2]> {
         let added = restored.state.rows.get(name)?;
@@ -321,7 +329,7 @@ impl Station {
 
     /// What a view held, once: for each row its subject and its copies, and what is at rest, of the subjects that this
     /// worker has.
-    pub fn restored_shelf<S, D>(&mut self, is_mine: impl Fn(&S) -> bool) -> Shelf<S, D>
+    pub fn restored_shelf<S, D>(&mut self, is_mine: impl Fn(&S) -> bool) -> Held<S, D>
     where
         S: DeserializeOwned,
         D: DeserializeOwned,
@@ -351,4 +359,4 @@ impl Station {
 }
 
 /// What a view holds of its subjects: rows with their copies, and pieces at rest.
-type Shelf<S, D> = (Vec<(S, D, i64)>, Vec<(S, Bytes)>);
+type Held<S, D> = (Vec<(S, D, i64)>, Vec<(S, Bytes)>);

@@ -64,6 +64,8 @@ pub struct Ledger {
     due: BTreeSet<(LogTime, Uuid)>,
     /// When to look whether a session may rest; each that is awake, once.
     looks: BTreeSet<(LogTime, Uuid)>,
+    /// When what was restored counts as touched.
+    resumed: LogTime,
     /// Told when what rests cannot be read.
     shared: Arc<Shared>,
 }
@@ -84,9 +86,9 @@ struct Arrived {
 }
 
 impl Ledger {
-    /// A ledger that knows nothing yet.
-    pub fn new(shared: Arc<Shared>) -> Ledger {
-        Ledger { sessions: BTreeMap::new(), due: BTreeSet::new(), looks: BTreeSet::new(), shared }
+    /// A ledger that knows nothing yet, or is given at this epoch what it knew.
+    pub fn new(resumed: LogTime, shared: Arc<Shared>) -> Ledger {
+        Ledger { sessions: BTreeMap::new(), due: BTreeSet::new(), looks: BTreeSet::new(), resumed, shared }
     }
 
     /// An epoch of one session.
@@ -257,12 +259,12 @@ impl Logic for Ledger {
     }
 
     fn restore(&mut self, snapshot: LedgerSnapshot) {
-        *self = Ledger::new(self.shared.clone());
+        *self = Ledger::new(self.resumed, self.shared.clone());
         let LedgerSnapshot { events, outcomes, resting } = snapshot;
         for (session, piece) in (LinkSnapshot { events, outcomes }).apart() {
             let mut linker = Linker::new(Horizon::default());
             linker.restore(piece);
-            session.into_iter().for_each(|session| self.hold(session, linker.clone(), LogTime(0)));
+            session.into_iter().for_each(|session| self.hold(session, linker.clone(), self.resumed));
         }
         for (session, due, bytes) in resting {
             self.due.insert((due, session));
@@ -340,7 +342,7 @@ mod tests {
                 1..14,
             ),
         ) {
-            let mut ledger = Ledger::new(Arc::default());
+            let mut ledger = Ledger::new(LogTime(0), Arc::default());
             let mut one = Linker::new(Horizon::default());
             let mut now = START;
             for (later, happened, restarts) in epochs {
@@ -348,7 +350,7 @@ mod tests {
                     let pieces = ledger.snapshot().apart();
                     let mut joined = LedgerSnapshot::default();
                     pieces.into_iter().for_each(|(_, piece)| joined.join(piece));
-                    ledger = Ledger::new(Arc::default());
+                    ledger = Ledger::new(now, Arc::default());
                     ledger.restore(joined);
                 }
                 now = now.plus_ms(later);

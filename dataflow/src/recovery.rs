@@ -9,7 +9,7 @@ use lsie_schemas::record::EpochRecord;
 use lsie_schemas::{LogTime, Topic};
 
 use crate::checkpoint::manifest::{Manifest, ManifestError, Position};
-use crate::checkpoint::{BEGIN_EMPTY, FORMERLY, READ_LATER};
+use crate::checkpoint::{BEGIN_EMPTY, FORMERLY, READ_LATER, VIEWS};
 use crate::epochs::Positions;
 
 /// All that a start can know before it touches anything.
@@ -139,15 +139,12 @@ pub fn plan(facts: &Facts) -> Plan {
 fn judge(manifest: &Manifest, facts: &Facts) -> Verdict {
     let mut stations = facts.stations.clone();
     stations.retain(|name, _| manifest.stations.contains_key(name) || !BEGIN_EMPTY.contains(&name.as_str()));
-    let formerly = |(name, version): &(&String, &u32)| FORMERLY.contains(&(name.as_str(), **version));
-    let theirs: BTreeMap<String, u32> = manifest
-        .stations
-        .iter()
-        .filter(|station| !formerly(station))
-        .map(|(name, version)| (name.clone(), *version))
-        .collect();
-    if theirs != stations {
-        return Verdict::Unusable(other_stations(&theirs, &stations));
+    if FORMERLY.iter().all(|(name, version)| manifest.stations.get(*name) == Some(version)) {
+        stations.retain(|name, _| !VIEWS.contains(&name.as_str()));
+        stations.extend(FORMERLY.iter().map(|(name, version)| (name.to_string(), *version)));
+    }
+    if manifest.stations != stations {
+        return Verdict::Unusable(other_stations(&manifest.stations, &stations));
     }
     for file in &manifest.files {
         match facts.files.get(&file.name) {

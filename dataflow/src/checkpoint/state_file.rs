@@ -8,6 +8,7 @@
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
+use std::io::{BufReader, BufWriter, IntoInnerError};
 
 use bytes::Bytes;
 use serde::de::DeserializeOwned;
@@ -130,14 +131,18 @@ impl StateFile {
 
 /// A value as compressed bytes, without a copy of all of it in between.
 pub fn pack<T: Serialize>(value: &T) -> Result<Vec<u8>, StateError> {
-    let mut packed = zstd::Encoder::new(Vec::new(), COMPRESSION)?;
+    let mut packed = BufWriter::new(zstd::Encoder::new(Vec::new(), COMPRESSION)?);
     value.serialize(&mut rmp_serde::Serializer::new(&mut packed).with_struct_map())?;
-    Ok(packed.finish()?)
+    let mut bytes = packed.into_inner().map_err(IntoInnerError::into_error)?.finish()?;
+    // Much of it is held for long.
+    bytes.shrink_to_fit();
+    Ok(bytes)
 }
 
 /// The value of compressed bytes.
 pub fn unpack<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, StateError> {
-    Ok(rmp_serde::from_read(zstd::Decoder::with_buffer(bytes)?)?)
+    // Values are read a few bytes at a time.
+    Ok(rmp_serde::from_read(BufReader::new(zstd::Decoder::with_buffer(bytes)?))?)
 }
 
 /// Adds up copies; rows of which none is left go.

@@ -67,7 +67,7 @@ pub(super) fn analytics<'scope>(facts: Facts<'scope>, keep: &Keep) -> Analytics<
     let ticks = ticks.map(move |_| ledger::Input::Tick(worker));
     let entered = credited.concat(outcomes).concat(ticks);
     let by_session = Exchange::new(ledger::Input::route);
-    let ledger = Ledger::new(keep.shared.clone());
+    let ledger = Ledger::new(LogTime(resumed), keep.shared.clone());
     let ledgered =
         stateful(entered, by_session, keep.station("ledger"), ledger, |id: &Uuid| id.as_u64_pair().0);
 

@@ -269,6 +269,23 @@ fn a_station_that_begins_empty_may_be_unknown() {
 }
 
 #[test]
+fn views_hold_their_state_or_all_that_they_were_made_of_is_kept() {
+    let with = |formerly: &[(&str, u32)], views: &[&str]| {
+        let mut facts = facts();
+        facts.stations.extend(VIEWS.iter().map(|name| (name.to_string(), 1)));
+        for manifest in facts.manifests.iter_mut().flat_map(|(_, manifest)| manifest) {
+            manifest.stations.extend(formerly.iter().map(|(name, version)| (name.to_string(), *version)));
+            manifest.stations.extend(views.iter().map(|name| (name.to_string(), 1)));
+        }
+        matches!(plan(&facts), Plan::Resume { .. })
+    };
+    assert!(with(&FORMERLY, &[]) && with(&[], &VIEWS));
+    assert!(!with(&FORMERLY[1..], &[]), "an input is missing");
+    assert!(!with(&[], &VIEWS[1..]), "a view is missing");
+    assert!(!with(&FORMERLY, &VIEWS[..1]) && !with(&[], &[]));
+}
+
+#[test]
 fn a_topic_that_became_an_input_later_may_be_unknown() {
     let mut facts = facts();
     facts.partitions.insert(Topic::Answers, 4);

@@ -1,4 +1,4 @@
-//! A value that is there once. Arrangements clone what they hold each time they merge; of a handle that is a count.
+//! A value that is there once. What passes through many views is cloned for each of them; of a handle that is a count.
 
 use std::cmp::Ordering;
 use std::hash::{Hash, Hasher};

@@ -24,8 +24,10 @@ use crate::metrics::instant;
 
 /// How long nothing has touched what is put to rest, ms of log time.
 const REST_AFTER: Time = 120_000;
-/// How many rows are put to rest at an epoch, at most a subject more: some ms of work.
+/// How many rows are put to rest at once, at most a subject more, each of which costs as much as so many rows: some ms of
+/// work.
 const AT_ONCE: usize = 5_000;
+const SUBJECT: usize = 50;
 
 /// What rows are held by.
 pub(crate) trait Subject: ExchangeData + Ord + Clone {
@@ -139,6 +141,13 @@ impl<S: Subject, C: Contents> Shelf<S, C> {
             is_kept: station.keep().is_on(),
         };
         for (subject, row, copies) in rows {
+            if copies <= 0 || shelf.resting.contains_key(&subject) {
+                // Another encoding of a row that was there; see `STATIONS`.
+                station
+                    .keep()
+                    .shared
+                    .fail(format!("what a checkpoint holds of {} is at odds", station.name()));
+            }
             shelf.awake(&subject, resumed).add(row, copies as isize);
         }
         shelf
@@ -192,7 +201,7 @@ impl<S: Subject, C: Contents> Shelf<S, C> {
                 continue;
             }
             let rows = contents.rows();
-            done += rows.len();
+            done += SUBJECT + rows.len();
             let bytes = Bytes::from(pack(&rows)?);
             if self.is_kept {
                 let gone = rows.into_iter().map(|(row, copies)| ((subject.clone(), row), -(copies as i64)));

@@ -1,5 +1,5 @@
 //! The tables that sum up what others hold. Each is a function of the parts of one subject, in a file of its own;
-//! one arrangement of all parts keeps all of them, since each type of arrangement costs seconds of every build.
+//! one type of part does for all of them, since each instance of a reduction costs seconds of every build.
 
 use std::collections::BTreeMap;
 
@@ -249,26 +249,30 @@ enum OfFormerly {
 /// A part as the first format kept it, with the copies that one of it stands for.
 type Formerly = ((OfFormerly, Part), i64);
 
-/// The parts that a checkpoint of the first format kept. What is credited to a segment came after its reaction, which names
-/// the session.
+/// This worker's share of the parts that a checkpoint of the first format kept. What the ledger says of a segment names only
+/// the event; it came after a reaction, which names the session, but may be on another worker.
 pub(crate) fn formerly(keep: &Keep) -> Restored<((Of, Part), i64)> {
-    let kept = keep.formerly::<Formerly>("parts")?;
     let mut sessions = BTreeMap::new();
-    for (((of, part), _), _) in kept.iter().flatten() {
+    for (((of, part), _), _) in keep.all_formerly::<Formerly>("parts")?.into_iter().flatten() {
         if let (OfFormerly::Session(session), Part::Measured(_, measured)) = (of, part) {
-            sessions.insert(event_id(*session, &measured.segment_id), *session);
+            sessions.insert(event_id(session, &measured.segment_id), session);
         }
     }
-    let of = |of| match of {
-        OfFormerly::Session(session) => Some(Of::Session(session)),
-        OfFormerly::Segment(event) => Some(Of::Segment(*sessions.get(&event)?, event)),
+    let of = |formerly: &OfFormerly, part: &Part| match (formerly, part) {
+        (OfFormerly::Session(session), _) => Some(Of::Session(*session)),
+        (OfFormerly::Segment(event), Part::Metrics(row)) => Some(Of::Segment(row.session_id, *event)),
+        (OfFormerly::Segment(event), Part::Physiology(row)) => Some(Of::Segment(row.session_id, *event)),
+        (OfFormerly::Segment(event), _) => Some(Of::Segment(*sessions.get(event)?, *event)),
     };
-    Some(kept.map(|rows| {
-        let named = rows
-            .into_iter()
-            .filter_map(|(((formerly, part), copies), n)| Some((((of(formerly)?, part), copies), n)));
-        named.collect()
-    }))
+    let named = |(((formerly, part), copies), n): (Formerly, i64)| {
+        let of = of(&formerly, &part);
+        if of.is_none() {
+            keep.shared.fail(format!("the checkpoint has {part:?} of an event without a reaction"));
+        }
+        of.map(|of| (((of, part), copies), n))
+    };
+    let kept = keep.formerly::<Formerly>("parts")?;
+    Some(kept.map(|rows| rows.into_iter().filter_map(named).collect()))
 }
 
 fn of_judgement(session: Uuid, action: Uuid, judged: Handle<Evaluated>) -> [(Of, Part); 2] {
@@ -324,4 +328,112 @@ fn changes(summed: Rows<'_, (Of, Summed)>, resumed: Time) -> StreamVec<'_, Time,
         Summed::Arm(row) => change(&*row, epoch, diff),
         Summed::Tally(_) => None,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use super::*;
+    use crate::checkpoint::state_file::{Added, Rows as Counted, StateFile, encode};
+    use crate::checkpoint::{Keep, Restored};
+    use lsie_operators::measure::Lift;
+
+    fn measured(session: u128) -> (Uuid, Handle<Measured>) {
+        let measured = Measured {
+            at: EventTime(5_000_000),
+            segment_id: format!("{session:064x}"),
+            window_end: EventTime(30_000_000),
+            p90: Real(0.5),
+            n_frames: 1,
+            baseline: None,
+            lift: Lift::default(),
+        };
+        (Uuid::from_u128(session), measured.into())
+    }
+
+    /// What a checkpoint of the first format says.
+    fn kept(parts: Counted) -> Arc<Restored> {
+        let mut state = StateFile::default();
+        state.rows.insert("parts".into(), Added { before: parts, last: Counted::new() });
+        Arc::new(Restored { epoch: 1_000, state })
+    }
+
+    /// Whichever worker has a part, it is of the session that a reaction names, or that it names itself.
+    #[test]
+    fn parts_of_the_first_format_find_their_session_on_any_worker() {
+        let mut rows = BTreeMap::new();
+        let mut keep = |of: OfFormerly, part: Part| {
+            let row: Formerly = ((of, part), 1);
+            rows.insert(encode(&row).expect("a part has bytes"), 1);
+        };
+        for number in 1..20 {
+            let (session, measured) = measured(number);
+            let event = event_id(session, &measured.segment_id);
+            keep(OfFormerly::Session(session), Part::Measured(session, measured.clone()));
+            keep(OfFormerly::Segment(event), Part::Measured(session, measured.clone()));
+            keep(OfFormerly::Segment(event), Part::Credited(measured.at, "online_provisional".into()));
+            keep(OfFormerly::Segment(event), Part::Linked(Real(number as f64)));
+        }
+        // Nothing is measured in this segment yet.
+        let physiology = PhysiologyRow {
+            session_id: Uuid::from_u128(99),
+            segment_id: "closed".into(),
+            subject_role: "streamer".into(),
+            rmssd_ms: None,
+            heart_rate_bpm: None,
+            freshness_s: Real(30.0),
+            is_stale: false,
+            provider: "oura".into(),
+            source_kind: "ibi".into(),
+            derivation_method: "server".into(),
+            window_s: 60,
+            validity_ratio: Real(1.0),
+            is_valid: true,
+            source_timestamp_utc: EventTime(0),
+        };
+        let closed = event_id(physiology.session_id, &physiology.segment_id);
+        keep(OfFormerly::Segment(closed), Part::Physiology(physiology.into()));
+        let all = rows.len();
+        let restored = kept(rows);
+        for workers in 1..4 {
+            let mut found = 0;
+            for worker in 0..workers {
+                let keep = Keep {
+                    resumed: 1_000,
+                    restored: Arc::new(Mutex::new(Some(restored.clone()))),
+                    ..Keep::nothing(worker, workers, Arc::default())
+                };
+                for (((of, part), _), _) in formerly(&keep).expect("parts").into_iter().flatten() {
+                    found += 1;
+                    let session = match (&of, &part) {
+                        (Of::Session(session), _) => *session,
+                        (Of::Segment(session, event), Part::Measured(_, measured)) => {
+                            assert_eq!(*event, event_id(*session, &measured.segment_id));
+                            *session
+                        }
+                        (Of::Segment(session, _), Part::Linked(number)) => {
+                            assert_eq!(*session, Uuid::from_u128(number.0 as u128));
+                            *session
+                        }
+                        (Of::Segment(session, _), _) => *session,
+                        (Of::Arm(..), _) => unreachable!("no part of an arm was kept"),
+                    };
+                    assert_ne!(session, Uuid::nil());
+                }
+                assert!(!keep.shared.stopped(), "every part has a session");
+            }
+            assert_eq!(found, all, "{workers} workers");
+        }
+    }
+
+    #[test]
+    fn a_part_that_nobody_can_place_ends_the_run() {
+        let row: Formerly = ((OfFormerly::Segment(Uuid::from_u128(1)), Part::Linked(Real(1.0))), 1);
+        let rows = BTreeMap::from([(encode(&row).expect("a part has bytes"), 1)]);
+        let restored = Arc::new(Mutex::new(Some(kept(rows))));
+        let keep = Keep { resumed: 1_000, restored, ..Keep::nothing(0, 1, Arc::default()) };
+        assert_eq!(formerly(&keep).map(|parts| parts.concat().len()), Some(0));
+        assert!(keep.shared.stopped());
+    }
 }

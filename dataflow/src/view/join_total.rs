@@ -38,10 +38,7 @@ where
                     changes.extend(pairs.map(|(row, copies)| (row, diff * copies)));
                 }
             }
-            match row {
-                Side::Left(row) => add(&mut held.left, row, diff),
-                Side::Right(row) => add(&mut held.right, row, diff),
-            }
+            held.add(row, diff);
         }
     })
 }

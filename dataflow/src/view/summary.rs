@@ -334,6 +334,7 @@ fn changes(summed: Rows<'_, (Of, Summed)>, resumed: Time) -> StreamVec<'_, Time,
 mod tests {
     use std::sync::{Arc, Mutex};
 
+    use super::super::tests::places::{Kind, physiology, place};
     use super::*;
     use crate::checkpoint::state_file::{Added, Rows as Counted, StateFile, encode};
     use crate::checkpoint::{Keep, Restored};
@@ -376,22 +377,7 @@ mod tests {
             keep(OfFormerly::Segment(event), Part::Linked(Real(number as f64)));
         }
         // Nothing is measured in this segment yet.
-        let physiology = PhysiologyRow {
-            session_id: Uuid::from_u128(99),
-            segment_id: "closed".into(),
-            subject_role: "streamer".into(),
-            rmssd_ms: None,
-            heart_rate_bpm: None,
-            freshness_s: Real(30.0),
-            is_stale: false,
-            provider: "oura".into(),
-            source_kind: "ibi".into(),
-            derivation_method: "server".into(),
-            window_s: 60,
-            validity_ratio: Real(1.0),
-            is_valid: true,
-            source_timestamp_utc: EventTime(0),
-        };
+        let physiology = physiology(place(Kind::Streamer, 98, 0, 0), 0, "streamer");
         let closed = event_id(physiology.session_id, &physiology.segment_id);
         keep(OfFormerly::Segment(closed), Part::Physiology(physiology.into()));
         let all = rows.len();

@@ -27,7 +27,7 @@ mod arms;
 mod encounters;
 mod evaluations;
 mod ledger;
-mod places;
+pub(super) mod places;
 mod posterior_history;
 mod record_classes;
 mod sessions;

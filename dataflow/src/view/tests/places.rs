@@ -20,10 +20,10 @@ pub(super) const ANCHOR: i64 = 1_767_607_200_000_000;
 pub(super) const GREETING: &str = "hello and welcome";
 
 /// Where a fact belongs: its kind, its session, segment and stimulus.
-pub(super) type Place = (Kind, u8, u8, u8);
+pub(crate) type Place = (Kind, u8, u8, u8);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(super) enum Kind {
+pub(crate) enum Kind {
     Session,
     Decision,
     Stimulus,
@@ -48,7 +48,7 @@ pub(super) fn places(kinds: &'static [Kind]) -> impl Strategy<Value = Place> {
 }
 
 /// Where a fact of this kind belongs: some belong to a session, some to a segment, some to a stimulus.
-pub(super) fn place(kind: Kind, s: u8, k: u8, j: u8) -> Place {
+pub(crate) fn place(kind: Kind, s: u8, k: u8, j: u8) -> Place {
     match kind {
         Kind::Session | Kind::Decision | Kind::Calibrated => (kind, s, 0, 0),
         Kind::Closed | Kind::Streamer | Kind::Operator | Kind::Credited | Kind::Linked | Kind::Scanned => {
@@ -173,7 +173,7 @@ pub(super) fn scan(value: u8) -> Option<Scan> {
     (value > 2).then(|| Scan { corr: Real(reward_of(value)), lag: value.into() })
 }
 
-pub(super) fn physiology(place: Place, value: u8, role: &str) -> PhysiologyRow {
+pub(crate) fn physiology(place: Place, value: u8, role: &str) -> PhysiologyRow {
     PhysiologyRow {
         session_id: session(place.1),
         segment_id: span(place).0,

@@ -449,11 +449,31 @@ pub fn binary() -> PathBuf {
     binary
 }
 
-/// Sends a signal; a process that is gone already has had it.
+/// Sends a signal; a process that is gone already has had it. One that is told to stop has stopped when this returns:
+/// until the thread that takes the signal runs, which takes long on busy processors, all others still answer.
 pub fn signal(pid: impl Display, name: &str) {
-    let (name, pid) = (format!("-{name}"), pid.to_string());
-    let sent = Command::new("kill").args([&name, &pid]).stderr(Stdio::null()).status();
+    let pid = pid.to_string();
+    let sent = Command::new("kill").args([&format!("-{name}"), &pid]).stderr(Stdio::null()).status();
     sent.expect("kill starts");
+    if name == "STOP" {
+        let stopped = (0..3_000).any(|_| {
+            let still = runs(&pid);
+            if still {
+                std::thread::sleep(Duration::from_millis(10));
+            }
+            !still
+        });
+        assert!(stopped, "process {pid} does not stop");
+    }
+}
+
+/// Whether a thread of the process is neither stopped nor gone.
+fn runs(pid: &str) -> bool {
+    let threads = std::fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
+    let states = threads.filter_map(|thread| std::fs::read_to_string(thread.path().join("stat")).ok());
+    // Number, name in parentheses, which may hold anything, and the state.
+    let mut states = states.filter_map(|stat| stat.rsplit_once(") ")?.1.chars().next());
+    states.any(|state| !matches!(state, 'T' | 't' | 'X' | 'Z'))
 }
 
 /// Writes a hosts file for so many processes of one run on this machine.

@@ -42,6 +42,9 @@ pub struct Options {
     pub patience: Duration,
     /// Whether the target takes the rows of transient tables, too; those that the queue lets go it never gets.
     pub takes_transient: bool,
+    /// How long the target waits at most for the run's first epoch before it gets what the changelog holds: until then
+    /// the processors are the run's.
+    pub yields: Duration,
 }
 
 /// The sink in front of a target that may be away.
@@ -88,6 +91,7 @@ impl Follower {
             catalog: catalog.clone(),
             changelog: changelog.to_owned(),
             queue: queue.clone(),
+            yields: options.yields,
             connect,
         };
         let thread = std::thread::Builder::new().name(name.into()).spawn(move || {
@@ -192,6 +196,7 @@ struct Feeding {
     catalog: Catalog,
     changelog: PathBuf,
     queue: Arc<Queue>,
+    yields: Duration,
     connect: Connect,
 }
 
@@ -199,6 +204,7 @@ impl Feeding {
     /// Feeds the target until the end, opening it again and again; the only place that retries.
     fn run(mut self) {
         let mut backoff = Backoff::default();
+        self.queue.wait_begun(self.yields);
         loop {
             let before = self.queue.status().reached;
             let ended = (self.connect)().and_then(|mut target| self.feed(&mut *target));

@@ -20,7 +20,8 @@ use proptest::prelude::*;
 use tower::ServiceExt;
 
 const LONG: Duration = Duration::from_secs(60);
-const ROOMY: Options = Options { queue_bytes: 1 << 20, patience: LONG, takes_transient: false };
+const ROOMY: Options =
+    Options { queue_bytes: 1 << 20, patience: LONG, takes_transient: false, yields: Duration::ZERO };
 
 /// A follower whose flush waits for its target, as the contract wants it, behind its changelog.
 struct Waiting {
@@ -176,6 +177,34 @@ fn script() -> impl Strategy<Value = Vec<Step>> {
         1 => Just(Step::Crash),
     ];
     vec(step, 0..30)
+}
+
+/// Until the run has an epoch of its own, or it is known that none will come, the processors are the run's.
+#[test]
+fn a_target_that_yields_begins_with_the_run_s_first_epoch() {
+    for ends in [false, true] {
+        let (store, is_away) = (MemoryStore::new(catalog()), Arc::new(AtomicBool::new(false)));
+        let mut directory = Directory::new(eager());
+        let mut changelog = directory.open().expect("a directory");
+        changelog.write(LogTime(1), &[total(1, "a", 1, 1)]).expect("a correct epoch");
+        changelog.commit(LogTime(1)).expect("a commit");
+        changelog.flush().expect("a flush");
+        let options = Options { yields: LONG, ..ROOMY };
+        let connect = memory(&store, u32::MAX, &is_away);
+        let mut follower =
+            Follower::start("target", catalog(), &directory.dir, options, connect).expect("a follower");
+        assert!(!follower.caught_up(Duration::from_millis(300)), "it has begun");
+        if ends {
+            follower.finish().expect("an end");
+        } else {
+            for sink in [&mut *changelog, &mut follower as &mut dyn Sink] {
+                sink.write(LogTime(2), &[total(2, "b", 2, 1)]).expect("a correct epoch");
+                sink.commit(LogTime(2)).expect("a commit");
+            }
+            assert!(follower.caught_up(LONG), "{follower:?}");
+        }
+        assert_eq!(store.sink().committed(), Some(LogTime(if ends { 1 } else { 2 })));
+    }
 }
 
 /// A long absence: nobody waits, memory stays within its bound, and the target makes up for it by itself.

@@ -174,8 +174,12 @@ pub(super) fn add_postgres(
     }
     let catalog = Catalog::database();
     let patience = if live { Duration::from_millis(config.postgres.end_wait_ms) } else { BOUNDED_WAIT };
-    let options =
-        follower::Options { queue_bytes: config.postgres.queue_mib << 20, patience, takes_transient: false };
+    let options = follower::Options {
+        queue_bytes: config.postgres.queue_mib << 20,
+        patience,
+        takes_transient: false,
+        yields: Duration::ZERO,
+    };
     let connect = {
         let catalog = catalog.clone();
         move || Ok(Box::new(PostgresSink::open(&database, catalog.clone())?) as Box<dyn Sink>)

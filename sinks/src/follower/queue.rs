@@ -239,6 +239,12 @@ impl Queue {
         waited.unwrap_or_else(PoisonError::into_inner).0.is_stopped
     }
 
+    /// Waits until an epoch has come, or none will, but no longer than this.
+    pub(super) fn wait_begun(&self, within: Duration) {
+        let is_quiet = |state: &mut State| !state.is_stopped && !state.is_ending && state.marks.is_empty();
+        drop(self.changed.wait_timeout_while(self.lock(), within, is_quiet));
+    }
+
     /// Waits until the target is there and holds all; whether it does.
     pub(super) fn wait_caught_up(&self, within: Duration) -> bool {
         let is_behind = |state: &mut State| {

@@ -13,6 +13,8 @@ use crate::{Error, Follower, Sink};
 const QUEUE_BYTES: usize = 64 << 20;
 /// How long the end of a run waits for them: nobody asks any more.
 const PATIENCE: Duration = Duration::from_secs(1);
+/// How long they leave the processors to a run that has no epoch yet.
+const YIELDS: Duration = Duration::from_secs(10);
 
 impl Views {
     /// The writer of a run that writes its tables into this directory, too. The views get every epoch that is there, so that
@@ -26,7 +28,8 @@ impl Views {
             Some(epoch) => self.serve_from(epoch),
             None => self.serve(),
         }
-        let options = Options { queue_bytes: QUEUE_BYTES, patience: PATIENCE, takes_transient: true };
+        let options =
+            Options { queue_bytes: QUEUE_BYTES, patience: PATIENCE, takes_transient: true, yields: YIELDS };
         let views = self.clone();
         let connect = Box::new(move || Ok(Box::new(views.sink()) as Box<dyn Sink>));
         Follower::start("views", self.catalog().clone(), changelog, options, connect)

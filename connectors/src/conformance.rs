@@ -34,6 +34,7 @@ macro_rules! conformance {
         $crate::conformance!($subject;
             topics_are_created_once,
             what_does_not_exist_is_missing,
+            many_are_asked_at_once,
             records_come_back_in_order,
             keys_values_and_headers_survive,
             creation_times_are_kept,

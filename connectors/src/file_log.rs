@@ -37,8 +37,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lsie_schemas::log::{
-    AppendRecord, Appended, Fetch, Log, LogError, LogReader, LogRecord, NewRecord, TopicPartition, TopicSpec,
-    TopicState,
+    AppendRecord, Appended, Bounds, Fetch, Log, LogError, LogReader, LogRecord, NewRecord, TopicPartition,
+    TopicSpec, TopicState,
 };
 use lsie_schemas::{LogTime, Topic};
 
@@ -94,14 +94,24 @@ impl Log for FileLog {
         self.shared.topic(topic)
     }
 
-    fn bounds(&self, at: TopicPartition) -> Result<(i64, i64), LogError> {
-        self.shared.require(at)?;
-        let first = lookup::first(&self.shared.partition_dir(at))?;
-        Ok((first, self.shared.end_offset(at)?))
+    fn bounds_of(&self, partitions: &[TopicPartition]) -> Result<Bounds, LogError> {
+        let bounds = |at: &TopicPartition| {
+            self.shared.require(*at)?;
+            let first = lookup::first(&self.shared.partition_dir(*at))?;
+            Ok((*at, (first, self.shared.end_offset(*at)?)))
+        };
+        partitions.iter().map(bounds).collect()
     }
 
-    fn bounds_within(&self, at: TopicPartition, _limit: Duration) -> Result<(i64, i64), LogError> {
-        self.bounds(at)
+    fn bounds_within(
+        &self,
+        partitions: &[TopicPartition],
+        _limit: Duration,
+    ) -> (Bounds, Result<(), LogError>) {
+        match self.bounds_of(partitions) {
+            Ok(known) => (known, Ok(())),
+            Err(why) => (Bounds::new(), Err(why)),
+        }
     }
 
     fn offset_at(&self, at: TopicPartition, time: LogTime) -> Result<Option<i64>, LogError> {

@@ -24,7 +24,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use lsie_schemas::log::{
-    AppendRecord, Appended, Fetch, Log, LogError, LogReader, NewRecord, TopicPartition, TopicSpec, TopicState,
+    AppendRecord, Appended, Bounds, Fetch, Log, LogError, LogReader, NewRecord, TopicPartition, TopicSpec,
+    TopicState,
 };
 use lsie_schemas::topic::partition_of;
 use lsie_schemas::{LogTime, Topic};
@@ -110,12 +111,17 @@ impl Log for KafkaLog {
         self.shared.state(topic)
     }
 
-    fn bounds(&self, at: TopicPartition) -> Result<(i64, i64), LogError> {
-        self.bounds_within(at, self.shared.connection.timeout())
+    fn bounds_of(&self, partitions: &[TopicPartition]) -> Result<Bounds, LogError> {
+        let (known, asked) = self.shared.bounds(partitions, self.shared.connection.timeout());
+        asked.map(|()| known)
     }
 
-    fn bounds_within(&self, at: TopicPartition, limit: Duration) -> Result<(i64, i64), LogError> {
-        self.shared.bounds(at, limit.min(self.shared.connection.timeout()))
+    fn bounds_within(
+        &self,
+        partitions: &[TopicPartition],
+        limit: Duration,
+    ) -> (Bounds, Result<(), LogError>) {
+        self.shared.bounds(partitions, limit.min(self.shared.connection.timeout()))
     }
 
     fn offset_at(&self, at: TopicPartition, time: LogTime) -> Result<Option<i64>, LogError> {
@@ -187,19 +193,67 @@ impl Shared {
         Ok(placed)
     }
 
-    fn bounds(&self, at: TopicPartition, limit: Duration) -> Result<(i64, i64), LogError> {
+    /// Those that are known in time, and why not all.
+    fn bounds(&self, partitions: &[TopicPartition], limit: Duration) -> (Bounds, Result<(), LogError>) {
         let start = now();
-        self.require(at, limit)?;
-        let name = self.connection.topic(at.topic);
-        let doing = format!("ask for the offsets of {name}[{}]", at.partition);
-        let left = limit.saturating_sub(start.elapsed());
-        let ask = |client: &BaseConsumer<Events>, left| client.fetch_watermarks(&name, at.partition, left);
-        self.connection.patiently(&doing, left, &self.asking, ask)
+        let left = || limit.saturating_sub(start.elapsed());
+        let (mut first, mut end) = (BTreeMap::new(), BTreeMap::new());
+        if let Err(why) = partitions.iter().try_for_each(|at| self.require(*at, left())) {
+            return (Bounds::new(), Err(why));
+        }
+        // One broker that is away does not keep the others from saying both.
+        let begun = self.offsets(partitions, Offset::Beginning, left() / 2, &mut first);
+        let ended = self.offsets(partitions, Offset::End, left(), &mut end);
+        let both = first.into_iter().filter_map(|(at, first)| Some((at, (first, *end.get(&at)?))));
+        (both.collect(), begun.and(ended))
+    }
+
+    /// Asks where partitions begin or end.
+    fn offsets(
+        &self,
+        partitions: &[TopicPartition],
+        which: Offset,
+        limit: Duration,
+        known: &mut BTreeMap<TopicPartition, i64>,
+    ) -> Result<(), LogError> {
+        let doing = match partitions {
+            [at] => format!("ask for the offsets of {}[{}]", self.connection.topic(at.topic), at.partition),
+            _ => format!("ask for the offsets of {} partitions", partitions.len()),
+        };
+        let names: BTreeMap<(String, i32), TopicPartition> =
+            partitions.iter().map(|at| ((self.connection.topic(at.topic), at.partition), *at)).collect();
+        let ask = |client: &BaseConsumer<Events>, left| {
+            let mut wanted = TopicPartitionList::new();
+            for ((name, partition), _) in names.iter().filter(|(_, at)| !known.contains_key(*at)) {
+                wanted.add_partition_offset(name, *partition, which)?;
+            }
+            if wanted.count() == 0 {
+                return Ok(());
+            }
+            let found = client.offsets_for_times(wanted, left)?;
+            let mut failed = Ok(());
+            for one in found.elements() {
+                let at = names.get(&(one.topic().to_owned(), one.partition()));
+                match (at, one.offset(), one.error()) {
+                    (Some(at), Offset::Offset(offset), Ok(())) => drop(known.insert(*at, offset)),
+                    (_, _, Err(why)) => failed = Err(why),
+                    _ => {}
+                }
+            }
+            failed
+        };
+        self.connection.patiently(&doing, limit, &self.asking, ask)?;
+        match names.values().find(|at| !known.contains_key(*at)) {
+            Some(at) => Err(LogError::Unavailable(format!("{doing}: there is no answer about {at}"))),
+            None => Ok(()),
+        }
     }
 
     /// Where a partition ends.
     fn end(&self, at: TopicPartition) -> Result<i64, LogError> {
-        Ok(self.bounds(at, self.connection.timeout())?.1)
+        let (known, asked) = self.bounds(&[at], self.connection.timeout());
+        asked?;
+        Ok(known.get(&at).map_or(0, |(_, end)| *end))
     }
 
     fn offset_at(&self, at: TopicPartition, time: LogTime) -> Result<Option<i64>, LogError> {

@@ -20,11 +20,8 @@ pub(crate) struct Stretch {
 /// All partitions of a topic, from their first record to what is there now.
 pub(crate) fn whole(log: &dyn Log, topic: Topic) -> Result<Vec<Stretch>, LogError> {
     let state = log.topic(topic)?.ok_or_else(|| LogError::Missing(topic.to_string()))?;
-    let stretch = |partition| {
-        let at = TopicPartition { topic, partition };
-        log.bounds(at).map(|(from, to)| Stretch { at, from, to })
-    };
-    (0..state.partitions).map(stretch).collect()
+    let all: Vec<_> = (0..state.partitions).map(|partition| TopicPartition { topic, partition }).collect();
+    Ok(log.bounds_of(&all)?.into_iter().map(|(at, (from, to))| Stretch { at, from, to }).collect())
 }
 
 /// Reads stretches; records of a partition come in order.

@@ -9,8 +9,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use lsie_schemas::log::{
-    AppendRecord, Appended, Fetch, Header, Log, LogError, LogReader, LogRecord, NewRecord, TopicPartition,
-    TopicSpec, TopicState,
+    AppendRecord, Appended, Bounds, Fetch, Header, Log, LogError, LogReader, LogRecord, NewRecord,
+    TopicPartition, TopicSpec, TopicState,
 };
 use lsie_schemas::record::{DataKey, HEADER_KEY_ID, HEADER_SEQ};
 use lsie_schemas::topic::partition_of;
@@ -68,12 +68,16 @@ impl Log for SealedLog {
         self.log.topic(topic)
     }
 
-    fn bounds(&self, at: TopicPartition) -> Result<(i64, i64), LogError> {
-        self.log.bounds(at)
+    fn bounds_of(&self, partitions: &[TopicPartition]) -> Result<Bounds, LogError> {
+        self.log.bounds_of(partitions)
     }
 
-    fn bounds_within(&self, at: TopicPartition, limit: Duration) -> Result<(i64, i64), LogError> {
-        self.log.bounds_within(at, limit)
+    fn bounds_within(
+        &self,
+        partitions: &[TopicPartition],
+        limit: Duration,
+    ) -> (Bounds, Result<(), LogError>) {
+        self.log.bounds_within(partitions, limit)
     }
 
     fn offset_at(&self, at: TopicPartition, time: LogTime) -> Result<Option<i64>, LogError> {

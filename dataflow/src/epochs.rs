@@ -105,12 +105,10 @@ pub fn input_partitions(log: &dyn Log) -> Result<Vec<(TopicPartition, i64)>, Log
         let state = log
             .topic(topic)?
             .ok_or_else(|| LogError::Missing(format!("topic {topic}; `lsie topics create` makes the set")))?;
-        for partition in 0..state.partitions {
-            let at = TopicPartition { topic, partition };
-            found.push((at, log.bounds(at)?.0));
-        }
+        found.extend((0..state.partitions).map(|partition| TopicPartition { topic, partition }));
     }
-    Ok(found)
+    let bounds = log.bounds_of(&found)?;
+    Ok(found.into_iter().filter_map(|at| Some((at, bounds.get(&at)?.0))).collect())
 }
 
 /// How a table is made where there is none.
@@ -246,12 +244,11 @@ pub(crate) fn read_from(
 ) -> Result<(), LogError> {
     let mut from = Vec::new();
     let mut ends = BTreeMap::new();
-    for at in partitions {
-        let (first, end) = log.bounds(*at)?;
-        let start = positions.get(at).map_or(first, |position| first.max(*position));
+    for (at, (first, end)) in log.bounds_of(partitions)? {
+        let start = positions.get(&at).map_or(first, |position| first.max(*position));
         if start < end {
-            from.push((*at, start));
-            ends.insert(*at, end);
+            from.push((at, start));
+            ends.insert(at, end);
         }
     }
     if from.is_empty() {

@@ -292,8 +292,9 @@ pub fn refuse_gaps(table: &[EpochRecord], from: &[(TopicPartition, i64)]) -> any
 pub fn refuse_ends(table: &[EpochRecord], log: &dyn Log) -> anyhow::Result<()> {
     let mut wanted = Positions::new();
     wanted.extend(table.iter().flat_map(|epoch| &epoch.ranges).map(|range| (range.at, range.to)));
-    for (at, to) in wanted {
-        let end = log.bounds(at)?.1;
+    let partitions: Vec<TopicPartition> = wanted.keys().copied().collect();
+    for (at, (_, end)) in log.bounds_of(&partitions)? {
+        let to = wanted.get(&at).copied().unwrap_or(0);
         anyhow::ensure!(
             to <= end,
             "{at} ends at offset {end}, but its epochs go up to {to}: it was made anew, or its end was lost"

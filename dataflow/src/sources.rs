@@ -84,7 +84,7 @@ impl Sources {
     }
 
     /// Asks the log where its partitions end.
-    pub fn look(&self, log: &dyn Log, partitions: impl Iterator<Item = TopicPartition>) {
+    pub fn look(&self, log: &dyn Log, partitions: &[TopicPartition]) {
         let (ends, told) = ends(log, partitions);
         let mut state = self.lock();
         state.ends.extend(ends);

@@ -30,7 +30,7 @@ pub(crate) fn ask(
     std::thread::Builder::new().name("ends".into()).spawn(move || {
         for () in asked {
             let Some(log) = log.upgrade() else { return };
-            shared.sources.look(&*log, partitions.iter().copied());
+            shared.sources.look(&*log, &partitions);
         }
     })?;
     Ok(asking)

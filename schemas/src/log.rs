@@ -1,5 +1,7 @@
 //! The narrow log: what the engine needs of Kafka, and all that a stand-in for it must provide.
 
+use std::collections::BTreeMap;
+
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
@@ -151,6 +153,9 @@ pub trait AppendRecord: Send + Sync {
     fn append(&self, records: Vec<NewRecord>) -> Result<Vec<Appended>, LogError>;
 }
 
+/// First retained offset and end offset of partitions.
+pub type Bounds = BTreeMap<TopicPartition, (i64, i64)>;
+
 /// A log of topic-partitions: Kafka, or the embedded file log. One conformance suite holds for all.
 pub trait Log: AppendRecord {
     /// Creates topics; one that exists in the same shape is left alone.
@@ -158,9 +163,19 @@ pub trait Log: AppendRecord {
     /// The topic as it stands, or `None` if it does not exist.
     fn topic(&self, topic: Topic) -> Result<Option<TopicState>, LogError>;
     /// First retained offset and end offset of a partition.
-    fn bounds(&self, at: TopicPartition) -> Result<(i64, i64), LogError>;
-    /// The same for one who would rather have no answer than wait for it longer than `limit`.
-    fn bounds_within(&self, at: TopicPartition, limit: std::time::Duration) -> Result<(i64, i64), LogError>;
+    fn bounds(&self, at: TopicPartition) -> Result<(i64, i64), LogError> {
+        let found = self.bounds_of(&[at])?.remove(&at);
+        found.ok_or_else(|| LogError::Unavailable(format!("there is no answer about {at}")))
+    }
+    /// The same of all these partitions, asked for together: one by one, the way there and back would count for each.
+    fn bounds_of(&self, partitions: &[TopicPartition]) -> Result<Bounds, LogError>;
+    /// The same for one who would rather have no answer than wait for it longer than `limit`: those that are known when
+    /// the log fails, or has not said in time, and that failure.
+    fn bounds_within(
+        &self,
+        partitions: &[TopicPartition],
+        limit: std::time::Duration,
+    ) -> (Bounds, Result<(), LogError>);
     /// The first offset whose timestamp is at or after `time`; `None` past the last.
     fn offset_at(&self, at: TopicPartition, time: LogTime) -> Result<Option<i64>, LogError>;
     /// A reader of exactly these partitions from these offsets; no consumer group.

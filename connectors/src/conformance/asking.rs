@@ -1,6 +1,8 @@
 //! Checks of what a log answers about its topics: shapes, bounds, offsets by time.
 
-use lsie_schemas::log::{Fetch, LogError, TimestampType, TopicPartition, TopicSpec};
+use std::time::Duration;
+
+use lsie_schemas::log::{Bounds, Fetch, LogError, TimestampType, TopicPartition, TopicSpec};
 use lsie_schemas::topic::DAY_MS;
 use lsie_schemas::{LogTime, Topic};
 
@@ -48,6 +50,32 @@ pub fn what_does_not_exist_is_missing(subject: &dyn Subject) {
         assert!(matches!(missing, LogError::Missing(_)), "{missing}");
     }
     let missing = log.append(vec![record(Topic::Events, "k", "v")]).expect_err("missing");
+    assert!(matches!(missing, LogError::Missing(_)), "{missing}");
+}
+
+/// What is asked of many partitions together is what each says alone; one that does not exist fails the question.
+pub fn many_are_asked_at_once(subject: &dyn Subject) {
+    let log = subject.open();
+    let topics = [(Topic::Control, 2), (Topic::Events, 3)];
+    topics.iter().for_each(|(topic, partitions)| live(log.as_ref(), *topic, *partitions));
+    for number in 0..20 {
+        log.append(vec![record(Topic::Events, &format!("{number}"), "v")]).expect("an append");
+    }
+    let all: Vec<TopicPartition> = topics
+        .iter()
+        .flat_map(|(topic, partitions)| {
+            (0..*partitions).map(|partition| TopicPartition { topic: *topic, partition })
+        })
+        .collect();
+    let alone = all.iter().map(|at| (*at, log.bounds(*at).expect("bounds"))).collect();
+    assert_eq!(log.bounds_of(&all).expect("bounds"), alone);
+    assert_eq!(alone.values().map(|(_, end)| end).sum::<i64>(), 20);
+    let (known, told) = log.bounds_within(&all, Duration::from_secs(30));
+    told.expect("bounds");
+    assert_eq!(known, alone);
+    assert_eq!(log.bounds_of(&[]).expect("nothing was asked"), Bounds::new());
+    let with_another = [all, vec![TopicPartition { topic: Topic::Control, partition: 2 }]].concat();
+    let missing = log.bounds_of(&with_another).expect_err("missing");
     assert!(matches!(missing, LogError::Missing(_)), "{missing}");
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
-use lsie_schemas::log::{Fetch, LogError, LogReader, LogRecord, MAX_RECORD_BYTES, TopicPartition};
+use lsie_schemas::log::{Bounds, Fetch, LogError, LogReader, LogRecord, MAX_RECORD_BYTES, TopicPartition};
 use lsie_schemas::{LogTime, Topic};
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
@@ -23,6 +23,8 @@ const PATIENCE: Duration = Duration::from_secs(30);
 const LOOK: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(2));
 /// How long a broker holds a fetch that finds nothing: bounds how soon a resumed partition is asked for.
 const FETCH_WAIT_MS: &str = "100";
+/// A fetch brings as much of every partition, for an epoch waits for all of them, but not less than this.
+const AT_LEAST_BYTES: usize = 256 << 10;
 /// How soon a partition is asked for again after the prefetch budget was full.
 const FULL_BACKOFF_MS: &str = "5";
 
@@ -60,13 +62,14 @@ impl KafkaReader {
         fetch: Fetch,
     ) -> Result<Self, LogError> {
         let mut parts = BTreeMap::new();
+        let bounds = bounds(&shared, from.iter().map(|(at, _)| *at))?;
         for (at, offset) in from {
-            let position = checked_position(&shared, *at, (*offset).max(0))?;
+            let position = checked_position(&bounds, *at, (*offset).max(0))?;
             if parts.insert(*at, Part { position, paused: false }).is_some() {
                 return Err(LogError::Refused(format!("{at} is assigned twice")));
             }
         }
-        let consumer = consumer(&shared.connection, fetch)?;
+        let consumer = consumer(&shared.connection, fetch, parts.len())?;
         let topics = parts.keys().map(|at| at.topic).collect::<std::collections::BTreeSet<_>>();
         let topics = topics.into_iter().map(|topic| (shared.connection.topic(topic), topic)).collect();
         let (trust, held, away) = (Trust::new(), VecDeque::new(), None);
@@ -183,8 +186,9 @@ impl KafkaReader {
 
     /// Compares positions with what the partitions still have, and begins again there.
     fn revise(&mut self) -> Result<(), LogError> {
+        let bounds = bounds(&self.shared, self.parts.keys().copied())?;
         for (at, part) in &mut self.parts {
-            part.position = checked_position(&self.shared, *at, part.position)?;
+            part.position = checked_position(&bounds, *at, part.position)?;
         }
         self.held.clear();
         self.assign(&self.consumer)
@@ -192,7 +196,7 @@ impl KafkaReader {
 
     /// Goes on with another consumer. What was handed out and not returned comes again.
     fn begin_anew(&mut self) -> Result<(), LogError> {
-        let another = consumer(&self.shared.connection, self.fetch)?;
+        let another = consumer(&self.shared.connection, self.fetch, self.parts.len())?;
         self.assign(&another)?;
         self.held.clear();
         self.consumer = another;
@@ -271,8 +275,13 @@ impl LogReader for KafkaReader {
 /// holds for their sum. A fetch that is under way when the bound is reached still arrives: per broker at
 /// most `fetch.max.bytes`. So half of the budget is given to each. A single batch may be larger than
 /// that and still comes, alone, or nothing would ever get past it.
-fn consumer(connection: &Connection, fetch: Fetch) -> Result<BaseConsumer<Events>, LogError> {
+fn consumer(
+    connection: &Connection,
+    fetch: Fetch,
+    partitions: usize,
+) -> Result<BaseConsumer<Events>, LogError> {
     let half = (fetch.prefetch_bytes / 2).max(1 << 10);
+    let each = (half / partitions.max(1)).max(AT_LEAST_BYTES);
     connection.create("reader", |client| {
         // Required by the library; the group is never joined and nothing is committed.
         client.set("group.id", "lsie-reader");
@@ -289,15 +298,23 @@ fn consumer(connection: &Connection, fetch: Fetch) -> Result<BaseConsumer<Events
         // The smallest message limit there is, so that `fetch.max.bytes` may be small.
         client.set("message.max.bytes", "1000");
         client.set("fetch.max.bytes", half.min(512 << 20).to_string());
-        client.set("fetch.message.max.bytes", half.min(MAX_RECORD_BYTES).to_string());
+        client.set("fetch.message.max.bytes", each.min(half).min(MAX_RECORD_BYTES).to_string());
         // A broker sends a whole batch however large it is.
         client.set("receive.message.max.bytes", ((half.min(512 << 20)) + 4 * MAX_RECORD_BYTES).to_string());
     })
 }
 
+/// First retained and end offset of the partitions of a reader.
+fn bounds(shared: &Shared, partitions: impl Iterator<Item = TopicPartition>) -> Result<Bounds, LogError> {
+    let (bounds, asked) = shared.bounds(&partitions.collect::<Vec<_>>(), shared.connection.timeout());
+    asked.map(|()| bounds)
+}
+
 /// The position, or the first offset that is left; an error if what was read before is gone.
-fn checked_position(shared: &Shared, at: TopicPartition, position: i64) -> Result<i64, LogError> {
-    let (first, end) = shared.bounds(at, shared.connection.timeout())?;
+fn checked_position(bounds: &Bounds, at: TopicPartition, position: i64) -> Result<i64, LogError> {
+    let Some((first, end)) = bounds.get(&at).copied() else {
+        return Err(LogError::Unavailable(format!("there is no answer about {at}")));
+    };
     if position > end {
         return Err(LogError::Corrupt(format!("{at} ends at {end}, but offset {position} was there before")));
     }

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use lsie_schemas::Topic;
 use lsie_schemas::log::{
     AppendRecord, Appended, Fetch, LogError, LogReader, LogRecord, NewRecord, TopicPartition,
 };
@@ -63,6 +64,9 @@ impl FencedProducer {
 fn take(shared: &Shared, id: &str) -> Result<Producer, LogError> {
     let producer = Producer::new(&shared.connection, Some(id))?;
     let deadline = now() + shared.connection.timeout();
+    // Connected first: what librdkafka asks for before there is a connection, it asks for again half a second later.
+    let topic = shared.connection.topic(Topic::Epochs);
+    let _ = producer.client().client().fetch_metadata(Some(&topic), left(deadline));
     let init = || producer.client().init_transactions(left(deadline));
     retry(deadline, init).map_err(|e| shared.connection.error(&format!("take the fence {id}"), &e))?;
     Ok(producer)

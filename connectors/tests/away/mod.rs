@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use lsie_connectors::file_log::FileLog;
 use lsie_schemas::log::{
-    AppendRecord, Appended, Fetch, Log, LogError, LogReader, NewRecord, TopicPartition, TopicSpec, TopicState,
+    AppendRecord, Appended, Bounds, Fetch, Log, LogError, LogReader, NewRecord, TopicPartition, TopicSpec,
+    TopicState,
 };
 use lsie_schemas::{LogTime, Topic};
 
@@ -43,11 +44,15 @@ impl Log for Away {
     fn topic(&self, topic: Topic) -> Result<Option<TopicState>, LogError> {
         self.log.topic(topic)
     }
-    fn bounds(&self, at: TopicPartition) -> Result<(i64, i64), LogError> {
-        self.log.bounds(at)
+    fn bounds_of(&self, partitions: &[TopicPartition]) -> Result<Bounds, LogError> {
+        self.log.bounds_of(partitions)
     }
-    fn bounds_within(&self, at: TopicPartition, limit: Duration) -> Result<(i64, i64), LogError> {
-        self.log.bounds_within(at, limit)
+    fn bounds_within(
+        &self,
+        partitions: &[TopicPartition],
+        limit: Duration,
+    ) -> (Bounds, Result<(), LogError>) {
+        self.log.bounds_within(partitions, limit)
     }
     fn offset_at(&self, at: TopicPartition, time: LogTime) -> Result<Option<i64>, LogError> {
         self.log.offset_at(at, time)

@@ -97,8 +97,8 @@ fn ends(log: &dyn Log, topics: &BTreeSet<Topic>, until: Option<LogTime>) -> anyh
     };
     for topic in topics.iter().rev() {
         let partitions = log.topic(*topic)?.map_or(0, |state| state.partitions);
-        for at in (0..partitions).map(|partition| TopicPartition { topic: *topic, partition }) {
-            let (first, end) = log.bounds(at)?;
+        let all = (0..partitions).map(|partition| TopicPartition { topic: *topic, partition });
+        for (at, (first, end)) in log.bounds_of(&all.collect::<Vec<_>>())? {
             let to = match (until, &table) {
                 (Some(_), Some((_, reached))) if INPUTS.contains(topic) => {
                     reached.get(&at).copied().unwrap_or(first)

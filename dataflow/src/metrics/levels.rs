@@ -148,7 +148,8 @@ impl Levels {
             inboxes.iter().map(|inbox| inbox.standing()).enumerate().collect();
         standings.extend(shared.elsewhere.inboxes());
         let mut ends = self.ends.lock().unwrap_or_else(PoisonError::into_inner);
-        ends.look(log, standings.iter().flat_map(|(_, standing)| standing.partitions.iter().map(|p| p.at)));
+        let partitions = standings.iter().flat_map(|(_, standing)| standing.partitions.iter().map(|p| p.at));
+        ends.look(log, &partitions.collect::<Vec<_>>());
         self.log_up.set(ends.is_up.into());
         for (worker, standing) in &standings {
             let worker = worker.to_string();
@@ -208,7 +209,7 @@ impl Levels {
 }
 
 impl Ends {
-    fn look(&mut self, log: &dyn Log, partitions: impl Iterator<Item = TopicPartition>) {
+    fn look(&mut self, log: &dyn Log, partitions: &[TopicPartition]) {
         if self.looked.is_some_and(|looked| looked.elapsed() < LOOK) {
             return;
         }

@@ -7,6 +7,7 @@
 pub mod gate;
 pub mod keeper;
 pub mod manifest;
+pub mod sorted;
 pub mod state_file;
 pub mod store;
 pub mod writer;
@@ -135,6 +136,8 @@ pub struct Restored {
     pub epoch: Time,
     /// All of its state.
     pub state: StateFile,
+    /// The weight of each of its files.
+    pub weights: Vec<u64>,
 }
 
 /// A snapshot as pieces. What belongs on every worker is told apart by who had it.

@@ -388,7 +388,7 @@ impl Engine {
                 begin.ends = ends_of(&*self.log, &begin.from)?;
             }
             let state = state.map(|bytes| StateFile::decode(&bytes)).transpose()?;
-            let restored = state.map(|state| Arc::new(Restored { epoch, state }));
+            let restored = state.map(|state| Arc::new(Restored { epoch, state, weights: Vec::new() }));
             let kept = Kept { gate: member.gate.clone(), stations: Arc::default(), restored };
             let selections = Arc::new(Selections::new(begin.selections.iter().cloned()));
             let (local, writing) = self.assemble(*begin, selections, kept, &book, epochs, &mut threads)?;
@@ -431,12 +431,11 @@ impl Engine {
             healed,
             ..Facts::default()
         };
-        for (at, _) in from.iter() {
-            facts.bounds.insert(*at, self.log.bounds(*at)?);
-        }
-        let found = recovery::facts::gather(&checkpoints.store, &*self.log, &mut facts)?;
+        let partitions: Vec<TopicPartition> = from.iter().map(|(at, _)| *at).collect();
+        facts.bounds = self.log.bounds_of(&partitions)?;
+        let (plan, found) = recovery::facts::decide(&checkpoints.store, &*self.log, &mut facts)?;
         fault::point("recovery.facts");
-        match recovery::plan(&facts) {
+        match plan {
             Plan::Fresh => Ok((facts.table, None)),
             Plan::ReplayFromStart { passed_over } => {
                 for why in passed_over {
@@ -503,7 +502,8 @@ impl Engine {
 
 /// Where partitions end now.
 fn ends_of(log: &dyn Log, partitions: &[(TopicPartition, i64)]) -> Result<Positions, LogError> {
-    partitions.iter().map(|(at, _)| Ok((*at, log.bounds(*at)?.1))).collect()
+    let partitions: Vec<TopicPartition> = partitions.iter().map(|(at, _)| *at).collect();
+    Ok(log.bounds_of(&partitions)?.into_iter().map(|(at, (_, end))| (at, end)).collect())
 }
 
 /// Puts the records into quarantine over which a process has died too often.

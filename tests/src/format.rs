@@ -9,7 +9,7 @@ use lsie_dataflow::checkpoint::manifest::{FOLDER, Manifest};
 use lsie_dataflow::checkpoint::store::Store;
 use lsie_dataflow::config::Config;
 use lsie_dataflow::engine::Checkpoints;
-use lsie_dataflow::recovery::{Facts, Plan, facts, plan};
+use lsie_dataflow::recovery::{Facts, Plan, facts};
 use lsie_dataflow::{Engine, Range, Run, epochs};
 use lsie_schemas::LogTime;
 use lsie_schemas::log::Log;
@@ -85,8 +85,7 @@ impl Left {
             facts.bounds.insert(at, self.log.bounds(at).expect("the log answers"));
             *facts.partitions.entry(at.topic).or_default() += 1;
         }
-        facts::gather(&self.store(), &*self.log, &mut facts).expect("the store answers");
-        plan(&facts)
+        facts::decide(&self.store(), &*self.log, &mut facts).expect("the store answers").0
     }
 }
 

@@ -164,7 +164,11 @@ fn checkpoints(folder: &Path) -> Vec<u8> {
             held.extend([key, piece.unwrap_or_default()].concat());
         }
         for added in state.rows.into_values() {
-            held.extend(added.before.into_keys().chain(added.last.into_keys()).flatten());
+            held.extend(added.before.into_iter().chain(added.last).flat_map(|(row, _)| row));
+        }
+        for (_, piece) in state.resting.into_values().flatten() {
+            let piece = piece.unwrap_or_default();
+            held.extend(state_file::decompress(&piece).expect("what rests is compressed"));
         }
     }
     held

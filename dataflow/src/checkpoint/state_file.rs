@@ -7,13 +7,14 @@
 //! can be merged without knowing what is in them. All files of a manifest, in order, make the state.
 
 use std::collections::BTreeMap;
-use std::collections::btree_map::Entry;
-use std::io::{BufReader, BufWriter, IntoInnerError};
+use std::io::{BufWriter, IntoInnerError, Read};
 
 use bytes::Bytes;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
+
+use super::sorted::Sorted;
 
 /// The layout of a file. What is in it has versions of its own, in the manifest.
 const FORMAT: u32 = 1;
@@ -23,10 +24,10 @@ pub const FOLDER: &str = "state";
 const COMPRESSION: i32 = 1;
 
 /// Rows of an input and how many copies were added.
-pub type Rows = BTreeMap<Bytes, i64>;
+pub type Rows = Sorted<i64>;
 
 /// The pieces of an operator by key; `None`: gone.
-pub type Pieces = BTreeMap<Bytes, Option<Bytes>>;
+pub type Pieces = Sorted<Option<Bytes>>;
 
 /// What was added to an input.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -104,28 +105,72 @@ impl StateFile {
         if file.format == FORMAT { Ok(file) } else { Err(StateError::Format(file.format)) }
     }
 
-    /// Takes in the file of a later checkpoint.
-    pub fn then(&mut self, later: StateFile) {
-        for (known, later) in [(&mut self.pieces, later.pieces), (&mut self.resting, later.resting)] {
-            for (station, pieces) in later {
-                let known = known.entry(station).or_default();
-                for (key, piece) in pieces {
-                    match piece {
-                        Some(piece) => known.insert(key, Some(piece)),
-                        None => known.remove(&key),
-                    };
+    /// The state that files make, in their order.
+    pub fn of(files: impl IntoIterator<Item = StateFile>) -> StateFile {
+        let mut all = StateFile::default();
+        for file in files {
+            for (known, later) in [(&mut all.pieces, file.pieces), (&mut all.resting, file.resting)] {
+                for (station, pieces) in later {
+                    known.entry(station).or_default().put_behind(pieces);
                 }
             }
+            // What was added at the epoch of one checkpoint was there before that of the next.
+            for added in all.rows.values_mut() {
+                added.before.put_behind(std::mem::take(&mut added.last));
+            }
+            for (input, added) in file.rows {
+                let known = all.rows.entry(input).or_default();
+                known.before.put_behind(added.before);
+                known.last = added.last;
+            }
         }
-        for added in self.rows.values_mut() {
-            let last = std::mem::take(&mut added.last);
-            add(&mut added.before, last);
+        for pieces in all.pieces.values_mut().chain(all.resting.values_mut()) {
+            pieces.settle(|known, later| *known = later);
+            pieces.retain(Option::is_some);
         }
-        for (input, added) in later.rows {
-            let known = self.rows.entry(input).or_default();
-            add(&mut known.before, added.before);
-            known.last = added.last;
+        for added in all.rows.values_mut() {
+            added.before.add_up();
         }
+        all
+    }
+
+    /// About how many bytes it takes before it is compressed: what it costs to read.
+    pub fn weight(&self) -> u64 {
+        let pieces = self.pieces.values().chain(self.resting.values()).flatten();
+        let pieces = pieces.map(|(key, piece)| key.len() + piece.as_ref().map_or(0, Bytes::len));
+        let rows = self.rows.values().flat_map(|added| added.before.iter().chain(&added.last));
+        let rows = rows.map(|(row, _)| row.len());
+        // Beside its bytes, an entry has their length and its number of copies.
+        pieces.chain(rows).map(|bytes| bytes as u64 + 4).sum()
+    }
+}
+
+impl Pieces {
+    /// Takes in later ones, each in the place of the earlier one of its key.
+    pub fn then(&mut self, later: Pieces) {
+        self.put_behind(later);
+        self.settle(|known, later| *known = later);
+    }
+}
+
+impl Rows {
+    /// Adds up copies; rows of which none is left go.
+    pub fn add(&mut self, rows: Rows) {
+        self.put_behind(rows);
+        self.add_up();
+    }
+
+    /// The sum of rows that may come more than once.
+    pub fn summed(rows: impl Iterator<Item = Result<(Bytes, i64), StateError>>) -> Result<Rows, StateError> {
+        let mut sum = Rows::default();
+        sum.put_behind(rows.collect::<Result<Vec<_>, _>>()?);
+        sum.add_up();
+        Ok(sum)
+    }
+
+    fn add_up(&mut self) {
+        self.settle(|known, copies| *known += copies);
+        self.retain(|copies| *copies != 0);
     }
 }
 
@@ -141,27 +186,14 @@ pub fn pack<T: Serialize>(value: &T) -> Result<Vec<u8>, StateError> {
 
 /// The value of compressed bytes.
 pub fn unpack<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, StateError> {
-    // Values are read a few bytes at a time.
-    Ok(rmp_serde::from_read(BufReader::new(zstd::Decoder::with_buffer(bytes)?))?)
+    decode(&decompress(bytes)?)
 }
 
-/// Adds up copies; rows of which none is left go.
-pub fn add(to: &mut Rows, rows: Rows) {
-    if to.is_empty() {
-        *to = rows;
-        return;
-    }
-    for (row, copies) in rows {
-        match to.entry(row) {
-            Entry::Vacant(entry) => drop(entry.insert(copies)),
-            Entry::Occupied(mut entry) => {
-                *entry.get_mut() += copies;
-                if *entry.get() == 0 {
-                    entry.remove();
-                }
-            }
-        }
-    }
+/// What was compressed.
+pub fn decompress(bytes: &[u8]) -> Result<Vec<u8>, StateError> {
+    let mut unpacked = Vec::new();
+    zstd::Decoder::with_buffer(bytes)?.read_to_end(&mut unpacked)?;
+    Ok(unpacked)
 }
 
 /// The name of a file with this content.
@@ -172,4 +204,116 @@ pub fn name_of(content: &[u8]) -> String {
 /// SHA-256, lowercase hex.
 pub fn sha256(content: &[u8]) -> String {
     Sha256::digest(content).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Small maps by small keys; a value is told by a number.
+    fn entries<V: std::fmt::Debug>(
+        value: impl Strategy<Value = V>,
+    ) -> impl Strategy<Value = BTreeMap<Bytes, V>> {
+        let key = prop::collection::vec(0..3u8, 0..3).prop_map(Bytes::from);
+        prop::collection::btree_map(key, value, 0..6)
+    }
+
+    fn of_station<V: std::fmt::Debug>(
+        value: impl Strategy<Value = V>,
+    ) -> impl Strategy<Value = BTreeMap<String, V>> {
+        prop::collection::btree_map("[ab]", value, 0..3)
+    }
+
+    type ByKey = BTreeMap<Bytes, Option<Bytes>>;
+    type Counted = BTreeMap<Bytes, i64>;
+
+    /// A file as maps.
+    #[derive(Clone, Debug, Default)]
+    struct Plain {
+        pieces: BTreeMap<String, ByKey>,
+        rows: BTreeMap<String, (Counted, Counted)>,
+        resting: BTreeMap<String, ByKey>,
+    }
+
+    fn plain() -> impl Strategy<Value = Plain> {
+        let piece = || prop::option::of((0..9u8).prop_map(|byte| Bytes::from(vec![byte; 4])));
+        let copies = || prop_oneof![-2..0i64, 1..3i64];
+        let rows = || (entries(copies()), entries(copies()));
+        (of_station(entries(piece())), of_station(rows()), of_station(entries(piece())))
+            .prop_map(|(pieces, rows, resting)| Plain { pieces, rows, resting })
+    }
+
+    impl Plain {
+        fn file(&self) -> StateFile {
+            let sorted = |pieces: &BTreeMap<String, ByKey>| {
+                pieces.iter().map(|(name, all)| (name.clone(), all.clone().into_iter().collect())).collect()
+            };
+            let rows = |(before, last): &(Counted, Counted)| Added {
+                before: before.clone().into_iter().collect(),
+                last: last.clone().into_iter().collect(),
+            };
+            StateFile {
+                format: FORMAT,
+                pieces: sorted(&self.pieces),
+                rows: self.rows.iter().map(|(name, all)| (name.clone(), rows(all))).collect(),
+                resting: sorted(&self.resting),
+            }
+        }
+
+        /// Takes in a later file, entry by entry.
+        fn then(&mut self, later: Plain) {
+            for (known, later) in [(&mut self.pieces, later.pieces), (&mut self.resting, later.resting)] {
+                for (name, pieces) in later {
+                    let known = known.entry(name).or_default();
+                    for (key, piece) in pieces {
+                        match piece {
+                            Some(piece) => drop(known.insert(key, Some(piece))),
+                            None => drop(known.remove(&key)),
+                        }
+                    }
+                }
+            }
+            let add = |to: &mut Counted, rows: Counted| {
+                rows.into_iter().for_each(|(row, copies)| *to.entry(row).or_default() += copies);
+                to.retain(|_, copies| *copies != 0);
+            };
+            for (before, last) in self.rows.values_mut() {
+                add(before, std::mem::take(last));
+            }
+            for (name, (before, last)) in later.rows {
+                let known = self.rows.entry(name).or_default();
+                add(&mut known.0, before);
+                known.1 = last;
+            }
+        }
+    }
+
+    proptest! {
+        /// What files make together is what they make one after the other, and what has passed through bytes is as before.
+        #[test]
+        fn files_make_what_each_changes(files in prop::collection::vec(plain(), 0..6)) {
+            let mut known = Plain::default();
+            let read = |file: &Plain| {
+                let file = file.file();
+                let again = StateFile::decode(&file.encode().expect("bytes")).expect("a file");
+                assert_eq!(again, file);
+                again
+            };
+            let made = StateFile::of(files.iter().map(read));
+            files.iter().cloned().for_each(|file| known.then(file));
+            prop_assert_eq!(made, known.file());
+        }
+    }
+
+    #[test]
+    fn a_file_weighs_what_it_holds() {
+        let mut file = StateFile::default();
+        assert_eq!(file.weight(), 0);
+        let row = Bytes::from(vec![1; 100]);
+        file.rows.entry("a".into()).or_default().before = [(row.clone(), -1)].into_iter().collect();
+        file.resting.entry("a".into()).or_default().then([(row.clone(), Some(row))].into_iter().collect());
+        assert!((300..320).contains(&file.weight()), "{}", file.weight());
+    }
 }

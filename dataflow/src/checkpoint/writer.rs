@@ -1,8 +1,9 @@
 //! Writes checkpoints: gathers the parts of an epoch, and when all are there and the sinks hold the epoch,
 //! writes a state file and then the manifest that names it. Off the data path ([`super::keeper`]).
 //!
-//! A state file holds what changed since the last checkpoint; when the files behind the first outgrow it, they
-//! are merged into one. So a million rows of history are not written again each time.
+//! A state file holds what changed since the last checkpoint; when the files behind the first outweigh it, they
+//! are merged into one. So a million rows of history are not written again each time, and a start reads at most twice what
+//! there is, of which rows that came and went are much and compress well.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -14,7 +15,7 @@ use lsie_schemas::{LogTime, Topic};
 use super::gate::Gate;
 use super::manifest::{FOLDER, FileEntry, Manifest};
 use super::state_file::{
-    Added, FOLDER as STATE_FOLDER, Pieces, Shelved, StateError, StateFile, add, name_of, sha256,
+    Added, FOLDER as STATE_FOLDER, Pieces, Shelved, StateError, StateFile, name_of, sha256,
 };
 use super::store::{Store, StoreError};
 use super::{Content, Encoded, Part, Restored, STATIONS};
@@ -69,6 +70,8 @@ pub struct Writer {
     manifests: Vec<String>,
     /// The files of the newest.
     files: Vec<FileEntry>,
+    /// The weight of each.
+    weights: Vec<u64>,
     /// A hash of each piece in them.
     pieces: BTreeMap<String, BTreeMap<Bytes, String>>,
     /// What changed up to checkpoints that were chosen and could not be written.
@@ -112,6 +115,7 @@ impl Writer {
             open: BTreeMap::new(),
             manifests: Vec::new(),
             files: Vec::new(),
+            weights: Vec::new(),
             pieces: BTreeMap::new(),
             unwritten: Changed::default(),
         }
@@ -121,6 +125,7 @@ impl Writer {
     pub fn after(mut self, manifest: &Manifest, restored: &Restored) -> Writer {
         self.manifests = vec![manifest.name()];
         self.files = manifest.files.clone();
+        self.weights = restored.weights.clone();
         for (station, pieces) in &restored.state.pieces {
             let hashes =
                 pieces.iter().filter_map(|(key, piece)| Some((key.clone(), sha256(piece.as_ref()?))));
@@ -147,15 +152,15 @@ impl Writer {
             Content::Rows(encode) => {
                 let Added { before, last } = encode()?;
                 let known = gathered.changed.rows.entry(part.station.to_string()).or_default();
-                add(&mut known.before, before);
-                add(&mut known.last, last);
+                known.before.add(before);
+                known.last.add(last);
             }
             Content::Shelf(encode) => {
                 let Shelved { rows, resting } = encode()?;
                 let Changed { rows: known, resting: at_rest } = &mut gathered.changed;
-                add(&mut known.entry(part.station.to_string()).or_default().before, rows);
+                known.entry(part.station.to_string()).or_default().before.add(rows);
                 // A subject is on one worker.
-                at_rest.entry(part.station.to_string()).or_default().extend(resting);
+                at_rest.entry(part.station.to_string()).or_default().then(resting);
             }
         }
         Ok(())
@@ -201,15 +206,16 @@ impl Writer {
         let (mut file, hashes) = self.changed(pieces);
         let Changed { rows, resting } = changed.clone();
         (file.rows, file.resting) = (rows, resting);
-        let mut files = self.files.clone();
-        let mut content = file.encode()?;
-        if self.is_merge_due(content.len() as u64) {
+        let (mut files, mut weights) = (self.files.clone(), self.weights.clone());
+        if self.is_merge_due(file.weight()) {
             let mut all = read_all(&self.store, &files)?;
-            all.then(file);
-            all.rows.retain(|name, _| STATIONS.iter().any(|(known, _)| known == name));
-            content = all.encode()?;
-            files.clear();
+            all.push(file);
+            file = StateFile::of(all);
+            file.rows.retain(|name, _| STATIONS.iter().any(|(known, _)| known == name));
+            (files, weights) = (Vec::new(), Vec::new());
         }
+        weights.push(file.weight());
+        let content = file.encode()?;
         let (name, bytes) = (name_of(&content), content.len() as u64);
         let entry = FileEntry { name, bytes, sha256: sha256(&content) };
         fault::point("checkpoint.state");
@@ -230,7 +236,7 @@ impl Writer {
         self.store.put(&manifest.name(), &manifest.encode()?)?;
         fault::point("checkpoint.written");
         self.manifests.push(manifest.name());
-        self.files = manifest.files;
+        (self.files, self.weights) = (manifest.files, weights);
         self.pieces = hashes;
         Ok(())
     }
@@ -246,25 +252,24 @@ impl Writer {
         for (station, pieces) in pieces {
             let known = self.pieces.get(station).unwrap_or(&none);
             let now = hashes.entry(station.clone()).or_default();
-            let mut changed = Pieces::new();
+            let mut changed = Vec::new();
             for (key, piece) in pieces {
                 let hash = sha256(piece);
                 if known.get(key) != Some(&hash) {
-                    changed.insert(key.clone(), Some(piece.clone()));
+                    changed.push((key.clone(), Some(piece.clone())));
                 }
                 now.insert(key.clone(), hash);
             }
             let gone = known.keys().filter(|key| !pieces.contains_key(*key));
             changed.extend(gone.map(|key| (key.clone(), None)));
-            file.pieces.insert(station.clone(), changed);
+            file.pieces.insert(station.clone(), changed.into_iter().collect());
         }
         (file, hashes)
     }
 
     fn is_merge_due(&self, more: u64) -> bool {
-        let Some((first, rest)) = self.files.split_first() else { return false };
-        let later: u64 = rest.iter().map(|file| file.bytes).sum();
-        later + more > first.bytes || self.files.len() >= MAX_FILES
+        let Some((first, rest)) = self.weights.split_first() else { return false };
+        rest.iter().sum::<u64>() + more > *first || self.files.len() >= MAX_FILES
     }
 
     /// Deletes all manifests but the newest of this run, and then the state files that none of those names.
@@ -300,25 +305,85 @@ impl Changed {
             merge(self.rows.entry(input).or_default(), added);
         }
         for (view, resting) in later.resting {
-            self.resting.entry(view).or_default().extend(resting);
+            self.resting.entry(view).or_default().then(resting);
         }
     }
 }
 
 /// Adds the rows of a later checkpoint to those of earlier ones.
 fn merge(known: &mut Added, later: Added) {
-    let earlier = std::mem::take(&mut known.last);
-    add(&mut known.before, earlier);
-    add(&mut known.before, later.before);
+    known.before.add(std::mem::take(&mut known.last));
+    known.before.add(later.before);
     known.last = later.last;
 }
 
-/// The state of all files of a manifest.
-fn read_all(store: &Store, files: &[FileEntry]) -> Result<StateFile, WriteError> {
-    let mut all = StateFile::default();
-    for file in files {
+/// All files of a manifest.
+fn read_all(store: &Store, files: &[FileEntry]) -> Result<Vec<StateFile>, WriteError> {
+    let read = |file: &FileEntry| {
         let content = store.get(&file.name)?.ok_or_else(|| WriteError::Gone(file.name.clone()))?;
-        all.then(StateFile::decode(&content)?);
+        Ok(StateFile::decode(&content)?)
+    };
+    files.iter().map(read).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ROWS: u64 = 100;
+
+    fn row(number: u64) -> Bytes {
+        // Much alike, as rows of a table are: they compress to a fraction.
+        format!("session_id: 00000000-0000-0000-0000-000000000000, value: 0.0, number: {number:08}").into()
     }
-    Ok(all)
+
+    /// A hundred rows come at each checkpoint, and those of two checkpoints before go and rest as one piece.
+    fn part(epoch: Time) -> Part {
+        let of = |epoch: u64| (epoch * ROWS..(epoch + 1) * ROWS).map(row);
+        let mut rows: Vec<(Bytes, i64)> = of(epoch).map(|row| (row, 1)).collect();
+        let mut resting = Vec::new();
+        if let Some(past) = epoch.checked_sub(2).filter(|past| *past > 0) {
+            rows.extend(of(past).map(|row| (row, -1)));
+            resting.push((Bytes::from(format!("{past:08}")), Some(Bytes::from(vec![0; 64]))));
+        }
+        let changed =
+            move || Ok(Shelved { rows: rows.into_iter().collect(), resting: resting.into_iter().collect() });
+        let content = Content::Shelf(Box::new(changed));
+        Part { epoch, station: "roots", rewind: None, further: Some(0), content }
+    }
+
+    /// However much comes and goes, what a start reads is at most twice what is there, and what came with the last checkpoint.
+    #[test]
+    fn a_start_reads_little_more_than_there_is() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let store = || Store::in_folder(folder.path()).expect("a store");
+        let identity = Identity {
+            engine: "test".into(),
+            config: String::new(),
+            partitions: BTreeMap::new(),
+            workers: 1,
+            processes: 1,
+        };
+        let stations = Arc::new(AtomicUsize::new(1));
+        let mut writer = Writer::new(store(), Arc::default(), stations, identity, 1);
+        let mut merges = 0;
+        for epoch in 1..=200 {
+            let files = writer.files.len();
+            writer.take(part(epoch)).expect("a part");
+            assert_eq!(writer.ready(), Some(LogTime(epoch)));
+            writer.write().expect("a checkpoint");
+            merges += usize::from(writer.files.len() <= files);
+            let read = read_all(&store(), &writer.files).expect("its files");
+            let weights: Vec<u64> = read.iter().map(StateFile::weight).collect();
+            assert_eq!(weights, writer.weights, "what is known of them is true");
+            let (read, last) = (weights.iter().sum::<u64>(), *weights.last().expect("a file"));
+            let state = StateFile::of(read_all(&store(), &writer.files).expect("its files"));
+            let there = state.rows["roots"].before.iter().count() as u64;
+            assert_eq!(there, ROWS * epoch.min(2), "rows that are there");
+            assert_eq!(state.resting["roots"].iter().count() as u64, epoch.saturating_sub(2));
+            assert!(read <= 2 * weights[0] + last, "{read} of {weights:?}");
+            assert!(weights[0] <= state.weight() + 2 * last, "{weights:?}");
+        }
+        assert!((10..=150).contains(&merges), "{merges} merges");
+    }
 }

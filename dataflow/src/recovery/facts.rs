@@ -1,15 +1,14 @@
-//! Finds out what recovery decides on: reads manifests, state files, and a record of each partition.
+//! Finds out what recovery decides on, and has it decided: reads manifests, state files, and a record of each partition.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use anyhow::Context;
-use bytes::Bytes;
+use anyhow::{Context, anyhow};
 use lsie_schemas::log::{Fetch, Log, TopicPartition};
 
-use super::{Facts, Witnessed};
-use crate::checkpoint::manifest::{FOLDER, Manifest};
-use crate::checkpoint::state_file::{StateFile, sha256};
+use super::{Facts, Plan, Witnessed, plan};
+use crate::checkpoint::manifest::{FOLDER, FileEntry, Manifest};
+use crate::checkpoint::state_file::{StateError, StateFile, sha256};
 use crate::checkpoint::store::Store;
 use crate::checkpoint::{Restored, STATIONS};
 
@@ -18,48 +17,78 @@ const FETCH: Fetch = Fetch { prefetch_bytes: 1 << 20, poll_bytes: 1 << 16 };
 /// How long one poll for them waits.
 const WAIT: Duration = Duration::from_millis(50);
 
-/// What a checkpoint store holds.
+/// The state files that were looked at, by name.
 pub struct Found {
-    /// The state files by name.
-    contents: BTreeMap<String, Bytes>,
+    files: BTreeMap<String, Result<StateFile, StateError>>,
 }
 
-/// Completes the facts with what the store and the log say.
-pub fn gather(store: &Store, log: &dyn Log, facts: &mut Facts) -> anyhow::Result<Found> {
+/// Finds out and decides: completes the facts with what this version, the log and the store say, as far as it matters. Of
+/// checkpoints the newest come first, and older ones are not read once one will do.
+pub fn decide(store: &Store, log: &dyn Log, facts: &mut Facts) -> anyhow::Result<(Plan, Found)> {
     store.sweep()?;
-    let mut contents = BTreeMap::new();
+    facts.stations = STATIONS.iter().map(|(name, version)| (name.to_string(), *version)).collect();
+    let mut found = Found { files: BTreeMap::new() };
+    let mut knows_newest = false;
     for name in store.list(FOLDER)?.into_iter().rev() {
         let Some(content) = store.get(&name)?.filter(|_| name.ends_with(".json")) else { continue };
         let manifest = Manifest::decode(&content);
-        for file in manifest.iter().flat_map(|manifest| &manifest.files) {
-            if !contents.contains_key(&file.name)
-                && let Some(content) = store.get(&file.name)?
-            {
-                facts.files.insert(file.name.clone(), (content.len() as u64, sha256(&content)));
-                contents.insert(file.name.clone(), content);
-            }
+        found.look(store, manifest.iter().flat_map(|manifest| &manifest.files), facts)?;
+        if let Ok(newest) = manifest.as_ref()
+            && !std::mem::replace(&mut knows_newest, true)
+        {
+            facts.witnesses = witnesses(log, newest, &facts.bounds)?;
         }
         facts.manifests.push((name, manifest));
+        // A manifest that will do, will do whatever older ones there are.
+        let plan = plan(facts);
+        if matches!(plan, Plan::Resume { .. }) {
+            return Ok((plan, found));
+        }
     }
-    let newest = facts.manifests.iter().find_map(|(_, manifest)| manifest.as_ref().ok());
-    if let Some(newest) = newest {
-        facts.witnesses = witnesses(log, newest, &facts.bounds)?;
-    }
-    facts.stations = STATIONS.iter().map(|(name, version)| (name.to_string(), *version)).collect();
-    Ok(Found { contents })
+    Ok((plan(facts), found))
 }
 
 impl Found {
+    /// Reads files that were not looked at, each on a thread of its own: nothing else is done meanwhile.
+    fn look<'a>(
+        &mut self,
+        store: &Store,
+        files: impl Iterator<Item = &'a FileEntry>,
+        facts: &mut Facts,
+    ) -> anyhow::Result<()> {
+        let new: Vec<&str> =
+            files.map(|file| file.name.as_str()).filter(|name| !self.files.contains_key(*name)).collect();
+        let read = |name: &str| {
+            let Some(content) = store.get(name)? else { return Ok(None) };
+            let fact = (content.len() as u64, sha256(&content));
+            anyhow::Ok(Some((fact, StateFile::decode(&content))))
+        };
+        std::thread::scope(|scope| {
+            let reading: Vec<_> = new.iter().map(|name| (*name, scope.spawn(|| read(name)))).collect();
+            for (name, reading) in reading {
+                let Some((fact, file)) = reading.join().map_err(|_| anyhow!("{name}: it panicked"))?? else {
+                    continue;
+                };
+                facts.files.insert(name.into(), fact);
+                self.files.insert(name.into(), file);
+            }
+            Ok(())
+        })
+    }
+
     /// The state of a manifest whose files were found whole.
-    pub fn state(&self, manifest: &Manifest) -> anyhow::Result<Restored> {
-        let mut state = StateFile::default();
-        for file in &manifest.files {
-            let content = self.contents.get(&file.name).with_context(|| format!("{} is gone", file.name))?;
-            state.then(StateFile::decode(content).with_context(|| file.name.clone())?);
+    pub fn state(mut self, manifest: &Manifest) -> anyhow::Result<Restored> {
+        let (mut files, mut weights) = (Vec::new(), Vec::new());
+        for FileEntry { name, .. } in &manifest.files {
+            let file = self.files.remove(name).with_context(|| format!("{name} is gone"))?;
+            let file = file.with_context(|| name.clone())?;
+            weights.push(file.weight());
+            files.push(file);
         }
+        let mut state = StateFile::of(files);
         // What an earlier version kept, and this one or an earlier one has made its own state of.
         state.rows.retain(|name, _| manifest.stations.contains_key(name));
-        Ok(Restored { epoch: manifest.epoch.0, state })
+        Ok(Restored { epoch: manifest.epoch.0, state, weights })
     }
 }
 

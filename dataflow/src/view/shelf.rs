@@ -223,12 +223,8 @@ impl<S: Subject, C: Contents> Shelf<S, C> {
 }
 
 fn counted<R: Serialize>(rows: Vec<(R, i64)>) -> Result<Counted, StateError> {
-    let mut all = Counted::new();
-    for (row, copies) in rows {
-        *all.entry(encode(&row)?).or_default() += copies;
-    }
-    all.retain(|_, copies| *copies != 0);
-    Ok(all)
+    let counted = rows.into_iter().map(|(row, copies)| Ok((encode(&row)?, copies)));
+    Counted::summed(counted)
 }
 
 fn pieces<S: Serialize>(moved: BTreeMap<S, Option<Bytes>>) -> Result<Pieces, StateError> {

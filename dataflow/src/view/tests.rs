@@ -18,7 +18,7 @@ use super::Rows;
 use super::feed::Fact;
 use crate::adapter::Time;
 use crate::checkpoint::gate::Gate;
-use crate::checkpoint::state_file::{Shelved, StateFile, add};
+use crate::checkpoint::state_file::{Shelved, StateFile};
 use crate::checkpoint::{Content, Keep, Restored};
 use crate::commit::{Message, Written};
 
@@ -128,7 +128,11 @@ fn maintain(view: View, run: Run, epochs: Vec<Vec<(Fact, isize)>>) -> Vec<Table>
         let keeping = Keep { parts: Some(parts), gate: Arc::new(Gate::following()), ..keep };
         seen.extend(part_of(view, run, before, keeping));
         // It goes on with another number of workers.
-        let restored = Restored { epoch: stop as Time * run.apart, state: state(handed.try_iter()) };
+        let restored = Restored {
+            epoch: stop as Time * run.apart,
+            state: state(handed.try_iter()),
+            weights: Vec::new(),
+        };
         let run = Run { workers: 3 - run.workers, ..run };
         keep = Keep { resumed: restored.epoch, ..Keep::nothing(0, run.workers, Arc::default()) };
         keep.restored = Arc::new(Mutex::new(Some(Arc::new(restored))));
@@ -204,23 +208,20 @@ fn state(parts: impl Iterator<Item = Message>) -> StateFile {
         match part.content {
             Content::Pieces(encode) => {
                 let pieces = encode().expect("state").into_iter().map(|(key, piece)| (key, Some(piece)));
-                file.pieces.entry(station).or_default().extend(pieces);
+                file.pieces.entry(station).or_default().then(pieces.collect());
             }
             Content::Rows(_) => unreachable!("the graph keeps inputs"),
             Content::Shelf(encode) => {
                 let Shelved { rows, resting } = encode().expect("state");
-                add(&mut file.rows.entry(station.clone()).or_default().before, rows);
-                file.resting.entry(station).or_default().extend(resting);
+                file.rows.entry(station.clone()).or_default().before.add(rows);
+                file.resting.entry(station).or_default().then(resting);
             }
         }
     }
-    let mut all = StateFile::default();
-    for (_, file) in files {
-        let bytes = file.encode().expect("a file");
-        all.then(StateFile::decode(&bytes).expect("the same file"));
-    }
-    let copies = all.rows.values().flat_map(|added| added.before.values());
-    assert!(copies.into_iter().all(|copies| *copies > 0), "what is held is there");
+    let read = |file: StateFile| StateFile::decode(&file.encode().expect("a file")).expect("the same file");
+    let all = StateFile::of(files.into_values().map(read));
+    let mut rows = all.rows.values().flat_map(|added| &added.before);
+    assert!(rows.all(|(_, copies)| *copies > 0), "what is held is there");
     all
 }
 

@@ -159,7 +159,7 @@ impl Inputs {
     }
 
     fn parts_of(&mut self, fact: measure::Fact) {
-        view::of_fact(fact).into_iter().for_each(|part| self.parts.insert(part));
+        view::of_fact(&fact).into_iter().for_each(|part| self.parts.insert(part));
     }
 
     fn complete(&mut self, epoch: &mut Time) {
@@ -290,7 +290,7 @@ fn closed(session_id: Uuid, ordinal: i64, segment_id: String, window_end: EventT
         shimmer_delta: None,
     };
     let facts = [measure::Fact::Segment(segment), measure::Fact::Metrics(metrics)];
-    let parts = facts.into_iter().flat_map(view::of_fact);
+    let parts = facts.iter().flat_map(view::of_fact);
     parts.map(|(of, part)| Fact::Part(of, part)).collect()
 }
 

@@ -44,6 +44,9 @@ pub const INPUTS: [Topic; 9] = [
 
 /// Epochs that may be released and not yet committed; empty ones count no bytes.
 const MAX_EPOCHS_IN_FLIGHT: usize = 1_024;
+/// Once there is no room inside, so many are let in at once when there is: what the dataflow does to see an epoch through
+/// it does once for all of them.
+const EPOCHS_AT_ONCE: usize = 64;
 /// How often a live run without room asks how much has gathered meanwhile.
 const LOOK_FOR_ENDS: Duration = Duration::from_millis(250);
 /// How long a fetcher waits at most before it looks whether the run has stopped.
@@ -321,11 +324,8 @@ impl Inbox {
 
     /// Asks a live run's log how much has gathered while nothing was fetched.
     fn look_for_ends(&self, log: &dyn Log) -> Result<(), LogError> {
-        let mut watched: Vec<(bool, TopicPartition)> =
-            lock(&self.state).ends.iter().map(|(at, end)| (*end != i64::MAX, *at)).collect();
-        // Of which nothing is known first: the log may not answer for all of them in time.
-        watched.sort_unstable();
-        let (known, told) = ends(log, watched.into_iter().map(|(_, at)| at));
+        let watched: Vec<TopicPartition> = lock(&self.state).ends.keys().copied().collect();
+        let (known, told) = ends(log, &watched);
         lock(&self.state).ends.extend(known);
         match told {
             // The others stay backlog until the log can say.
@@ -537,17 +537,19 @@ pub fn stream<'scope>(
         wake(&lock(&inbox.state));
         let mut capability: Option<Capability<Time>> = Some(capability);
         let mut in_flight: VecDeque<(Time, u64)> = VecDeque::new();
+        let mut is_full = false;
         move |output| {
             let committed = shared.committed.load(Ordering::SeqCst);
             while let Some((_, bytes)) = in_flight.front().filter(|(epoch, _)| *epoch <= committed) {
                 shared.in_flight.fetch_sub(*bytes, Ordering::SeqCst);
                 in_flight.pop_front();
             }
-            while let Some(held) = &mut capability {
+            is_full &= in_flight.len() > MAX_EPOCHS_IN_FLIGHT - EPOCHS_AT_ONCE;
+            while let Some(held) = capability.as_mut().filter(|_| !is_full) {
                 let inside: u64 = in_flight.iter().map(|(_, bytes)| bytes).sum();
                 // A stopped run keeps its capabilities: an epoch that is incomplete elsewhere must not pass.
-                if shared.stopped() || inside > inbox.budget as u64 || in_flight.len() >= MAX_EPOCHS_IN_FLIGHT
-                {
+                is_full = in_flight.len() >= MAX_EPOCHS_IN_FLIGHT;
+                if shared.stopped() || inside > inbox.budget as u64 || is_full {
                     break;
                 }
                 match inbox.take() {

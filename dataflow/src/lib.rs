@@ -40,6 +40,7 @@ pub mod recovery;
 pub mod select;
 pub mod sources;
 pub mod speech;
+mod split;
 pub mod transcribe;
 mod view;
 mod watchdog;

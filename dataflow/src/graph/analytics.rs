@@ -5,16 +5,16 @@ use differential_dataflow::AsCollection;
 use lsie_operators::attribution::link::LedgerRow;
 use lsie_operators::measure::Measured;
 use lsie_operators::telemetry::Scan;
-use lsie_schemas::LogTime;
 use lsie_schemas::row::{DecisionRow, EncounterRow, SessionRow, StimulusRow};
+use lsie_schemas::{Change, LogTime};
 use timely::dataflow::StreamVec;
-use timely::dataflow::channels::pact::{Exchange, Pipeline};
+use timely::dataflow::channels::pact::Exchange;
 use timely::dataflow::operators::Concat;
 use timely::dataflow::operators::vec::Map;
 use uuid::Uuid;
 
-use super::{change, changes, facts_out, hash};
-use crate::adapter::{Time, at_their_time, collected, per_epoch, stateful};
+use super::{change, changed, changes, facts_out, hash};
+use crate::adapter::{Time, at_their_time, collected, stateful};
 use crate::checkpoint::Keep;
 use crate::commit::Written;
 use crate::ledger::{self, Ledger};
@@ -100,7 +100,7 @@ pub(super) fn analytics<'scope>(facts: Facts<'scope>, keep: &Keep) -> Analytics<
         .concat(changes(arms, resumed))
         .concat(changes(encounters, resumed))
         .concat(changes(evaluations, resumed))
-        .concat(ledger_changes(ledgered.clone()));
+        .concat(changed(ledgered.clone(), ledger_change));
     Analytics { rewards, moved, ledgered, written }
 }
 
@@ -112,18 +112,13 @@ fn ledger_part(output: ledger::Output) -> Option<((Of, Part), i64)> {
     }
 }
 
-fn ledger_changes<'scope>(
-    ledgered: StreamVec<'scope, Time, ledger::Output>,
-) -> StreamVec<'scope, Time, Written> {
-    per_epoch(ledgered, Pipeline, "ledgered", |epoch: LogTime, ledgered, out| {
-        out.extend(ledgered.iter().filter_map(|output| {
-            let ledger::Output::Change(_, row, diff) = output else { return None };
-            Some(Written::Change(match &**row {
-                LedgerRow::Event(row) => change(row, epoch, *diff),
-                LedgerRow::Outcome(row) => change(row, epoch, *diff),
-                LedgerRow::Link(row) => change(row, epoch, *diff),
-                LedgerRow::Score(row) => change(row, epoch, *diff),
-            }))
-        }));
+/// The change that a row of the ledger is.
+fn ledger_change(epoch: LogTime, output: &ledger::Output) -> Option<Change> {
+    let ledger::Output::Change(_, row, diff) = output else { return None };
+    Some(match &**row {
+        LedgerRow::Event(row) => change(row, epoch, *diff),
+        LedgerRow::Outcome(row) => change(row, epoch, *diff),
+        LedgerRow::Link(row) => change(row, epoch, *diff),
+        LedgerRow::Score(row) => change(row, epoch, *diff),
     })
 }

@@ -84,7 +84,9 @@ pub(crate) fn build<'scope>(
     });
     let reactions = segments.concat(metrics).concat(stimuli).concat(calibrated).concat(measured);
     let physiology = came(&rows, shared).map(Told::Physiology);
-    let parts = reactions.flat_map(view::of_fact).concat(physiology.flat_map(view::of_told));
+    let parts = reactions
+        .flat_map(|fact| view::of_fact(&fact))
+        .concat(physiology.flat_map(|told| view::of_told(&told)));
     let Analytics { written, .. } = analytics(
         Facts {
             ticks: ticks.clone(),

@@ -1,19 +1,12 @@
 //! What goes to the operator that waits for a language model's answers, and what its words are to the rest of the graph.
 
-use lsie_operators::align::{Aligned, Classified};
+use lsie_operators::align::Classified;
 use lsie_operators::band;
 use lsie_schemas::Real;
 use lsie_schemas::record::DeadLetter;
 use lsie_schemas::row::InferenceRow;
 
 use crate::view::{self, Note};
-
-pub(super) fn judgement(word: Aligned) -> Option<band::Input> {
-    match word {
-        Aligned::Answer(arrived) if band::is_judgement(&arrived) => Some(band::Input::Answer(arrived)),
-        _ => None,
-    }
-}
 
 pub(super) fn evaluated(said: band::Output) -> Option<(view::StimulusKey, view::Handle<view::Evaluated>)> {
     let band::Output::Decided(question, evaluation) = said else { return None };

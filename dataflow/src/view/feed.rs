@@ -64,9 +64,9 @@ pub(crate) fn sources<'scope>(facts: Rows<'scope, Fact>, keep: &Keep) -> Sources
         evaluated,
         parts: facts.flat_map(|fact| match fact {
             Fact::Part(of, part) => vec![(of, part)],
-            Fact::Stimulus(row) => of_fact(measure::Fact::Stimulus(row)),
+            Fact::Stimulus(row) => of_fact(&measure::Fact::Stimulus(row)),
             Fact::Measured(session, action, measured) => {
-                of_fact(measure::Fact::Measured(session, action, measured))
+                of_fact(&measure::Fact::Measured(session, action, measured))
             }
             _ => Vec::new(),
         }),

@@ -187,24 +187,24 @@ pub(crate) fn of_parts(of: &Of, parts: &[(Part, isize)]) -> Vec<Summed> {
 }
 
 /// The parts that a fact is.
-pub(crate) fn of_fact(fact: Fact) -> Vec<(Of, Part)> {
+pub(crate) fn of_fact(fact: &Fact) -> Vec<(Of, Part)> {
     match fact {
         Fact::Segment(row) => {
-            vec![(
-                Of::Session(row.session_id),
-                Part::Closed(row.segment_id.into(), row.window_end_utc, row.closed_at),
-            )]
+            let closed = Part::Closed(row.segment_id.clone().into(), row.window_end_utc, row.closed_at);
+            vec![(Of::Session(row.session_id), closed)]
         }
-        Fact::Metrics(row) => vec![(segment(row.session_id, &row.segment_id), Part::Metrics(row.into()))],
+        Fact::Metrics(row) => {
+            vec![(segment(row.session_id, &row.segment_id), Part::Metrics(row.clone().into()))]
+        }
         Fact::Stimulus(row) => {
             vec![(Of::Session(row.session_id), Part::Stimulated(row.stimulus_utc, row.client_action_id))]
         }
-        Fact::Calibrated(session, frames) => vec![(Of::Session(session), Part::Calibrated(frames))],
+        Fact::Calibrated(session, frames) => vec![(Of::Session(*session), Part::Calibrated(*frames))],
         Fact::Measured(session, action, measured) => {
-            let measured = Handle::from(measured);
+            let measured = Handle::from(measured.clone());
             vec![
-                (segment(session, &measured.segment_id), Part::Measured(action, measured.clone())),
-                (Of::Session(session), Part::Measured(action, measured)),
+                (segment(*session, &measured.segment_id), Part::Measured(*action, measured.clone())),
+                (Of::Session(*session), Part::Measured(*action, measured)),
             ]
         }
         Fact::Au12(_) | Fact::Pitch(_) => Vec::new(),
@@ -212,10 +212,10 @@ pub(crate) fn of_fact(fact: Fact) -> Vec<(Of, Part)> {
 }
 
 /// The parts that a word of telemetry is.
-pub(crate) fn of_told(told: Told) -> Vec<(Of, Part)> {
+pub(crate) fn of_told(told: &Told) -> Vec<(Of, Part)> {
     match told {
         Told::Physiology(row) => {
-            let row = Handle::from(row);
+            let row = Handle::from(row.clone());
             vec![
                 (segment(row.session_id, &row.segment_id), Part::Physiology(row.clone())),
                 (Of::Session(row.session_id), Part::Physiology(row)),
@@ -356,14 +356,14 @@ mod tests {
     /// What a checkpoint of the first format says.
     fn kept(parts: Counted) -> Arc<Restored> {
         let mut state = StateFile::default();
-        state.rows.insert("parts".into(), Added { before: parts, last: Counted::new() });
-        Arc::new(Restored { epoch: 1_000, state })
+        state.rows.insert("parts".into(), Added { before: parts, last: Counted::default() });
+        Arc::new(Restored { epoch: 1_000, state, weights: Vec::new() })
     }
 
     /// Whichever worker has a part, it is of the session that a reaction names, or that it names itself.
     #[test]
     fn parts_of_the_first_format_find_their_session_on_any_worker() {
-        let mut rows = BTreeMap::new();
+        let mut rows: BTreeMap<_, _> = BTreeMap::new();
         let mut keep = |of: OfFormerly, part: Part| {
             let row: Formerly = ((of, part), 1);
             rows.insert(encode(&row).expect("a part has bytes"), 1);
@@ -381,7 +381,7 @@ mod tests {
         let closed = event_id(physiology.session_id, &physiology.segment_id);
         keep(OfFormerly::Segment(closed), Part::Physiology(physiology.into()));
         let all = rows.len();
-        let restored = kept(rows);
+        let restored = kept(rows.into_iter().collect());
         for workers in 1..4 {
             let mut found = 0;
             for worker in 0..workers {
@@ -416,7 +416,7 @@ mod tests {
     #[test]
     fn a_part_that_nobody_can_place_ends_the_run() {
         let row: Formerly = ((OfFormerly::Segment(Uuid::from_u128(1)), Part::Linked(Real(1.0))), 1);
-        let rows = BTreeMap::from([(encode(&row).expect("a part has bytes"), 1)]);
+        let rows = Counted::from_iter([(encode(&row).expect("a part has bytes"), 1)]);
         let restored = Arc::new(Mutex::new(Some(kept(rows))));
         let keep = Keep { resumed: 1_000, restored, ..Keep::nothing(0, 1, Arc::default()) };
         assert_eq!(formerly(&keep).map(|parts| parts.concat().len()), Some(0));

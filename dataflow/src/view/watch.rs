@@ -13,7 +13,7 @@ use lsie_operators::measure::Fact;
 use lsie_operators::telemetry::Told;
 use lsie_schemas::record::DeadLetter;
 use lsie_schemas::row::{AlertRow, EncounterRow, HealthRow, SegmentRow};
-use lsie_schemas::{EventTime, LogTime, Topic};
+use lsie_schemas::{Change, EventTime, LogTime, Topic};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -60,7 +60,7 @@ pub(crate) enum Polled {
 }
 
 impl Note {
-    fn poll(session: Uuid, effect: PollEffect) -> Option<Note> {
+    fn poll(session: Uuid, effect: &PollEffect) -> Option<Note> {
         match effect {
             PollEffect::Updated { .. } => Some(Note::Polled(session, Polled::Updated)),
             PollEffect::Froze => Some(Note::Polled(session, Polled::Froze)),
@@ -89,32 +89,32 @@ impl Note {
         }
     }
 
-    pub(crate) fn of_aligned(word: Aligned) -> Option<Note> {
+    pub(crate) fn of_aligned(word: &Aligned) -> Option<Note> {
         match word {
             Aligned::Started { start, .. } => Some(Note::Started(start.session_id)),
-            Aligned::Polled { session, effect } => Note::poll(session, effect),
-            Aligned::Dead(letter) => Some(Note::filed(&letter)),
-            Aligned::Ended { session, .. } => Some(Note::Ended(session)),
+            Aligned::Polled { session, effect } => Note::poll(*session, effect),
+            Aligned::Dead(letter) => Some(Note::filed(letter)),
+            Aligned::Ended { session, .. } => Some(Note::Ended(*session)),
             _ => None,
         }
     }
 
-    pub(crate) fn of_fact(fact: Fact) -> Option<Note> {
+    pub(crate) fn of_fact(fact: &Fact) -> Option<Note> {
         match fact {
-            Fact::Segment(row) => Some(Note::closed(&row)),
+            Fact::Segment(row) => Some(Note::closed(row)),
             Fact::Stimulus(row) => Some(Note::Stimulated(row.session_id, row.stimulus_utc)),
             _ => None,
         }
     }
 
-    pub(crate) fn of_told(told: Told) -> Option<Note> {
+    pub(crate) fn of_told(told: &Told) -> Option<Note> {
         match told {
             Told::Physiology(row) => {
                 let age_ms = (row.freshness_s.0 * 1e3) as i64;
-                Some(Note::Physiology(row.session_id, row.subject_role, age_ms, row.is_stale))
+                Some(Note::Physiology(row.session_id, row.subject_role.clone(), age_ms, row.is_stale))
             }
             Told::Comodulation(_) => Some(Note::Comodulation),
-            Told::Dead(letter) => Some(Note::filed(&letter)),
+            Told::Dead(letter) => Some(Note::filed(letter)),
             _ => None,
         }
     }
@@ -129,6 +129,16 @@ impl Note {
 pub(crate) enum Watched {
     Health(HealthRow, i64),
     Alert(AlertRow),
+}
+
+impl Watched {
+    /// The change of its table.
+    pub(crate) fn change(epoch: LogTime, watched: &Watched) -> Option<Change> {
+        Some(match watched {
+            Watched::Health(row, diff) => crate::graph::change(row, epoch, *diff),
+            Watched::Alert(row) => crate::graph::change(row, epoch, 1),
+        })
+    }
 }
 
 /// What is known of the subsystems; on one worker, for all sessions.

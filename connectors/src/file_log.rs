@@ -103,15 +103,8 @@ impl Log for FileLog {
         partitions.iter().map(bounds).collect()
     }
 
-    fn bounds_within(
-        &self,
-        partitions: &[TopicPartition],
-        _limit: Duration,
-    ) -> (Bounds, Result<(), LogError>) {
-        match self.bounds_of(partitions) {
-            Ok(known) => (known, Ok(())),
-            Err(why) => (Bounds::new(), Err(why)),
-        }
+    fn bounds_within(&self, partitions: &[TopicPartition], _limit: Duration) -> Result<Bounds, LogError> {
+        self.bounds_of(partitions)
     }
 
     fn offset_at(&self, at: TopicPartition, time: LogTime) -> Result<Option<i64>, LogError> {

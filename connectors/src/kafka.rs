@@ -112,15 +112,10 @@ impl Log for KafkaLog {
     }
 
     fn bounds_of(&self, partitions: &[TopicPartition]) -> Result<Bounds, LogError> {
-        let (known, asked) = self.shared.bounds(partitions, self.shared.connection.timeout());
-        asked.map(|()| known)
+        self.shared.bounds(partitions, self.shared.connection.timeout())
     }
 
-    fn bounds_within(
-        &self,
-        partitions: &[TopicPartition],
-        limit: Duration,
-    ) -> (Bounds, Result<(), LogError>) {
+    fn bounds_within(&self, partitions: &[TopicPartition], limit: Duration) -> Result<Bounds, LogError> {
         self.shared.bounds(partitions, limit.min(self.shared.connection.timeout()))
     }
 
@@ -193,29 +188,23 @@ impl Shared {
         Ok(placed)
     }
 
-    /// Those that are known in time, and why not all.
-    fn bounds(&self, partitions: &[TopicPartition], limit: Duration) -> (Bounds, Result<(), LogError>) {
+    fn bounds(&self, partitions: &[TopicPartition], limit: Duration) -> Result<Bounds, LogError> {
         let start = now();
         let left = || limit.saturating_sub(start.elapsed());
-        let (mut first, mut end) = (BTreeMap::new(), BTreeMap::new());
-        if let Err(why) = partitions.iter().try_for_each(|at| self.require(*at, left())) {
-            return (Bounds::new(), Err(why));
-        }
-        // One broker that is away does not keep the others from saying both.
-        let begun = self.offsets(partitions, Offset::Beginning, left() / 2, &mut first);
-        let ended = self.offsets(partitions, Offset::End, left(), &mut end);
-        let both = first.into_iter().filter_map(|(at, first)| Some((at, (first, *end.get(&at)?))));
-        (both.collect(), begun.and(ended))
+        partitions.iter().try_for_each(|at| self.require(*at, left()))?;
+        let first = self.offsets(partitions, Offset::Beginning, left())?;
+        let end = self.offsets(partitions, Offset::End, left())?;
+        Ok(first.into_iter().filter_map(|(at, first)| Some((at, (first, *end.get(&at)?)))).collect())
     }
 
-    /// Asks where partitions begin or end.
+    /// Asks where partitions begin or end; a broker that does not answer for its own leaves all without an answer.
     fn offsets(
         &self,
         partitions: &[TopicPartition],
         which: Offset,
         limit: Duration,
-        known: &mut BTreeMap<TopicPartition, i64>,
-    ) -> Result<(), LogError> {
+    ) -> Result<BTreeMap<TopicPartition, i64>, LogError> {
+        let mut known = BTreeMap::new();
         let doing = match partitions {
             [at] => format!("ask for the offsets of {}[{}]", self.connection.topic(at.topic), at.partition),
             _ => format!("ask for the offsets of {} partitions", partitions.len()),
@@ -245,15 +234,14 @@ impl Shared {
         self.connection.patiently(&doing, limit, &self.asking, ask)?;
         match names.values().find(|at| !known.contains_key(*at)) {
             Some(at) => Err(LogError::Unavailable(format!("{doing}: there is no answer about {at}"))),
-            None => Ok(()),
+            None => Ok(known),
         }
     }
 
     /// Where a partition ends.
     fn end(&self, at: TopicPartition) -> Result<i64, LogError> {
-        let (known, asked) = self.bounds(&[at], self.connection.timeout());
-        asked?;
-        Ok(known.get(&at).map_or(0, |(_, end)| *end))
+        let found = self.offsets(&[at], Offset::End, self.connection.timeout())?;
+        Ok(found.get(&at).copied().unwrap_or(0))
     }
 
     fn offset_at(&self, at: TopicPartition, time: LogTime) -> Result<Option<i64>, LogError> {

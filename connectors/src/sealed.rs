@@ -72,11 +72,7 @@ impl Log for SealedLog {
         self.log.bounds_of(partitions)
     }
 
-    fn bounds_within(
-        &self,
-        partitions: &[TopicPartition],
-        limit: Duration,
-    ) -> (Bounds, Result<(), LogError>) {
+    fn bounds_within(&self, partitions: &[TopicPartition], limit: Duration) -> Result<Bounds, LogError> {
         self.log.bounds_within(partitions, limit)
     }
 

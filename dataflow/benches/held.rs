@@ -16,7 +16,7 @@ use lsie_dataflow::crash_book::CrashBook;
 use lsie_dataflow::faces;
 use lsie_dataflow::ingest::Shared;
 use lsie_dataflow::pool::{Measurer, MeasurerFactory, Outcome, Pool, Task, infer};
-use lsie_operators::align::{Aligned, FrameJob};
+use lsie_operators::align::FrameJob;
 use lsie_schemas::log::{LogRecord, TopicPartition};
 use lsie_schemas::{EventTime, LogTime, Topic};
 use timely::dataflow::operators::Probe;
@@ -85,7 +85,7 @@ fn run(epochs: u64, threads: usize, measurer: MeasurerFactory) -> Duration {
         for epoch in 1..=epochs {
             input.advance_to(epoch);
             for session in 0..SESSIONS {
-                input.send(Aligned::Frame(Arc::new(frame(session, epoch))));
+                input.send(Task::Frame(Arc::new(frame(session, epoch))));
             }
             input.advance_to(epoch + 1);
             worker.step();

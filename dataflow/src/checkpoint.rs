@@ -136,8 +136,8 @@ pub struct Restored {
     pub epoch: Time,
     /// All of its state.
     pub state: StateFile,
-    /// The weight of each of its files.
-    pub weights: Vec<u64>,
+    /// What the files weigh that it is of.
+    pub weight: u64,
 }
 
 /// A snapshot as pieces. What belongs on every worker is told apart by who had it.

@@ -8,11 +8,11 @@ use lsie_schemas::log::{Log, LogError, TopicPartition};
 /// How long the log may take to answer for all of them.
 const LIMIT: Duration = Duration::from_secs(3);
 
-/// Asks for the ends of partitions; what is known when the log fails, or has not said in time, and that failure.
+/// Asks for the ends of partitions.
 pub(crate) fn ends(
     log: &dyn Log,
     partitions: &[TopicPartition],
-) -> (BTreeMap<TopicPartition, i64>, Result<(), LogError>) {
-    let (known, told) = log.bounds_within(partitions, LIMIT);
-    (known.into_iter().map(|(at, (_, end))| (at, end)).collect(), told)
+) -> Result<BTreeMap<TopicPartition, i64>, LogError> {
+    let known = log.bounds_within(partitions, LIMIT)?;
+    Ok(known.into_iter().map(|(at, (_, end))| (at, end)).collect())
 }

@@ -388,7 +388,7 @@ impl Engine {
                 begin.ends = ends_of(&*self.log, &begin.from)?;
             }
             let state = state.map(|bytes| StateFile::decode(&bytes)).transpose()?;
-            let restored = state.map(|state| Arc::new(Restored { epoch, state, weights: Vec::new() }));
+            let restored = state.map(|state| Arc::new(Restored { epoch, state, weight: 0 }));
             let kept = Kept { gate: member.gate.clone(), stations: Arc::default(), restored };
             let selections = Arc::new(Selections::new(begin.selections.iter().cloned()));
             let (local, writing) = self.assemble(*begin, selections, kept, &book, epochs, &mut threads)?;

@@ -325,14 +325,11 @@ impl Inbox {
     /// Asks a live run's log how much has gathered while nothing was fetched.
     fn look_for_ends(&self, log: &dyn Log) -> Result<(), LogError> {
         let watched: Vec<TopicPartition> = lock(&self.state).ends.keys().copied().collect();
-        let (known, told) = ends(log, &watched);
-        lock(&self.state).ends.extend(known);
-        match told {
-            // The others stay backlog until the log can say.
-            Err(LogError::Unavailable(why)) => {
-                tracing::warn!(%why, "how far some partitions go is not known")
-            }
-            told => told?,
+        match ends(log, &watched) {
+            Ok(known) => lock(&self.state).ends.extend(known),
+            // It stays backlog until the log can say.
+            Err(LogError::Unavailable(why)) => tracing::warn!(%why, "how far partitions go is not known"),
+            Err(why) => return Err(why),
         }
         Ok(())
     }

@@ -25,7 +25,7 @@ pub enum Input {
     Event(Box<LedgerEvent>),
     /// An outcome, and its dead letter should it be late, if a record of its own brought it.
     Outcome(Outcome, Option<Box<DeadLetter>>),
-    /// The epoch is complete on this worker: horizons close by log time.
+    /// There is this epoch, also on this worker: horizons close by log time.
     Tick(u64),
 }
 

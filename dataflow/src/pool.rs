@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded, unbounded};
-use lsie_operators::align::{Aligned, Class, Classified, FrameJob, VoiceJob, classified};
+use lsie_operators::align::{Class, Classified, FrameJob, VoiceJob, classified};
 use lsie_operators::logic::Keyed;
 use lsie_operators::measure::SegmentVoice;
 use lsie_schemas::codec::Rejection;
@@ -350,18 +350,18 @@ impl Desk {
     }
 }
 
-/// Measures the frames and voices among the words of alignment. `owner` says to which worker, modulo their
+/// Measures frames and voices. `owner` says to which worker, modulo their
 /// number, a session belongs.
 pub fn infer<'scope>(
-    aligned: StreamVec<'scope, Time, Aligned>,
+    tasks: StreamVec<'scope, Time, Task>,
     pool: Pool,
     station: Station,
     owner: impl Fn(&Uuid) -> u64,
 ) -> StreamVec<'scope, Time, Inferred> {
-    let scope = aligned.scope();
+    let scope = tasks.scope();
     let resumed = station.keep().resumed;
     let place = Place::of("infer");
-    aligned.unary_frontier(Pipeline, station.name(), move |_capability, info| {
+    tasks.unary_frontier(Pipeline, station.name(), move |_capability, info| {
         let activator = scope.worker().sync_activator_for(info.address.to_vec());
         let again = scope.activator_for(info.address);
         let (reply, replies) = unbounded::<Reply>();
@@ -371,10 +371,7 @@ pub fn infer<'scope>(
             let began = instant();
             // Not `for_each_stamp`: it may swap the messages of one time, and frames have an order.
             input.for_each(|capability, batch| {
-                let tasks: Vec<Task> = batch.drain(..).filter_map(task).collect();
-                if tasks.is_empty() {
-                    return;
-                }
+                let tasks = std::mem::take(batch);
                 let Some(kept) = capability.retain_least(output.output_index()) else { return };
                 let epoch = *kept.time();
                 if epoch <= resumed {
@@ -411,15 +408,6 @@ pub fn infer<'scope>(
             place.worked(began);
         }
     })
-}
-
-fn task(word: Aligned) -> Option<Task> {
-    match word {
-        Aligned::Frame(job) => Some(Task::Frame(job)),
-        Aligned::Voice(job) => Some(Task::Voice(job)),
-        Aligned::Ended { session, .. } => Some(Task::End(session)),
-        _ => None,
-    }
 }
 
 /// Faces by session and sequence number, voices, then the rest in the order of its records.

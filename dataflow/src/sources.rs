@@ -85,10 +85,10 @@ impl Sources {
 
     /// Asks the log where its partitions end.
     pub fn look(&self, log: &dyn Log, partitions: &[TopicPartition]) {
-        let (ends, told) = ends(log, partitions);
+        let ends = ends(log, partitions);
         let mut state = self.lock();
-        state.ends.extend(ends);
-        state.is_away = matches!(told, Err(LogError::Unavailable(_)));
+        state.is_away = matches!(ends, Err(LogError::Unavailable(_)));
+        state.ends.extend(ends.into_iter().flatten());
     }
 
     /// A row for every source, as of an epoch.

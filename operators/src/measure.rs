@@ -188,6 +188,9 @@ impl Keyed for MeasureSnapshot {
     }
 }
 
+/// Behind all words that are heard.
+const NOTHING: u8 = 5;
+
 /// Where a word stands among those of its epoch: the order in which alignment says them.
 fn rank(word: &Aligned) -> (Uuid, u8, i64, Uuid) {
     let none = Uuid::nil();
@@ -209,11 +212,16 @@ fn rank(word: &Aligned) -> (Uuid, u8, i64, Uuid) {
         | Aligned::Visited(_)
         | Aligned::Asked(_)
         | Aligned::Classified(_)
-        | Aligned::Dead(_) => (none, 5, 0, none),
+        | Aligned::Dead(_) => (none, NOTHING, 0, none),
     }
 }
 
 impl Measure {
+    /// Whether a word of alignment says anything to it.
+    pub fn hears(word: &Aligned) -> bool {
+        rank(word).1 < NOTHING
+    }
+
     fn hear(
         &mut self,
         epoch: LogTime,

@@ -169,13 +169,12 @@ pub trait Log: AppendRecord {
     }
     /// The same of all these partitions, asked for together: one by one, the way there and back would count for each.
     fn bounds_of(&self, partitions: &[TopicPartition]) -> Result<Bounds, LogError>;
-    /// The same for one who would rather have no answer than wait for it longer than `limit`: those that are known when
-    /// the log fails, or has not said in time, and that failure.
+    /// The same for one who would rather have no answer than wait for it longer than `limit`.
     fn bounds_within(
         &self,
         partitions: &[TopicPartition],
         limit: std::time::Duration,
-    ) -> (Bounds, Result<(), LogError>);
+    ) -> Result<Bounds, LogError>;
     /// The first offset whose timestamp is at or after `time`; `None` past the last.
     fn offset_at(&self, at: TopicPartition, time: LogTime) -> Result<Option<i64>, LogError>;
     /// A reader of exactly these partitions from these offsets; no consumer group.

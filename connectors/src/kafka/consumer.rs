@@ -24,7 +24,7 @@ const LOOK: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(
 /// How long a broker holds a fetch that finds nothing: bounds how soon a resumed partition is asked for.
 const FETCH_WAIT_MS: &str = "100";
 /// A fetch brings as much of every partition, for an epoch waits for all of them, but not less than this.
-const AT_LEAST_BYTES: usize = 256 << 10;
+const AT_LEAST_BYTES: usize = 1 << 20;
 /// How soon a partition is asked for again after the prefetch budget was full.
 const FULL_BACKOFF_MS: &str = "5";
 
@@ -62,7 +62,8 @@ impl KafkaReader {
         fetch: Fetch,
     ) -> Result<Self, LogError> {
         let mut parts = BTreeMap::new();
-        let bounds = bounds(&shared, from.iter().map(|(at, _)| *at))?;
+        let all: Vec<TopicPartition> = from.iter().map(|(at, _)| *at).collect();
+        let bounds = shared.bounds(&all, shared.connection.timeout())?;
         for (at, offset) in from {
             let position = checked_position(&bounds, *at, (*offset).max(0))?;
             if parts.insert(*at, Part { position, paused: false }).is_some() {
@@ -186,7 +187,8 @@ impl KafkaReader {
 
     /// Compares positions with what the partitions still have, and begins again there.
     fn revise(&mut self) -> Result<(), LogError> {
-        let bounds = bounds(&self.shared, self.parts.keys().copied())?;
+        let all: Vec<TopicPartition> = self.parts.keys().copied().collect();
+        let bounds = self.shared.bounds(&all, self.shared.connection.timeout())?;
         for (at, part) in &mut self.parts {
             part.position = checked_position(&bounds, *at, part.position)?;
         }
@@ -302,12 +304,6 @@ fn consumer(
         // A broker sends a whole batch however large it is.
         client.set("receive.message.max.bytes", ((half.min(512 << 20)) + 4 * MAX_RECORD_BYTES).to_string());
     })
-}
-
-/// First retained and end offset of the partitions of a reader.
-fn bounds(shared: &Shared, partitions: impl Iterator<Item = TopicPartition>) -> Result<Bounds, LogError> {
-    let (bounds, asked) = shared.bounds(&partitions.collect::<Vec<_>>(), shared.connection.timeout());
-    asked.map(|()| bounds)
 }
 
 /// The position, or the first offset that is left; an error if what was read before is gone.

@@ -5,7 +5,6 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use lsie_schemas::Topic;
 use lsie_schemas::log::{
     AppendRecord, Appended, Fetch, LogError, LogReader, LogRecord, NewRecord, TopicPartition,
 };
@@ -20,6 +19,8 @@ use crate::clock::now;
 
 /// The broker may still be ending the transaction of an earlier holder: ask again after this.
 const AGAIN: Duration = Duration::from_millis(50);
+/// How long a connection may take before it is not waited for.
+const CONNECTS: Duration = Duration::from_secs(2);
 /// How long one poll for what was stored waits.
 const POLL: Duration = Duration::from_millis(100);
 
@@ -65,8 +66,7 @@ fn take(shared: &Shared, id: &str) -> Result<Producer, LogError> {
     let producer = Producer::new(&shared.connection, Some(id))?;
     let deadline = now() + shared.connection.timeout();
     // Connected first: what librdkafka asks for before there is a connection, it asks for again half a second later.
-    let topic = shared.connection.topic(Topic::Epochs);
-    let _ = producer.client().client().fetch_metadata(Some(&topic), left(deadline));
+    let _ = producer.client().client().fetch_cluster_id(left(deadline).min(CONNECTS));
     let init = || producer.client().init_transactions(left(deadline));
     retry(deadline, init).map_err(|e| shared.connection.error(&format!("take the fence {id}"), &e))?;
     Ok(producer)

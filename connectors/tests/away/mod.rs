@@ -47,11 +47,7 @@ impl Log for Away {
     fn bounds_of(&self, partitions: &[TopicPartition]) -> Result<Bounds, LogError> {
         self.log.bounds_of(partitions)
     }
-    fn bounds_within(
-        &self,
-        partitions: &[TopicPartition],
-        limit: Duration,
-    ) -> (Bounds, Result<(), LogError>) {
+    fn bounds_within(&self, partitions: &[TopicPartition], limit: Duration) -> Result<Bounds, LogError> {
         self.log.bounds_within(partitions, limit)
     }
     fn offset_at(&self, at: TopicPartition, time: LogTime) -> Result<Option<i64>, LogError> {

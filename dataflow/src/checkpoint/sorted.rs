@@ -36,6 +36,7 @@ impl<V> Sorted<V> {
     /// Keeps those whose value is as wanted.
     pub(super) fn retain(&mut self, wanted: impl Fn(&V) -> bool) {
         self.0.retain(|(_, value)| wanted(value));
+        self.0.shrink_to_fit();
     }
 
     /// Sorts again after some were put behind; of values of one key `join` makes one, in the order in which they came.

@@ -136,14 +136,32 @@ impl StateFile {
 
     /// About how many bytes it takes before it is compressed: what it costs to read.
     pub fn weight(&self) -> u64 {
-        let pieces = self.pieces.values().chain(self.resting.values()).flatten();
-        let pieces = pieces.map(|(key, piece)| key.len() + piece.as_ref().map_or(0, Bytes::len));
+        let pieces: u64 = self.pieces.values().flatten().map(weight_of_piece).sum();
+        pieces + self.held().map(|(weight, _)| weight).sum::<u64>()
+    }
+
+    /// By how much the weight of all rows and of what rests is more with it.
+    pub fn growth(&self) -> i64 {
+        let signed = |(weight, comes): (u64, bool)| if comes { weight as i64 } else { -(weight as i64) };
+        self.held().map(signed).sum()
+    }
+
+    /// The weights of rows and of what rests, and whether each comes. What is touched again and so rests no more is not known
+    /// by its weight; its rows come in its place.
+    fn held(&self) -> impl Iterator<Item = (u64, bool)> {
+        let resting = self.resting.values().flatten().map(|piece| (weight_of_piece(piece), true));
         let rows = self.rows.values().flat_map(|added| added.before.iter().chain(&added.last));
-        let rows = rows.map(|(row, _)| row.len());
-        // Beside its bytes, an entry has their length and its number of copies.
-        pieces.chain(rows).map(|bytes| bytes as u64 + 4).sum()
+        rows.map(|(row, copies)| (row.len() as u64 + BESIDE, *copies > 0)).chain(resting)
     }
 }
+
+/// About how many bytes a piece and its key take.
+pub(super) fn weight_of_piece((key, piece): (&Bytes, &Option<Bytes>)) -> u64 {
+    (key.len() + piece.as_ref().map_or(0, Bytes::len)) as u64 + BESIDE
+}
+
+/// What an entry takes beside its bytes: their length, and the number of copies.
+const BESIDE: u64 = 4;
 
 impl Pieces {
     /// Takes in later ones, each in the place of the earlier one of its key.
@@ -315,5 +333,6 @@ mod tests {
         file.rows.entry("a".into()).or_default().before = [(row.clone(), -1)].into_iter().collect();
         file.resting.entry("a".into()).or_default().then([(row.clone(), Some(row))].into_iter().collect());
         assert!((300..320).contains(&file.weight()), "{}", file.weight());
+        assert!((90..110).contains(&file.growth()), "a row that goes: {}", file.growth());
     }
 }

@@ -1,9 +1,9 @@
 //! Writes checkpoints: gathers the parts of an epoch, and when all are there and the sinks hold the epoch,
 //! writes a state file and then the manifest that names it. Off the data path ([`super::keeper`]).
 //!
-//! A state file holds what changed since the last checkpoint; when the files behind the first outweigh it, they
-//! are merged into one. So a million rows of history are not written again each time, and a start reads at most twice what
-//! there is, of which rows that came and went are much and compress well.
+//! A state file holds what changed since the last checkpoint; when all files together weigh more than twice what there
+//! is, they are merged into one. So a million rows of history are not written again each time, and a start reads little
+//! more than twice what there is. They are weighed as they are read, not as they are stored: rows that come and go compress well.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use lsie_schemas::{LogTime, Topic};
 use super::gate::Gate;
 use super::manifest::{FOLDER, FileEntry, Manifest};
 use super::state_file::{
-    Added, FOLDER as STATE_FOLDER, Pieces, Shelved, StateError, StateFile, name_of, sha256,
+    Added, FOLDER as STATE_FOLDER, Pieces, Shelved, StateError, StateFile, name_of, sha256, weight_of_piece,
 };
 use super::store::{Store, StoreError};
 use super::{Content, Encoded, Part, Restored, STATIONS};
@@ -70,8 +70,10 @@ pub struct Writer {
     manifests: Vec<String>,
     /// The files of the newest.
     files: Vec<FileEntry>,
-    /// The weight of each.
-    weights: Vec<u64>,
+    /// What they weigh together.
+    weight: u64,
+    /// What the rows and what rests weigh that are there.
+    held: i64,
     /// A hash of each piece in them.
     pieces: BTreeMap<String, BTreeMap<Bytes, String>>,
     /// What changed up to checkpoints that were chosen and could not be written.
@@ -115,7 +117,8 @@ impl Writer {
             open: BTreeMap::new(),
             manifests: Vec::new(),
             files: Vec::new(),
-            weights: Vec::new(),
+            weight: 0,
+            held: 0,
             pieces: BTreeMap::new(),
             unwritten: Changed::default(),
         }
@@ -125,7 +128,7 @@ impl Writer {
     pub fn after(mut self, manifest: &Manifest, restored: &Restored) -> Writer {
         self.manifests = vec![manifest.name()];
         self.files = manifest.files.clone();
-        self.weights = restored.weights.clone();
+        (self.weight, self.held) = (restored.weight, restored.state.growth());
         for (station, pieces) in &restored.state.pieces {
             let hashes =
                 pieces.iter().filter_map(|(key, piece)| Some((key.clone(), sha256(piece.as_ref()?))));
@@ -206,19 +209,21 @@ impl Writer {
         let (mut file, hashes) = self.changed(pieces);
         let Changed { rows, resting } = changed.clone();
         (file.rows, file.resting) = (rows, resting);
-        let (mut files, mut weights) = (self.files.clone(), self.weights.clone());
-        if self.is_merge_due(file.weight()) {
+        let mut files = self.files.clone();
+        let (mut weight, mut held) = (self.weight + file.weight(), self.held + file.growth());
+        if self.is_merge_due(weight, held.max(0) as u64 + weight_of(pieces)) {
             let mut all = read_all(&self.store, &files)?;
             all.push(file);
             file = StateFile::of(all);
             file.rows.retain(|name, _| STATIONS.iter().any(|(known, _)| known == name));
-            (files, weights) = (Vec::new(), Vec::new());
+            files.clear();
+            (weight, held) = (file.weight(), file.growth());
         }
-        weights.push(file.weight());
         let content = file.encode()?;
         let (name, bytes) = (name_of(&content), content.len() as u64);
         let entry = FileEntry { name, bytes, sha256: sha256(&content) };
         fault::point("checkpoint.state");
+        // Also where nothing has changed: what was last at the checkpoint before is not at this one.
         self.store.put(&entry.name, &content)?;
         files.push(entry);
         let manifest = Manifest {
@@ -236,7 +241,7 @@ impl Writer {
         self.store.put(&manifest.name(), &manifest.encode()?)?;
         fault::point("checkpoint.written");
         self.manifests.push(manifest.name());
-        (self.files, self.weights) = (manifest.files, weights);
+        (self.files, self.weight, self.held) = (manifest.files, weight, held);
         self.pieces = hashes;
         Ok(())
     }
@@ -267,9 +272,8 @@ impl Writer {
         (file, hashes)
     }
 
-    fn is_merge_due(&self, more: u64) -> bool {
-        let Some((first, rest)) = self.weights.split_first() else { return false };
-        rest.iter().sum::<u64>() + more > *first || self.files.len() >= MAX_FILES
+    fn is_merge_due(&self, read: u64, there: u64) -> bool {
+        !self.files.is_empty() && (read > 2 * there || self.files.len() >= MAX_FILES)
     }
 
     /// Deletes all manifests but the newest of this run, and then the state files that none of those names.
@@ -308,6 +312,12 @@ impl Changed {
             self.resting.entry(view).or_default().then(resting);
         }
     }
+}
+
+/// What pieces weigh.
+fn weight_of(pieces: &BTreeMap<String, Encoded>) -> u64 {
+    let weigh = |(key, piece): (&Bytes, &Bytes)| weight_of_piece((key, &Some(piece.clone())));
+    pieces.values().flatten().map(weigh).sum()
 }
 
 /// Adds the rows of a later checkpoint to those of earlier ones.
@@ -352,7 +362,7 @@ mod tests {
         Part { epoch, station: "roots", rewind: None, further: Some(0), content }
     }
 
-    /// However much comes and goes, what a start reads is at most twice what is there, and what came with the last checkpoint.
+    /// However much comes and goes, what a start reads is at most twice what is there.
     #[test]
     fn a_start_reads_little_more_than_there_is() {
         let folder = tempfile::tempdir().expect("a folder");
@@ -374,15 +384,14 @@ mod tests {
             writer.write().expect("a checkpoint");
             merges += usize::from(writer.files.len() <= files);
             let read = read_all(&store(), &writer.files).expect("its files");
-            let weights: Vec<u64> = read.iter().map(StateFile::weight).collect();
-            assert_eq!(weights, writer.weights, "what is known of them is true");
-            let (read, last) = (weights.iter().sum::<u64>(), *weights.last().expect("a file"));
+            let read: u64 = read.iter().map(StateFile::weight).sum();
             let state = StateFile::of(read_all(&store(), &writer.files).expect("its files"));
             let there = state.rows["roots"].before.iter().count() as u64;
             assert_eq!(there, ROWS * epoch.min(2), "rows that are there");
             assert_eq!(state.resting["roots"].iter().count() as u64, epoch.saturating_sub(2));
-            assert!(read <= 2 * weights[0] + last, "{read} of {weights:?}");
-            assert!(weights[0] <= state.weight() + 2 * last, "{weights:?}");
+            let there = state.weight();
+            assert_eq!((writer.weight, writer.held), (read, there as i64), "what is known of them is true");
+            assert!(read <= 2 * there, "{read} bytes are read of {there}");
         }
         assert!((10..=150).contains(&merges), "{merges} merges");
     }

@@ -3,12 +3,13 @@
 use lsie_operators::align::{Aligned, Classified};
 use lsie_operators::band;
 use lsie_operators::context::Visit;
-use lsie_operators::measure::Input;
+use lsie_operators::measure::{Input, Measure};
 use lsie_schemas::LogTime;
 use lsie_schemas::record::{DeadLetter, ExperimentRecord};
 use lsie_schemas::row::{ActionRow, SegmentStreamRow};
 use uuid::Uuid;
 
+use crate::pool::Task;
 use crate::select::{self, AdminOrder};
 use crate::transcribe::Heard;
 use crate::view::SessionFact;
@@ -20,29 +21,17 @@ pub(super) fn admin(word: &Aligned) -> Option<(AdminOrder, LogTime, ExperimentRe
     }
 }
 
-/// What the pool works on, and the ends of its sessions.
-pub(super) fn task(word: &Aligned) -> Option<Aligned> {
-    matches!(word, Aligned::Frame(_) | Aligned::Voice(_) | Aligned::Ended { .. }).then(|| word.clone())
+pub(super) fn task(word: &Aligned) -> Option<Task> {
+    match word {
+        Aligned::Frame(job) => Some(Task::Frame(job.clone())),
+        Aligned::Voice(job) => Some(Task::Voice(job.clone())),
+        Aligned::Ended { session, .. } => Some(Task::End(*session)),
+        _ => None,
+    }
 }
 
 pub(super) fn reaction(word: &Aligned) -> Option<Input> {
-    match word {
-        Aligned::Anchored { .. }
-        | Aligned::Stimulus { .. }
-        | Aligned::Settled { .. }
-        | Aligned::Closed(_)
-        | Aligned::Ended { .. } => Some(Input::Aligned(word.clone())),
-        _ => None,
-    }
-}
-
-pub(super) fn telemetry(word: &Aligned) -> Option<Aligned> {
-    match word {
-        Aligned::Started { .. } | Aligned::Telemetry(_) | Aligned::Closed(_) | Aligned::Ended { .. } => {
-            Some(word.clone())
-        }
-        _ => None,
-    }
+    Measure::hears(word).then(|| Input::Aligned(word.clone()))
 }
 
 pub(super) fn visited(word: &Aligned) -> Option<Visit> {

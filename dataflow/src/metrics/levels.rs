@@ -213,10 +213,10 @@ impl Ends {
         if self.looked.is_some_and(|looked| looked.elapsed() < LOOK) {
             return;
         }
-        let (known, told) = ends(log, partitions);
-        // What was known of the others stays.
-        self.at.extend(known);
-        self.is_up = !matches!(told, Err(LogError::Unavailable(_)));
+        let known = ends(log, partitions);
+        self.is_up = !matches!(known, Err(LogError::Unavailable(_)));
+        // Without an answer, what was known stays.
+        self.at.extend(known.into_iter().flatten());
         self.looked = Some(instant());
     }
 }

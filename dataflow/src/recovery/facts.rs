@@ -1,6 +1,9 @@
 //! Finds out what recovery decides on, and has it decided: reads manifests, state files, and a record of each partition.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::num::NonZero;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread::available_parallelism;
 use std::time::Duration;
 
 use anyhow::{Context, anyhow};
@@ -49,46 +52,60 @@ pub fn decide(store: &Store, log: &dyn Log, facts: &mut Facts) -> anyhow::Result
 }
 
 impl Found {
-    /// Reads files that were not looked at, each on a thread of its own: nothing else is done meanwhile.
+    /// Reads files that were not looked at, on all processors: nothing else is done meanwhile.
     fn look<'a>(
         &mut self,
         store: &Store,
         files: impl Iterator<Item = &'a FileEntry>,
         facts: &mut Facts,
     ) -> anyhow::Result<()> {
-        let new: Vec<&str> =
+        // Changes that are equal are in one file, which a manifest may name again and again.
+        let new: BTreeSet<&str> =
             files.map(|file| file.name.as_str()).filter(|name| !self.files.contains_key(*name)).collect();
-        let read = |name: &str| {
-            let Some(content) = store.get(name)? else { return Ok(None) };
-            let fact = (content.len() as u64, sha256(&content));
-            anyhow::Ok(Some((fact, StateFile::decode(&content))))
-        };
-        std::thread::scope(|scope| {
-            let reading: Vec<_> = new.iter().map(|name| (*name, scope.spawn(|| read(name)))).collect();
-            for (name, reading) in reading {
-                let Some((fact, file)) = reading.join().map_err(|_| anyhow!("{name}: it panicked"))?? else {
-                    continue;
-                };
-                facts.files.insert(name.into(), fact);
-                self.files.insert(name.into(), file);
+        let new: Vec<&str> = new.into_iter().collect();
+        let next = AtomicUsize::new(0);
+        let read = || {
+            let mut read = Vec::new();
+            while let Some(name) = new.get(next.fetch_add(1, Ordering::Relaxed)) {
+                let Some(content) = store.get(name)? else { continue };
+                let fact = (content.len() as u64, sha256(&content));
+                read.push((*name, fact, StateFile::decode(&content)));
             }
-            Ok(())
-        })
+            anyhow::Ok(read)
+        };
+        let threads = available_parallelism().map_or(1, NonZero::get).min(new.len());
+        let read: Vec<_> = std::thread::scope(|scope| {
+            let reading: Vec<_> = (0..threads).map(|_| scope.spawn(read)).collect();
+            let read =
+                reading.into_iter().map(|read| read.join().map_err(|_| anyhow!("reading panicked"))?);
+            read.collect::<anyhow::Result<_>>()
+        })?;
+        for (name, fact, file) in read.into_iter().flatten() {
+            facts.files.insert(name.into(), fact);
+            self.files.insert(name.into(), file);
+        }
+        Ok(())
     }
 
     /// The state of a manifest whose files were found whole.
     pub fn state(mut self, manifest: &Manifest) -> anyhow::Result<Restored> {
-        let (mut files, mut weights) = (Vec::new(), Vec::new());
-        for FileEntry { name, .. } in &manifest.files {
-            let file = self.files.remove(name).with_context(|| format!("{name} is gone"))?;
-            let file = file.with_context(|| name.clone())?;
-            weights.push(file.weight());
+        let mut files = Vec::new();
+        for (at, FileEntry { name, .. }) in manifest.files.iter().enumerate() {
+            let is_named_again = manifest.files[at + 1..].iter().any(|later| later.name == *name);
+            let file = match self.files.remove(name).with_context(|| format!("{name} is gone"))? {
+                Ok(file) if is_named_again => {
+                    self.files.insert(name.clone(), Ok(file.clone()));
+                    file
+                }
+                file => file.with_context(|| name.clone())?,
+            };
             files.push(file);
         }
+        let weight = files.iter().map(StateFile::weight).sum();
         let mut state = StateFile::of(files);
         // What an earlier version kept, and this one or an earlier one has made its own state of.
         state.rows.retain(|name, _| manifest.stations.contains_key(name));
-        Ok(Restored { epoch: manifest.epoch.0, state, weights })
+        Ok(Restored { epoch: manifest.epoch.0, state, weight })
     }
 }
 
@@ -122,4 +139,51 @@ fn witnesses(
         open.retain(|key| !done.contains(key));
     }
     Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use lsie_schemas::LogTime;
+
+    use super::*;
+    use crate::checkpoint::state_file::name_of;
+
+    /// What changed, or did not, may be the same from one checkpoint to the next: one file, which counts each time.
+    #[test]
+    fn a_file_that_is_named_again_counts_again() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let store = Store::in_folder(folder.path()).expect("a store");
+        let put = |copies: Option<i64>| {
+            let mut file = StateFile::default();
+            let row = copies.map(|copies| (Bytes::from_static(b"row"), copies));
+            file.rows.entry("roots".into()).or_default().before = row.into_iter().collect();
+            let content = file.encode().expect("a file");
+            let name = name_of(&content);
+            store.put(&name, &content).expect("a put");
+            FileEntry { name, bytes: content.len() as u64, sha256: sha256(&content) }
+        };
+        let (one, none) = (put(Some(1)), put(None));
+        let manifest = Manifest {
+            epoch: LogTime(1),
+            engine: "test".into(),
+            workers: 1,
+            config: String::new(),
+            rewind: None,
+            partitions: BTreeMap::new(),
+            positions: Vec::new(),
+            stations: BTreeMap::from([("roots".into(), 1)]),
+            files: vec![one.clone(), none.clone(), one.clone(), none.clone(), none.clone(), one.clone()],
+        };
+        let (mut found, mut facts) = (Found { files: BTreeMap::new() }, Facts::default());
+        found.look(&store, manifest.files.iter(), &mut facts).expect("the store answers");
+        assert_eq!(facts.files.len(), 2);
+        for file in &manifest.files {
+            assert_eq!(facts.files.get(&file.name), Some(&(file.bytes, file.sha256.clone())));
+        }
+        let restored = found.state(&manifest).expect("a state");
+        let rows: Vec<_> = restored.state.rows["roots"].before.iter().collect();
+        assert_eq!(rows, [(&Bytes::from_static(b"row"), &3)]);
+        assert_eq!(restored.weight, 3 * (3 + 4), "what was read");
+    }
 }

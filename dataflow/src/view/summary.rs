@@ -357,7 +357,7 @@ mod tests {
     fn kept(parts: Counted) -> Arc<Restored> {
         let mut state = StateFile::default();
         state.rows.insert("parts".into(), Added { before: parts, last: Counted::default() });
-        Arc::new(Restored { epoch: 1_000, state, weights: Vec::new() })
+        Arc::new(Restored { epoch: 1_000, state, weight: 0 })
     }
 
     /// Whichever worker has a part, it is of the session that a reaction names, or that it names itself.

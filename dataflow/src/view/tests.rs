@@ -128,11 +128,8 @@ fn maintain(view: View, run: Run, epochs: Vec<Vec<(Fact, isize)>>) -> Vec<Table>
         let keeping = Keep { parts: Some(parts), gate: Arc::new(Gate::following()), ..keep };
         seen.extend(part_of(view, run, before, keeping));
         // It goes on with another number of workers.
-        let restored = Restored {
-            epoch: stop as Time * run.apart,
-            state: state(handed.try_iter()),
-            weights: Vec::new(),
-        };
+        let restored =
+            Restored { epoch: stop as Time * run.apart, state: state(handed.try_iter()), weight: 0 };
         let run = Run { workers: 3 - run.workers, ..run };
         keep = Keep { resumed: restored.epoch, ..Keep::nothing(0, run.workers, Arc::default()) };
         keep.restored = Arc::new(Mutex::new(Some(Arc::new(restored))));

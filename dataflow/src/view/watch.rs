@@ -44,7 +44,7 @@ pub(crate) enum Note {
     Filed { session: Option<Uuid>, topic: Topic, reason: String, offset: i64, is_late: bool },
     /// A session ended.
     Ended(Uuid),
-    /// The epoch is complete on a worker.
+    /// There is this epoch.
     Tick,
 }
 

@@ -4,7 +4,7 @@ import type { Operator } from "./api/records";
 import { toMs } from "./format";
 
 /** Operators in the order of the graph; those it does not know follow. */
-const ORDER = ["ingest", "tick", "decode", "align", "infer", "measure", "telemetry", "facts", "rows", "told", "select_arm", "evaluated", "encounters", "rewards", "ledger", "ledgered", "watch", "watched", "commit"];
+const ORDER = ["ingest", "decode", "align", "infer", "measure", "telemetry", "select_arm", "evaluated", "encounters", "rewards", "ledger", "watch", "commit"];
 
 export interface Standing {
   operator: Operator;

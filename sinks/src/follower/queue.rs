@@ -94,6 +94,8 @@ struct State {
     was_away: bool,
     is_ending: bool,
     is_stopped: bool,
+    /// Somebody has waited for the target.
+    is_awaited: bool,
     failure: Option<Error>,
 }
 
@@ -239,9 +241,11 @@ impl Queue {
         waited.unwrap_or_else(PoisonError::into_inner).0.is_stopped
     }
 
-    /// Waits until an epoch has come, or none will, but no longer than this.
+    /// Waits until an epoch has come, or none will, or somebody waits for the target, but no longer than this.
     pub(super) fn wait_begun(&self, within: Duration) {
-        let is_quiet = |state: &mut State| !state.is_stopped && !state.is_ending && state.marks.is_empty();
+        let is_quiet = |state: &mut State| {
+            !state.is_stopped && !state.is_ending && !state.is_awaited && state.marks.is_empty()
+        };
         drop(self.changed.wait_timeout_while(self.lock(), within, is_quiet));
     }
 
@@ -251,7 +255,10 @@ impl Queue {
             let status = &state.status;
             !state.is_stopped && (status.away.is_some() || status.reached < status.newest)
         };
-        let waited = self.changed.wait_timeout_while(self.lock(), within, is_behind);
+        let mut state = self.lock();
+        state.is_awaited = true;
+        self.changed.notify_all();
+        let waited = self.changed.wait_timeout_while(state, within, is_behind);
         let state = waited.unwrap_or_else(PoisonError::into_inner).0;
         !state.is_stopped && state.status.away.is_none() && state.status.reached >= state.status.newest
     }

@@ -65,8 +65,9 @@ impl FencedProducer {
 fn take(shared: &Shared, id: &str) -> Result<Producer, LogError> {
     let producer = Producer::new(&shared.connection, Some(id))?;
     let deadline = now() + shared.connection.timeout();
-    // Connected first: what librdkafka asks for before there is a connection, it asks for again half a second later.
-    let _ = producer.client().client().fetch_cluster_id(left(deadline).min(CONNECTS));
+    // Connected first: what librdkafka asks for before there is a connection, it asks for again half a second later. Of all
+    // topics, for a broker may create one that is asked for.
+    let _ = producer.client().client().fetch_metadata(None, left(deadline).min(CONNECTS));
     let init = || producer.client().init_transactions(left(deadline));
     retry(deadline, init).map_err(|e| shared.connection.error(&format!("take the fence {id}"), &e))?;
     Ok(producer)

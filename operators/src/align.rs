@@ -7,6 +7,7 @@ mod lineage;
 mod pause;
 mod sequence;
 mod session;
+mod windows;
 
 use std::collections::{BTreeMap, BTreeSet};
 

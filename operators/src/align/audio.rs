@@ -1,15 +1,16 @@
-//! The audio of one session on its time line: resampled, cut at segment borders, hashed; and cut once more, in
-//! pauses, for what is to be transcribed.
+//! The audio of one session on its time line: what is consecutive, which records it came from, and where it is cut in
+//! pauses for what is to be transcribed.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 
+use bytes::Bytes;
 use lsie_schemas::record::AudioChunk;
 use lsie_schemas::{EventTime, LogTime};
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
+use sha2::Digest;
 
 use super::pause;
-use crate::resample::Resampler;
+use super::windows::{SEGMENT_SAMPLES, Window, Windows, samples_us};
 use crate::segment_id::{SEGMENT_US, hex};
 
 /// A chunk whose capture time is further than this from where its predecessor ended begins a new run. Below
@@ -17,55 +18,8 @@ use crate::segment_id::{SEGMENT_US, hex};
 const GAP_US: i64 = 20_000;
 /// More than the filter looks back, and no shorter than what a resumed one needs.
 const FILTER_US: i64 = 3_000;
-/// Samples of a full window.
-pub(super) const SEGMENT_SAMPLES: usize = (SEGMENT_US * 16 / 1_000) as usize;
 /// Silence that is left around sound when nothing but zeros is there, in samples: 0.3 s.
 const MARGIN: usize = 4_800;
-
-/// Samples of one segment so far.
-#[derive(Clone, Debug, Default)]
-struct Window {
-    samples: i64,
-    hash: Sha256,
-    /// Where in the window the first sample lies, in samples.
-    first: usize,
-    /// From the first sample on, gaps as silence: each sample at its time.
-    sound: Vec<i16>,
-}
-
-impl Window {
-    /// Takes samples, the first of which belongs to the `at`th of the window.
-    fn take(&mut self, at: usize, samples: &[i16]) {
-        self.samples += samples.len() as i64;
-        for sample in samples {
-            self.hash.update(sample.to_le_bytes());
-        }
-        if self.sound.is_empty() {
-            self.first = at;
-        }
-        // The device's clock went back further than the window's first sample.
-        let missing = self.first.saturating_sub(at);
-        self.sound.splice(0..0, std::iter::repeat_n(0, missing));
-        self.first -= missing;
-        // Where the device's clock makes runs overlap, the later samples stand: each is at its own time, whatever
-        // came before it.
-        let from = at.saturating_sub(self.first);
-        let room = SEGMENT_SAMPLES.saturating_sub(self.first + from);
-        let samples = &samples[..samples.len().min(room)];
-        let end = (from + samples.len()).max(self.sound.len());
-        self.sound.resize(end, 0);
-        self.sound[from..from + samples.len()].copy_from_slice(samples);
-    }
-
-    /// Puts what it holds from sample `from` on into `out`, which begins there.
-    fn copy_from(&self, from: usize, out: &mut [i16]) {
-        let skipped = from.saturating_sub(self.first).min(self.sound.len());
-        let at = (self.first + skipped).saturating_sub(from);
-        for (to, sample) in out.iter_mut().skip(at).zip(&self.sound[skipped..]) {
-            *to = *sample;
-        }
-    }
-}
 
 /// The audio of a closed window.
 #[derive(Clone, Debug, Default)]
@@ -123,9 +77,8 @@ impl Recipe {
     /// Begins to make the sound.
     pub fn begin(&self) -> Making {
         let (pieces, cut) = (self.pieces.clone(), self.cut);
-        let closed = self.ordinal - 1;
-        let track = AudioTrack { closed, cut, pieces, ..AudioTrack::new(self.anchor) };
-        Making { track, ordinal: self.ordinal, last: self.last }
+        let saved = Saved { anchor: self.anchor, closed: self.ordinal - 1, cut, pieces };
+        Making { track: saved.into(), ordinal: self.ordinal, last: self.last }
     }
 }
 
@@ -168,6 +121,7 @@ struct Piece {
 
 /// Consecutive audio of one session. What is serialised holds no samples: they are read again.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(from = "Saved", into = "Saved")]
 pub(crate) struct AudioTrack {
     anchor: EventTime,
     /// Ordinal of the newest closed window.
@@ -177,67 +131,82 @@ pub(crate) struct AudioTrack {
     cut: usize,
     /// What a restored track must see again; empty in one that runs.
     pieces: VecDeque<Piece>,
-    #[serde(skip)]
     chunks: VecDeque<Chunk>,
-    #[serde(skip)]
-    resampler: Resampler,
-    /// Capture time of the run's first sample, if a run is open.
-    #[serde(skip)]
-    run: Option<EventTime>,
-    #[serde(skip)]
-    windows: BTreeMap<i64, Window>,
+    /// Capture time of the run's first sample, and how many samples it has had, if a run is open.
+    run: Option<(EventTime, u64)>,
+    windows: Windows,
+}
+
+/// What a checkpoint holds of a track.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct Saved {
+    anchor: EventTime,
+    closed: i64,
+    cut: usize,
+    pieces: VecDeque<Piece>,
+}
+
+impl From<Saved> for AudioTrack {
+    fn from(saved: Saved) -> AudioTrack {
+        let Saved { anchor, closed, cut, pieces } = saved;
+        let windows = Windows::from(anchor, first_open(closed, cut));
+        AudioTrack { anchor, closed, cut, pieces, chunks: VecDeque::new(), run: None, windows }
+    }
+}
+
+impl From<AudioTrack> for Saved {
+    fn from(track: AudioTrack) -> Saved {
+        let AudioTrack { anchor, closed, cut, pieces, .. } = track;
+        Saved { anchor, closed, cut, pieces }
+    }
+}
+
+/// Ordinal of the first window that still takes samples: late media are filed, but of the newest closed one, what has not
+/// been handed out for transcription is.
+fn first_open(closed: i64, cut: usize) -> i64 {
+    if cut < SEGMENT_SAMPLES { closed } else { closed + 1 }
 }
 
 impl AudioTrack {
     pub(crate) fn new(anchor: EventTime) -> AudioTrack {
-        AudioTrack {
-            anchor,
-            closed: 0,
-            cut: SEGMENT_SAMPLES,
-            pieces: VecDeque::new(),
-            chunks: VecDeque::new(),
-            resampler: Resampler::default(),
-            run: None,
-            windows: BTreeMap::new(),
-        }
+        Saved { anchor, closed: 0, cut: SEGMENT_SAMPLES, pieces: VecDeque::new() }.into()
     }
 
     /// Takes a chunk of 48 kHz s16le samples whose first was captured at `start`, from a record of `epoch`.
-    pub(crate) fn push(&mut self, epoch: LogTime, seq: u64, start: EventTime, pcm: &[u8]) {
-        let expected = self.run.map(|run| run.plus_us(samples_us(self.resampler.samples_in() as i64, 48)));
-        let run = match (self.run, expected) {
-            (Some(run), Some(at)) if (at.0 - start.0).abs() <= GAP_US => run,
-            _ => {
+    pub(crate) fn push(&mut self, epoch: LogTime, seq: u64, start: EventTime, pcm: &Bytes) {
+        let follows = |&(run, had): &(EventTime, u64)| {
+            (run.plus_us(samples_us(had as i64, 48)).0 - start.0).abs() <= GAP_US
+        };
+        let (run, before) = match self.run.filter(follows) {
+            Some(run) => run,
+            None => {
                 self.finish_run();
-                start
+                (start, 0)
             }
         };
-        self.take(epoch, seq, run, pcm);
+        self.note(epoch, seq, (run, before), pcm);
+        self.windows.take(run, pcm.clone());
     }
 
-    fn take(&mut self, epoch: LogTime, seq: u64, run: EventTime, pcm: &[u8]) {
-        self.run = Some(run);
-        let before = self.resampler.samples_in();
-        let samples: Vec<i16> = pcm.chunks_exact(2).map(|b| i16::from_le_bytes([b[0], b[1]])).collect();
-        let mut out = Vec::with_capacity(samples.len() / 3 + 1);
-        let given = self.resampler.samples_out();
-        self.resampler.push(&samples, &mut out);
-        self.place(given, &out);
-        let span = (before, before + samples.len() as u64);
+    /// Remembers a chunk of a run that had had so many samples.
+    fn note(&mut self, epoch: LogTime, seq: u64, (run, before): (EventTime, u64), pcm: &[u8]) {
+        let span = (before, before + pcm.len() as u64 / 2);
+        self.run = Some((run, span.1));
         self.chunks.push_back(Chunk { epoch, seq, run, span, ended: false });
     }
 
     /// Flushes what the filter holds back: after a gap, or when nothing may follow.
     fn finish_run(&mut self) {
         if self.run.is_some() {
-            let mut out = Vec::new();
-            let given = self.resampler.samples_out();
-            self.resampler.finish(&mut out);
-            self.place(given, &out);
-            self.run = None;
-            if let Some(last) = self.chunks.back_mut() {
-                last.ended = true;
-            }
+            self.windows.finish_run();
+            self.run_ended();
+        }
+    }
+
+    fn run_ended(&mut self) {
+        self.run = None;
+        if let Some(last) = self.chunks.back_mut() {
+            last.ended = true;
         }
     }
 
@@ -245,21 +214,15 @@ impl AudioTrack {
     /// window, or all of it when nothing follows. What the filter holds back of the window is flushed first.
     pub(crate) fn close(&mut self, ordinal: i64, last: bool) -> (WindowAudio, Spoken) {
         let recipe = self.recipe(ordinal, last);
-        let end = self.anchor.plus_us(ordinal * SEGMENT_US);
-        let given = samples_us(self.resampler.samples_out() as i64, 16);
-        if self.run.is_some_and(|run| run.plus_us(given) < end) {
-            self.finish_run();
+        let (window, ends) = self.windows.close(ordinal);
+        if ends {
+            self.run_ended();
         }
-        let window = self.windows.remove(&ordinal).unwrap_or_default();
         let cut = if last { SEGMENT_SAMPLES } else { pause::last_pause(window.first, &window.sound) };
         let spoken = self.spoken(ordinal, cut, &window, recipe);
         (self.closed, self.cut) = (ordinal, cut);
-        // Nothing can be added to what is handed out: late media are filed.
-        self.windows.retain(|open, _| *open > ordinal);
-        if cut < SEGMENT_SAMPLES {
-            let (first, sound) = (window.first, window.sound.clone());
-            self.windows.insert(ordinal, Window { first, sound, ..Window::default() });
-        }
+        let carried = || Window { first: window.first, sound: window.sound.clone(), ..Window::default() };
+        self.windows.open_from(first_open(ordinal, cut), self.carries().then(carried));
         self.forget(self.at(ordinal, cut));
         let Window { samples, hash, first, sound } = window;
         (WindowAudio { samples, sha256: hex(&hash.finalize()), first, sound }, spoken)
@@ -283,7 +246,7 @@ impl AudioTrack {
     /// The sound from the last cut to this one.
     fn spoken(&self, ordinal: i64, cut: usize, window: &Window, recipe: Recipe) -> Spoken {
         let carried = SEGMENT_SAMPLES - self.cut;
-        let before = self.windows.get(&(ordinal - 1)).filter(|_| carried > 0);
+        let before = self.windows.get(ordinal - 1).filter(|_| carried > 0);
         // Many a session has no sound at all.
         let is_silent = before.is_none() && window.sound.is_empty();
         let mut sound = vec![0; if is_silent { 0 } else { carried + cut }];
@@ -333,11 +296,11 @@ impl AudioTrack {
                 }
             }
         }
-        AudioTrack { closed: self.closed, cut: self.cut, pieces, ..AudioTrack::new(self.anchor) }
+        Saved { anchor: self.anchor, closed: self.closed, cut: self.cut, pieces }.into()
     }
 
     /// Takes a chunk again. What the pieces do not name was not used then.
-    pub(crate) fn rebuild(&mut self, epoch: LogTime, seq: u64, pcm: &[u8]) {
+    pub(crate) fn rebuild(&mut self, epoch: LogTime, seq: u64, pcm: &Bytes) {
         let Some(piece) = self.pieces.iter().find(|piece| (piece.seqs.0..=piece.seqs.1).contains(&seq))
         else {
             return;
@@ -346,11 +309,12 @@ impl AudioTrack {
         if self.chunks.back().is_some_and(|last| last.seq >= seq) {
             return;
         }
-        let (run, before, last) = (piece.run, piece.before, piece.ended && piece.seqs.1 == seq);
-        if self.run != Some(run) {
-            self.resampler = Resampler::resumed(before);
-        }
-        self.take(epoch, seq, run, pcm);
+        let last = piece.ended && piece.seqs.1 == seq;
+        let goes_on = self.run.filter(|(run, _)| *run == piece.run);
+        let resumed = if goes_on.is_some() { None } else { Some(piece.before) };
+        let (run, before) = goes_on.unwrap_or((piece.run, piece.before));
+        self.note(epoch, seq, (run, before), pcm);
+        self.windows.take_again(run, resumed, pcm.clone());
         if last {
             self.finish_run();
         }
@@ -360,43 +324,14 @@ impl AudioTrack {
     pub(crate) fn rebuilt(&mut self) {
         self.pieces.clear();
     }
-
-    /// Puts output samples of the run, the first being its `given`th, into their windows.
-    fn place(&mut self, mut given: u64, samples: &[i16]) {
-        let Some(run) = self.run else { return };
-        let mut rest = samples;
-        while !rest.is_empty() {
-            let at = run.plus_us(samples_us(given as i64, 16));
-            let ordinal = (at.0 - self.anchor.0).div_euclid(SEGMENT_US) + 1;
-            // The first sample of the run that lies at or past the window's end.
-            let end_us = self.anchor.0 + ordinal * SEGMENT_US - run.0;
-            let end = (end_us * 16).div_euclid(1_000) + i64::from((end_us * 16).rem_euclid(1_000) != 0);
-            let fit = usize::try_from(end - given as i64).unwrap_or(1).clamp(1, rest.len());
-            let (now, later) = rest.split_at(fit);
-            if ordinal > self.closed || (ordinal == self.closed && self.carries()) {
-                // The run's own place, rounded once: where a chunk begins must not move its samples.
-                let from_us = run.0 - self.anchor.0 - (ordinal - 1) * SEGMENT_US;
-                let index = (from_us * 16 + 500).div_euclid(1_000) + given as i64;
-                let index = usize::try_from(index).unwrap_or(0);
-                self.windows.entry(ordinal).or_default().take(index, now);
-            }
-            given += fit as u64;
-            rest = later;
-        }
-    }
-}
-
-/// Microseconds of `n` samples at `khz` thousand samples a second, rounded down.
-fn samples_us(n: i64, khz: i64) -> i64 {
-    (n * 1_000).div_euclid(khz)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn pcm(seconds: i64) -> Vec<u8> {
-        vec![1; seconds as usize * 96_000]
+    fn pcm(seconds: i64) -> Bytes {
+        vec![1; seconds as usize * 96_000].into()
     }
 
     #[test]
@@ -407,7 +342,12 @@ mod tests {
         whole.finish_run();
         let mut cut = AudioTrack::new(anchor);
         for (i, chunk) in pcm(61).chunks(9_600).enumerate() {
-            cut.push(LogTime(0), i as u64, anchor.plus_us(i as i64 * 100_000), chunk);
+            cut.push(
+                LogTime(0),
+                i as u64,
+                anchor.plus_us(i as i64 * 100_000),
+                &Bytes::copy_from_slice(chunk),
+            );
         }
         cut.finish_run();
         for ordinal in [1, 2, 3] {

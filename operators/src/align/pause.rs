@@ -4,7 +4,7 @@
 //! 200 ms among them. There always is such a place; whole numbers decide, so that it is the same everywhere.
 //! What lies behind it is transcribed with the next segment: with the 30 s of that one, 40 s at most.
 
-use super::audio::SEGMENT_SAMPLES;
+use super::windows::SEGMENT_SAMPLES;
 
 /// Samples of a frame: 10 ms.
 const FRAME: usize = 160;

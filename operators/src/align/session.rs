@@ -133,7 +133,22 @@ impl Session {
     /// The session without media, and the records it must be given again.
     pub(super) fn without_media(&self) -> (Session, impl Iterator<Item = &(LogTime, Arrived)>) {
         let audio = self.audio.as_ref().map(AudioTrack::without_samples);
-        (Session { held: Vec::new(), audio, ..self.clone() }, self.held.iter())
+        // Not a clone of all but media: that would copy 30 s of sound first.
+        let session = Session {
+            start: self.start.clone(),
+            started_epoch: self.started_epoch,
+            drift: self.drift,
+            clock_ready: self.clock_ready,
+            held: Vec::new(),
+            anchor: self.anchor,
+            tracks: self.tracks.clone(),
+            audio,
+            stimuli: self.stimuli.clone(),
+            end: self.end,
+            settled: self.settled,
+            next_ordinal: self.next_ordinal,
+        };
+        (session, self.held.iter())
     }
 
     /// The oldest epoch with a record that the session must be given again after a restore.

@@ -39,6 +39,19 @@ impl<V> Sorted<V> {
         self.0.shrink_to_fit();
     }
 
+    /// In parts that follow each other; a part ends before an entry that does not go `with` those before it.
+    pub(super) fn split(self, mut with: impl FnMut((&Bytes, &V)) -> bool) -> Vec<Sorted<V>> {
+        let (mut parts, mut last) = (Vec::new(), Sorted::default());
+        for (key, value) in self.0 {
+            if !with((&key, &value)) {
+                parts.push(std::mem::take(&mut last));
+            }
+            last.0.push((key, value));
+        }
+        parts.push(last);
+        parts
+    }
+
     /// Sorts again after some were put behind; of values of one key `join` makes one, in the order in which they came.
     pub(super) fn settle(&mut self, join: impl Fn(&mut V, V)) {
         // Made of sorted runs, which this sort finds.

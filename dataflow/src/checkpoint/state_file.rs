@@ -7,7 +7,7 @@
 //! can be merged without knowing what is in them. All files of a manifest, in order, make the state.
 
 use std::collections::BTreeMap;
-use std::io::{BufWriter, IntoInnerError, Read};
+use std::io::{BufReader, BufWriter, IntoInnerError, Read};
 
 use bytes::Bytes;
 use serde::de::DeserializeOwned;
@@ -22,6 +22,8 @@ const FORMAT: u32 = 1;
 pub const FOLDER: &str = "state";
 /// Fast, and a third of the size.
 const COMPRESSION: i32 = 1;
+/// What is asked of the decoder at once: a block.
+const AT_ONCE: usize = 1 << 17;
 
 /// Rows of an input and how many copies were added.
 pub type Rows = Sorted<i64>;
@@ -134,6 +136,41 @@ impl StateFile {
         all
     }
 
+    /// The same state as files that weigh at most so much, unless one entry weighs more: they are read side by side. The last
+    /// one has all that was added at the checkpoint's epoch as well.
+    pub fn apart(self, most: u64) -> Vec<StateFile> {
+        let mut filled = 0;
+        let mut with = |weight: u64| {
+            let fits = filled == 0 || filled + weight <= most;
+            filled = if fits { filled + weight } else { weight };
+            fits
+        };
+        let mut files = Files::default();
+        for (station, pieces) in self.pieces {
+            files.put(pieces.split(|piece| with(weight_of_piece(piece))), |file, part| {
+                file.pieces.insert(station.clone(), part);
+            });
+        }
+        for (view, resting) in self.resting {
+            files.put(resting.split(|piece| with(weight_of_piece(piece))), |file, part| {
+                file.resting.insert(view.clone(), part);
+            });
+        }
+        let mut last = BTreeMap::new();
+        for (input, added) in self.rows {
+            files.put(added.before.split(|(row, _)| with(weight_of_row(row))), |file, part| {
+                file.rows.insert(input.clone(), Added { before: part, last: Rows::default() });
+            });
+            last.insert(input, added.last);
+        }
+        // Of a file that is not the last it would count as before.
+        for (input, last) in last {
+            files.last.rows.entry(input).or_default().last = last;
+        }
+        files.full.push(files.last);
+        files.full
+    }
+
     /// About how many bytes it takes before it is compressed: what it costs to read.
     pub fn weight(&self) -> u64 {
         let pieces: u64 = self.pieces.values().flatten().map(weight_of_piece).sum();
@@ -151,8 +188,31 @@ impl StateFile {
     fn held(&self) -> impl Iterator<Item = (u64, bool)> {
         let resting = self.resting.values().flatten().map(|piece| (weight_of_piece(piece), true));
         let rows = self.rows.values().flat_map(|added| added.before.iter().chain(&added.last));
-        rows.map(|(row, copies)| (row.len() as u64 + BESIDE, *copies > 0)).chain(resting)
+        rows.map(|(row, copies)| (weight_of_row(row), *copies > 0)).chain(resting)
     }
+}
+
+/// Files that are filled one after the other.
+#[derive(Default)]
+struct Files {
+    full: Vec<StateFile>,
+    last: StateFile,
+}
+
+impl Files {
+    /// Puts parts into files: the first into the last file there is, each other into a new one.
+    fn put<T>(&mut self, parts: Vec<T>, put: impl Fn(&mut StateFile, T)) {
+        for (nth, part) in parts.into_iter().enumerate() {
+            if nth > 0 {
+                self.full.push(std::mem::take(&mut self.last));
+            }
+            put(&mut self.last, part);
+        }
+    }
+}
+
+fn weight_of_row(row: &Bytes) -> u64 {
+    row.len() as u64 + BESIDE
 }
 
 /// About how many bytes a piece and its key take.
@@ -202,9 +262,10 @@ pub fn pack<T: Serialize>(value: &T) -> Result<Vec<u8>, StateError> {
     Ok(bytes)
 }
 
-/// The value of compressed bytes.
+/// The value of compressed bytes, without a copy of all of it in between.
 pub fn unpack<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, StateError> {
-    decode(&decompress(bytes)?)
+    let unpacked = BufReader::with_capacity(AT_ONCE, zstd::Decoder::with_buffer(bytes)?);
+    Ok(rmp_serde::from_read(unpacked)?)
 }
 
 /// What was compressed.
@@ -322,6 +383,21 @@ mod tests {
             let made = StateFile::of(files.iter().map(read));
             files.iter().cloned().for_each(|file| known.then(file));
             prop_assert_eq!(made, known.file());
+        }
+    }
+
+    proptest! {
+        /// Cut apart it is the same state, and no file but the last, which has what is of its epoch, weighs too much.
+        #[test]
+        fn what_is_cut_apart_makes_the_same(files in prop::collection::vec(plain(), 0..4), most in 1..60u64) {
+            let whole = StateFile::of(files.iter().map(Plain::file));
+            let parts = whole.clone().apart(most);
+            for part in &parts[..parts.len() - 1] {
+                let pieces = part.pieces.values().chain(part.resting.values()).flatten().count();
+                let rows: usize = part.rows.values().map(|added| added.before.iter().count()).sum();
+                prop_assert!(part.weight() <= most || pieces + rows == 1, "{} of {most}", part.weight());
+            }
+            prop_assert_eq!(StateFile::of(parts), whole);
         }
     }
 

@@ -1,8 +1,8 @@
 //! Writes checkpoints: gathers the parts of an epoch, and when all are there and the sinks hold the epoch,
-//! writes a state file and then the manifest that names it. Off the data path ([`super::keeper`]).
+//! writes state files and then the manifest that names them. Off the data path ([`super::keeper`]).
 //!
 //! A state file holds what changed since the last checkpoint; when all files together weigh more than twice what there
-//! is, they are merged into one. So a million rows of history are not written again each time, and a start reads little
+//! is, they are merged. So a million rows of history are not written again each time, and a start reads little
 //! more than twice what there is. They are weighed as they are read, not as they are stored: rows that come and go compress well.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -22,8 +22,10 @@ use super::{Content, Encoded, Part, Restored, STATIONS};
 use crate::adapter::Time;
 use crate::fault;
 
-/// Files of a manifest above which they are merged, whatever their size.
+/// Files of a manifest above which they are merged, whatever their size; more of one that holds much.
 const MAX_FILES: usize = 64;
+/// What is merged is cut into files of this weight, which a start reads side by side: some tenths of a second each.
+const PART: u64 = 32 << 20;
 
 /// Why a checkpoint cannot be written. The run goes on: the next one may succeed.
 #[derive(Debug, thiserror::Error)]
@@ -65,6 +67,8 @@ pub struct Writer {
     identity: Identity,
     /// Manifests to keep.
     keep: usize,
+    /// What a file of merged state weighs at most.
+    part: u64,
     open: BTreeMap<Time, Gathered>,
     /// The manifests that this run resumed from and wrote, oldest first.
     manifests: Vec<String>,
@@ -114,6 +118,7 @@ impl Writer {
             stations,
             identity,
             keep: keep.max(1),
+            part: PART,
             open: BTreeMap::new(),
             manifests: Vec::new(),
             files: Vec::new(),
@@ -211,21 +216,17 @@ impl Writer {
         (file.rows, file.resting) = (rows, resting);
         let mut files = self.files.clone();
         let (mut weight, mut held) = (self.weight + file.weight(), self.held + file.growth());
+        // One also where nothing has changed: what was last at the checkpoint before is not at this one.
+        let mut parts = vec![file];
         if self.is_merge_due(weight, held.max(0) as u64 + weight_of(pieces)) {
-            let mut all = read_all(&self.store, &files)?;
-            all.push(file);
-            file = StateFile::of(all);
-            file.rows.retain(|name, _| STATIONS.iter().any(|(known, _)| known == name));
+            let all = read_all(&self.store, &files)?.into_iter().chain(parts);
+            let mut all = StateFile::of(all);
+            all.rows.retain(|name, _| STATIONS.iter().any(|(known, _)| known == name));
             files.clear();
-            (weight, held) = (file.weight(), file.growth());
+            (weight, held) = (all.weight(), all.growth());
+            parts = all.apart(self.part);
         }
-        let content = file.encode()?;
-        let (name, bytes) = (name_of(&content), content.len() as u64);
-        let entry = FileEntry { name, bytes, sha256: sha256(&content) };
-        fault::point("checkpoint.state");
-        // Also where nothing has changed: what was last at the checkpoint before is not at this one.
-        self.store.put(&entry.name, &content)?;
-        files.push(entry);
+        files.extend(self.put(parts)?);
         let manifest = Manifest {
             epoch: LogTime(epoch),
             engine: self.identity.engine.clone(),
@@ -244,6 +245,27 @@ impl Writer {
         (self.files, self.weight, self.held) = (manifest.files, weight, held);
         self.pieces = hashes;
         Ok(())
+    }
+
+    /// Writes files; all of them, or none that was not there: a disk that is nearly full is not filled by half a merge, time
+    /// and again.
+    fn put(&self, parts: Vec<StateFile>) -> Result<Vec<FileEntry>, WriteError> {
+        let there = if parts.len() > 1 { self.store.list(STATE_FOLDER)? } else { Vec::new() };
+        let mut files: Vec<FileEntry> = Vec::new();
+        for part in parts {
+            let content = part.encode()?;
+            let (name, bytes) = (name_of(&content), content.len() as u64);
+            fault::point("checkpoint.state");
+            if let Err(error) = self.store.put(&name, &content) {
+                for file in files.iter().filter(|file| !there.contains(&file.name)) {
+                    // What cannot be deleted now goes with the next checkpoint.
+                    let _ = self.store.delete(&file.name);
+                }
+                return Err(error.into());
+            }
+            files.push(FileEntry { name, bytes, sha256: sha256(&content) });
+        }
+        Ok(files)
     }
 
     /// The pieces that are other than in the last checkpoint, and the hashes of all.
@@ -273,7 +295,8 @@ impl Writer {
     }
 
     fn is_merge_due(&self, read: u64, there: u64) -> bool {
-        !self.files.is_empty() && (read > 2 * there || self.files.len() >= MAX_FILES)
+        let most = MAX_FILES + (self.weight / self.part) as usize;
+        !self.files.is_empty() && (read > 2 * there || self.files.len() >= most)
     }
 
     /// Deletes all manifests but the newest of this run, and then the state files that none of those names.
@@ -339,6 +362,7 @@ fn read_all(store: &Store, files: &[FileEntry]) -> Result<Vec<StateFile>, WriteE
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::checkpoint::state_file::Rows;
 
     const ROWS: u64 = 100;
 
@@ -376,13 +400,17 @@ mod tests {
         };
         let stations = Arc::new(AtomicUsize::new(1));
         let mut writer = Writer::new(store(), Arc::default(), stations, identity, 1);
-        let mut merges = 0;
+        // Merged state is of several files, with those of later checkpoints behind.
+        writer.part = 8_192;
+        let (mut merges, mut parts) = (0, 0);
         for epoch in 1..=200 {
-            let files = writer.files.len();
+            let first = writer.files.first().cloned();
             writer.take(part(epoch)).expect("a part");
             assert_eq!(writer.ready(), Some(LogTime(epoch)));
             writer.write().expect("a checkpoint");
-            merges += usize::from(writer.files.len() <= files);
+            if first.is_some_and(|first| first != writer.files[0]) {
+                (merges, parts) = (merges + 1, writer.files.len());
+            }
             let read = read_all(&store(), &writer.files).expect("its files");
             let read: u64 = read.iter().map(StateFile::weight).sum();
             let state = StateFile::of(read_all(&store(), &writer.files).expect("its files"));
@@ -394,5 +422,34 @@ mod tests {
             assert!(read <= 2 * there, "{read} bytes are read of {there}");
         }
         assert!((10..=150).contains(&merges), "{merges} merges");
+        assert!(parts > 3, "{parts} files");
+    }
+
+    /// Where one file cannot be written, none stays that was not there.
+    #[test]
+    fn half_a_merge_leaves_nothing() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let store = || Store::in_folder(folder.path()).expect("a store");
+        let file = |number| {
+            let rows = [(row(number), 1)].into_iter().collect();
+            let mut file = StateFile::default();
+            file.rows.insert("roots".into(), Added { before: rows, last: Rows::default() });
+            file
+        };
+        let name = |number| name_of(&file(number).encode().expect("bytes"));
+        let identity = Identity {
+            engine: "test".into(),
+            config: String::new(),
+            partitions: BTreeMap::new(),
+            workers: 1,
+            processes: 1,
+        };
+        let writer = Writer::new(store(), Arc::default(), Arc::default(), identity, 1);
+        writer.put(vec![file(1)]).expect("a file");
+        // In the way of the third.
+        std::fs::create_dir_all(folder.path().join(name(3)).join("a folder")).expect("a folder");
+        writer.put([1, 2, 3, 4].map(file).into()).expect_err("no file in the place of a folder");
+        let there = |number| store().get(&name(number)).is_ok_and(|found| found.is_some());
+        assert_eq!([1, 2, 4].map(there), [true, false, false]);
     }
 }

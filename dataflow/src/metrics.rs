@@ -26,7 +26,7 @@ const LATENCIES: [f64; 14] =
 /// How long after its end a segment closes, s: lateness is 2, a stall 10, the longest wait 60.
 const DELAYS: [f64; 10] = [1.0, 2.0, 2.25, 2.5, 3.0, 5.0, 10.0, 15.0, 30.0, 60.0];
 /// How many tasks a model gets at a time.
-const BATCHES: [f64; 8] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0];
+const BATCHES: [f64; 10] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0];
 
 /// The instruments of one engine.
 pub struct Metrics {
@@ -113,7 +113,7 @@ impl Default for Metrics {
                 "lsie_inference_batch_tasks",
                 &["model"],
                 &BATCHES,
-                "Tasks in one request: frames and voices of a session, one sound, or greetings to judge.",
+                "Tasks in one request: frames and voices of an epoch, one sound, or greetings to judge.",
             ),
             inference: of.histograms(
                 "lsie_inference_seconds",

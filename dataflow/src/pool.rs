@@ -5,13 +5,12 @@
 //! measured in order. Results leave the operator at the epoch of their frames, sorted by session and
 //! sequence number, however long the pool took.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::time::Duration;
 
-use crossbeam_channel::{Receiver, Sender, TrySendError, bounded, unbounded};
-use lsie_operators::align::{Class, Classified, FrameJob, VoiceJob, classified};
+use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
+use lsie_operators::align::{Class, Classified, FrameJob, VoiceJob};
 use lsie_operators::logic::Keyed;
 use lsie_operators::measure::SegmentVoice;
 use lsie_schemas::codec::Rejection;
@@ -34,11 +33,6 @@ use crate::faces::FaceState;
 use crate::fault;
 use crate::ingest::Shared;
 use crate::metrics::{Meter, instant};
-
-/// Jobs that may wait for one thread; what exceeds it waits in the operator.
-const QUEUE: usize = 64;
-/// When to look again whether a full queue has room.
-const RETRY: Duration = Duration::from_millis(2);
 
 /// One task of a session.
 #[derive(Clone, Debug)]
@@ -135,14 +129,17 @@ impl Pool {
         let mut senders = Vec::new();
         let meter = shared.metrics.model("faces");
         for index in 0..threads.max(1) {
-            let (sender, jobs) = bounded::<Job>(QUEUE);
+            // What waits is bounded by what may be inside the dataflow (`ingest.rs`), and after a restart by what must be
+            // seen again.
+            let (sender, jobs) = unbounded::<Job>();
             let (ready, started) = bounded(1);
             let (make, shared, page) = (make.clone(), shared.clone(), book.page(true));
             let meter = meter.clone();
             std::thread::Builder::new().name(format!("infer-{index}")).spawn(move || match make(index) {
                 Ok(measurer) => {
                     let _ = ready.send(Ok(()));
-                    let worked = catch_unwind(AssertUnwindSafe(|| work(measurer, &page, &jobs, &meter)));
+                    let worked =
+                        catch_unwind(AssertUnwindSafe(|| work(measurer, &page, &jobs, &meter, &shared)));
                     let failed = worked.unwrap_or_else(|_| Err(anyhow::anyhow!("it panicked")));
                     if let Err(why) = failed {
                         shared.fail(format!("inference thread {index}: {why:#}"));
@@ -163,11 +160,21 @@ impl Pool {
     }
 }
 
-fn work(mut measure: Measurer, page: &Page, jobs: &Receiver<Job>, meter: &Meter) -> anyhow::Result<()> {
+fn work(
+    mut measure: Measurer,
+    page: &Page,
+    jobs: &Receiver<Job>,
+    meter: &Meter,
+    shared: &Shared,
+) -> anyhow::Result<()> {
     for job in jobs {
-        let _timer = meter.begun(job.tasks.len());
+        let _timer = job.reply.is_some().then(|| meter.begun(job.tasks.len()));
         let mut results = Vec::with_capacity(job.tasks.len() * 2);
         for task in &job.tasks {
+            if shared.stopped() {
+                // Before its last epoch: nobody takes what would come of it.
+                return Ok(());
+            }
             let outcome = match task {
                 Task::Frame(frame) | Task::Again(frame) => {
                     page.work((frame.raw.at, frame.raw.offset), || {
@@ -185,13 +192,11 @@ fn work(mut measure: Measurer, page: &Page, jobs: &Receiver<Job>, meter: &Meter)
             results.extend(outcome.faces.into_iter().map(Inferred::Face));
             results.extend(outcome.voice.map(|voice| Inferred::Voice(Box::new(voice))));
             let Task::Frame(frame) = task else { continue };
-            match outcome.rejected {
-                None => results.push(Inferred::Classified(classified(&frame.raw, Class::Used, ""))),
-                Some(why) => {
-                    results.push(Inferred::Classified(classified(&frame.raw, Class::Filed, &why.reason)));
-                    results.push(Inferred::Dead(DeadLetter::new(&frame.raw, why)));
-                }
-            }
+            let class = if outcome.rejected.is_some() { Class::Filed } else { Class::Used };
+            let reason = outcome.rejected.as_ref().map_or_else(String::new, |why| why.reason.clone());
+            let (session, topic) = (Some(frame.session), frame.raw.at.topic);
+            results.push(Inferred::Classified(Classified { session, topic, class, reason }));
+            results.extend(outcome.rejected.map(|why| Inferred::Dead(DeadLetter::new(&frame.raw, why))));
         }
         // The operator is gone only when the run is over.
         let Some(reply) = job.reply else { continue };
@@ -246,8 +251,6 @@ struct Desk {
     sessions: BTreeSet<Uuid>,
     /// Offsets of frames that must be taken again, by session.
     wanted: BTreeMap<Uuid, BTreeSet<i64>>,
-    /// What waits for room in the queue of each thread.
-    backlogs: Vec<VecDeque<(Time, Vec<Task>)>>,
     reply: Sender<Reply>,
     activator: SyncActivator,
 }
@@ -261,36 +264,56 @@ impl Desk {
         reply: Sender<Reply>,
         activator: SyncActivator,
     ) -> Desk {
-        let backlogs = vec![VecDeque::new(); pool.threads.len()];
         let restored: PoolSnapshot = station.restored(owner).unwrap_or_default();
         let (sessions, wanted) = (BTreeSet::new(), BTreeMap::new());
-        let mut desk = Desk { pool, station, sessions, wanted, backlogs, reply, activator };
+        let mut desk = Desk { pool, station, sessions, wanted, reply, activator };
         let resumed = desk.station.keep().resumed;
         for (session, state) in restored.sessions {
             desk.sessions.insert(session);
             desk.wanted.insert(session, state.wanted().collect());
-            desk.assign(resumed, session, vec![Task::Restore(session, Arc::new(state))]);
+            desk.by_the_way(resumed, Task::Restore(session, Arc::new(state)));
         }
         desk
     }
 
-    fn assign(&mut self, epoch: Time, session: Uuid, tasks: Vec<Task>) {
-        self.backlogs[self.pool.thread_of(session)].push_back((epoch, tasks));
-    }
-
     /// Takes the tasks of an epoch and says how many replies there will be.
     fn take(&mut self, epoch: Time, tasks: Vec<Task>) -> usize {
-        let mut by_session: BTreeMap<Uuid, Vec<Task>> = BTreeMap::new();
+        let mut by_thread: BTreeMap<usize, Vec<Task>> = BTreeMap::new();
         for task in tasks {
+            let session = task.session();
             match task {
                 Task::End(session) => drop(self.sessions.remove(&session)),
-                _ => drop(self.sessions.insert(task.session())),
+                _ => drop(self.sessions.insert(session)),
             }
-            by_session.entry(task.session()).or_default().push(task);
+            by_thread.entry(self.pool.thread_of(session)).or_default().push(task);
         }
-        let replies = by_session.len();
-        by_session.into_iter().for_each(|(session, tasks)| self.assign(epoch, session, tasks));
+        let replies = by_thread.len();
+        for (thread, tasks) in by_thread {
+            self.send(thread, epoch, tasks, Some(self.reply.clone()), None);
+        }
         replies
+    }
+
+    /// Has a task done that no reply is waited for.
+    fn by_the_way(&self, epoch: Time, task: Task) {
+        let state = if matches!(task, Task::Snapshot(_)) { self.station.sender() } else { None };
+        self.send(self.pool.thread_of(task.session()), epoch, vec![task], None, state);
+    }
+
+    fn send(
+        &self,
+        thread: usize,
+        epoch: Time,
+        tasks: Vec<Task>,
+        reply: Option<Sender<Reply>>,
+        state: Option<(Sender<Message>, &'static str)>,
+    ) {
+        if reply.is_some() {
+            self.pool.meter.asked();
+        }
+        let job = Job { epoch, tasks, reply, activator: self.activator.clone(), state };
+        // The thread is gone only when the run is about to end: it has failed, or seen that another has.
+        let _ = self.pool.threads[thread].send(job);
     }
 
     /// Takes the frames of an epoch before a restart again, as far as they are wanted.
@@ -299,7 +322,7 @@ impl Desk {
             let Task::Frame(job) = task else { continue };
             let wanted = self.wanted.get_mut(&job.session);
             if wanted.is_some_and(|wanted| wanted.remove(&job.raw.offset)) {
-                self.assign(epoch, job.session, vec![Task::Again(job)]);
+                self.by_the_way(epoch, Task::Again(job));
             }
         }
     }
@@ -311,42 +334,8 @@ impl Desk {
             let sessions: Vec<Uuid> = self.sessions.iter().copied().collect();
             let none = self.station.pieces(PoolSnapshot::default());
             self.station.hand_over(epoch, None, Some(sessions.len()), none);
-            for session in sessions {
-                self.assign(epoch, session, vec![Task::Snapshot(session)]);
-            }
+            sessions.into_iter().for_each(|session| self.by_the_way(epoch, Task::Snapshot(session)));
         }
-    }
-
-    /// Hands over what fits, in order; does not block the worker, except `at_end`, when nothing else is left to
-    /// do and the operator may not be called again. Whether anything is left.
-    fn submit(&mut self, at_end: bool) -> bool {
-        for (thread, backlog) in self.pool.threads.iter().zip(&mut self.backlogs) {
-            while let Some((epoch, tasks)) = backlog.pop_front() {
-                let state = match tasks.first() {
-                    Some(Task::Snapshot(_)) => self.station.sender(),
-                    _ => None,
-                };
-                let by_the_way =
-                    matches!(tasks.first(), Some(Task::Snapshot(_) | Task::Restore(..) | Task::Again(_)));
-                let reply = (!by_the_way).then(|| self.reply.clone());
-                let activator = self.activator.clone();
-                let job = Job { epoch, tasks, reply, activator, state };
-                let sent = match at_end {
-                    true => thread.send(job).map_err(|failed| TrySendError::Disconnected(failed.0)),
-                    false => thread.try_send(job),
-                };
-                match sent {
-                    Ok(()) => self.pool.meter.asked(),
-                    Err(TrySendError::Full(job)) => {
-                        backlog.push_front((epoch, job.tasks));
-                        break;
-                    }
-                    // The thread has failed and said so: the run is about to end.
-                    Err(TrySendError::Disconnected(_)) => break,
-                }
-            }
-        }
-        self.backlogs.iter().any(|backlog| !backlog.is_empty())
     }
 }
 
@@ -363,7 +352,6 @@ pub fn infer<'scope>(
     let place = Place::of("infer");
     tasks.unary_frontier(Pipeline, station.name(), move |_capability, info| {
         let activator = scope.worker().sync_activator_for(info.address.to_vec());
-        let again = scope.activator_for(info.address);
         let (reply, replies) = unbounded::<Reply>();
         let mut desk = Desk::new(pool, station, owner, reply, activator);
         let mut open: BTreeMap<Time, Open> = BTreeMap::new();
@@ -386,10 +374,6 @@ pub fn infer<'scope>(
                 entry.outstanding += desk.take(epoch, tasks);
             });
             desk.hand_over(&|chosen| !frontier.less_equal(&chosen));
-            if desk.submit(frontier.is_empty()) {
-                // The queue may be full of other workers' jobs, whose replies do not wake this operator.
-                again.activate_after(RETRY);
-            }
             for Reply { epoch, results } in replies.try_iter() {
                 if let Some(entry) = open.get_mut(&epoch) {
                     entry.outstanding -= 1;

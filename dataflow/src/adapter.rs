@@ -157,6 +157,19 @@ fn copies<D>(rows: Vec<(D, i64)>) -> Vec<(D, isize)> {
     rows.into_iter().map(|(row, copies)| (row, copies as isize)).collect()
 }
 
+/// Each fact once, with how often it is there, in order.
+fn counted<D: Ord>(mut facts: Vec<D>) -> Vec<(D, i64)> {
+    facts.sort_unstable();
+    let mut counted: Vec<(D, i64)> = Vec::new();
+    for fact in facts {
+        match counted.last_mut().filter(|(last, _)| *last == fact) {
+            Some((_, copies)) => *copies += 1,
+            None => counted.push((fact, 1)),
+        }
+    }
+    counted
+}
+
 /// The same, kept in checkpoints: each fact is there again at once after a restart.
 pub fn kept<'scope, D>(
     stream: StreamVec<'scope, Time, D>,
@@ -179,10 +192,12 @@ where
             while let Some((capability, facts)) = open.next(frontier) {
                 let epoch = *capability.time();
                 since.hand_over(&mut station, &|chosen| chosen < epoch);
+                let facts = counted(facts);
                 if station.keep().is_on() {
                     since.add(&facts, station.keep().gate.is_chosen(epoch));
                 }
-                output.session(&capability).give_iterator(facts.into_iter().map(|fact| (fact, epoch, 1)));
+                let facts = facts.into_iter().map(|(fact, copies)| (fact, epoch, copies as isize));
+                output.session(&capability).give_iterator(facts);
             }
             since.hand_over(&mut station, &|chosen| !frontier.less_equal(&chosen));
         }
@@ -314,12 +329,12 @@ impl<D> Default for Since<D> {
 }
 
 impl<D: Clone + Ord + Serialize + Send + 'static> Since<D> {
-    fn add(&mut self, facts: &[D], is_chosen: bool) {
+    fn add(&mut self, facts: &[(D, i64)], is_chosen: bool) {
         let to = if is_chosen { &mut self.last } else { &mut self.before };
-        for fact in facts {
+        for (fact, copies) in facts {
             match to.get_mut(fact) {
-                Some(copies) => *copies += 1,
-                None => drop(to.insert(fact.clone(), 1)),
+                Some(known) => *known += copies,
+                None => drop(to.insert(fact.clone(), *copies)),
             }
         }
     }

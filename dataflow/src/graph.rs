@@ -4,6 +4,7 @@ mod aligned;
 mod analytics;
 pub(crate) mod backfill;
 mod facts;
+mod inferred;
 mod measured;
 mod resolved;
 mod spoken;
@@ -17,7 +18,7 @@ use lsie_operators::align::{Classified, Limits};
 use lsie_operators::band::{self, Band};
 use lsie_operators::context::{self, Context, Visit};
 use lsie_operators::judging::{self, Judging};
-use lsie_operators::measure::{Input, Measure};
+use lsie_operators::measure::Measure;
 use lsie_operators::posterior::RewardSum;
 use lsie_operators::telemetry::Telemetry;
 use lsie_schemas::record::DeadLetter;
@@ -36,11 +37,11 @@ use crate::commit::{self, Message, Written};
 use crate::crash_book::{CrashBook, Place};
 use crate::decode::{Alignment, Decode};
 use crate::healing::Selections;
-use crate::ingest::{self, Inbox, Ingested, Shared};
+use crate::ingest::{self, Inbox, Shared};
 use crate::judge::{Bench, judge};
 use crate::language_model::Asking;
 use crate::ledger;
-use crate::pool::{Inferred, Pool, infer};
+use crate::pool::{Pool, infer};
 use crate::select::{self, Select};
 use crate::split::Split;
 use crate::transcribe::{Heard, Hearing, transcribe};
@@ -87,14 +88,8 @@ pub fn build(scope: Scope<'_, Time>, parts: Parts) {
 
     // Topics, by session: a session's records are all on the worker of its partition.
     let (unanswered, watching) = (shared.clone(), shared.clone());
-    let ingested = ingest::stream(scope, inbox, shared, resumed);
-    let mut ingested = Split::of(ingested, "ingested");
-    let ticks = ingested.pick_at(|epoch, item| match item {
-        Ingested::Tick => Some(Written::Tick(epoch.0)),
-        Ingested::Record(_) => None,
-    });
-    let records = ingested.pick(|item| Some(item.clone()));
-    ingested.build();
+    let (records, ticks) = ingest::stream(scope, inbox, shared, resumed);
+    let mut ticks = Split::of(ticks, "ticks");
     let decode = Decode { partitions, page: book.page(false), quarantined };
     let decoded = per_epoch(records, Pipeline, "decode", move |_, records, out| {
         out.extend(records.into_iter().map(|item| decode.item(item)));
@@ -110,13 +105,13 @@ pub fn build(scope: Scope<'_, Time>, parts: Parts) {
     });
     let mut aligned = Split::of(aligned, "aligned");
     let inferred = infer(aligned.pick(aligned::task), pool, keep.station("infer"), by_partition);
-    let reactions = aligned.pick(aligned::reaction).concat(inferred.clone().flat_map(measured_input));
+    let mut inferred = Split::of(inferred, "inferred");
+    let reactions = aligned.pick(aligned::reaction).concat(inferred.pick(inferred::measured));
     let measure = Measure::default();
     let facts = stateful(reactions, Pipeline, keep.station("measure"), measure, by_partition);
     let mut facts = Split::of(facts, "facts");
     let telemetry = Telemetry::new(limits.max_wait_ms);
-    // Of every word: it forgets sessions by the time that others say.
-    let telling = aligned.pick(|word| Some(word.clone()));
+    let telling = aligned.pick(aligned::telling);
     let told = stateful(telling, Pipeline, keep.station("telemetry"), telemetry, by_partition);
     let mut told = Split::of(told, "told");
 
@@ -125,7 +120,7 @@ pub fn build(scope: Scope<'_, Time>, parts: Parts) {
     let station = keep.station("context");
     let pages = stateful(visits, by_page, station, Context::default(), |page: &String| hash(page));
 
-    let words = aligned.pick(aligned::heard).concat(ticks.clone().map(|_| Heard::Tick));
+    let words = aligned.pick(aligned::heard).concat(ticks.pick(|_| Some(Heard::Tick)));
     let spoken = transcribe(words, hearing, keep.station("transcribe"), by_partition);
     let mut spoken = Split::of(spoken, "spoken");
 
@@ -151,7 +146,7 @@ pub fn build(scope: Scope<'_, Time>, parts: Parts) {
         .exchange(move |(question, _)| by_partition(&question.session))
         .map(|(question, opinion)| band::Input::Opinion(question, opinion))
         .concat(aligned.pick(aligned::judgement))
-        .concat(ticks.clone().map(|_| band::Input::Tick));
+        .concat(ticks.pick(|_| Some(band::Input::Tick)));
     let band = Band::new(asking.role, asking.expecting());
     let resolved = stateful(opinions, Pipeline, keep.station("gray_band"), band, by_partition);
     let resolved = resolved.inspect(move |said| asking.hear(said, &unanswered));
@@ -171,7 +166,7 @@ pub fn build(scope: Scope<'_, Time>, parts: Parts) {
     let parts = facts.pick(view::of_fact).concat(told.pick(view::of_told));
     let Analytics { rewards, moved, ledgered, written: analytics } = analytics(
         Facts {
-            ticks: ticks.clone(),
+            ticks: ticks.pick(ledger::Input::tick(keep.worker)),
             sessions: sessions.clone(),
             stimuli: collected(facts.pick(measured::stimulus), keep.formerly("stimuli"), resumed),
             decisions: decisions.clone(),
@@ -197,7 +192,7 @@ pub fn build(scope: Scope<'_, Time>, parts: Parts) {
         view::actions(collected(aligned.pick(aligned::asked), keep.formerly("actions"), resumed), &keep);
     let classes = scope.concatenate([
         aligned.pick(aligned::class),
-        inferred.clone().flat_map(inferred_class),
+        inferred.pick(inferred::class),
         spoken.pick(spoken::class),
         resolved.clone().flat_map(resolved::class),
         told.pick(told::class),
@@ -207,7 +202,7 @@ pub fn build(scope: Scope<'_, Time>, parts: Parts) {
     let classes = view::record_classes(kept(classes, keep.station("classes")));
     let dead = scope.concatenate([
         aligned.pick(aligned::dead),
-        inferred.clone().flat_map(inferred_dead),
+        inferred.pick(inferred::dead),
         spoken.pick(spoken::dead),
         resolved.clone().flat_map(resolved::dead),
         told.pick(told::dead),
@@ -220,7 +215,7 @@ pub fn build(scope: Scope<'_, Time>, parts: Parts) {
     let streams = aligned.pick(aligned::segment_streams);
     let notes = scope.concatenate([
         aligned.pick(Note::of_aligned),
-        inferred.clone().flat_map(inferred_dead).map(|letter| Note::filed(&letter)),
+        inferred.pick(inferred::filed),
         facts.pick(Note::of_fact),
         told.pick(Note::of_told),
         spoken.pick(spoken::filed),
@@ -228,14 +223,14 @@ pub fn build(scope: Scope<'_, Time>, parts: Parts) {
         known.map(|((_, judged), _)| Note::Judged(judged.reason.clone())),
         resolved.clone().flat_map(resolved::unjudged),
         moved.filter(|(_, diff)| *diff > 0).flat_map(|(row, _)| Note::of_encounter(&row)),
-        ticks.clone().map(|_| Note::Tick),
+        ticks.pick(|_| Some(Note::Tick)),
     ]);
     let one = Exchange::new(|_: &Note| 0);
     let watched = stateful(notes, one, keep.station("watch"), Watch::default(), |worker: &u64| *worker);
 
     // Rows out: everything of an epoch to one committing writer. What views say of a restored state is known.
     let written = scope.concatenate([
-        ticks,
+        ticks.pick(|epoch| Some(Written::Tick(*epoch))),
         analytics,
         changed(watched, Watched::change),
         changes(sessions, resumed),
@@ -244,7 +239,7 @@ pub fn build(scope: Scope<'_, Time>, parts: Parts) {
         changes(classes, resumed),
         facts_out(dead),
         facts_out(streams),
-        facts_out(inferred.flat_map(face_row)),
+        inferred.pick_at(inferred::changed),
         spoken.pick_at(spoken::changed),
         facts_out(judged.flat_map(|judged| judged.inferences)),
         facts_out(resolved.flat_map(resolved::fact)),
@@ -253,40 +248,13 @@ pub fn build(scope: Scope<'_, Time>, parts: Parts) {
         told.pick_at(told::changed),
         facts.pick_at(measured::changed),
     ]);
+    ticks.build();
     aligned.build();
+    inferred.build();
     facts.build();
     told.build();
     spoken.build();
     commit::gather(written, epochs);
-}
-
-fn measured_input(inferred: Inferred) -> Option<Input> {
-    match inferred {
-        Inferred::Face(row) => Some(Input::Face(row)),
-        Inferred::Voice(voice) => Some(Input::Voice(*voice)),
-        Inferred::Classified(_) | Inferred::Dead(_) => None,
-    }
-}
-
-fn face_row(inferred: Inferred) -> Option<lsie_schemas::row::FaceRow> {
-    match inferred {
-        Inferred::Face(row) => Some(row),
-        _ => None,
-    }
-}
-
-fn inferred_class(inferred: Inferred) -> Option<Classified> {
-    match inferred {
-        Inferred::Classified(class) => Some(class),
-        _ => None,
-    }
-}
-
-fn inferred_dead(inferred: Inferred) -> Option<DeadLetter> {
-    match inferred {
-        Inferred::Dead(letter) => Some(letter),
-        _ => None,
-    }
 }
 
 fn ledgered_class(output: ledger::Output) -> Option<Classified> {

@@ -13,7 +13,8 @@ use lsie_schemas::record::EpochRecord;
 use lsie_schemas::{LogTime, Topic, codec};
 use serde::{Deserialize, Serialize};
 use timely::dataflow::operators::Capability;
-use timely::dataflow::operators::generic::operator::source;
+use timely::dataflow::operators::generic::OutputBuilder;
+use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 use timely::dataflow::{Scope, StreamVec};
 use timely::scheduling::SyncActivator;
 use uuid::Uuid;
@@ -287,7 +288,7 @@ impl Inbox {
         for record in records {
             state.fetched.insert(record.at, record.offset + 1);
             state.reached.insert(record.at, record.log_time);
-            if codec::session_of_key(&record).is_some_and(|session| self.left_out.contains(&session)) {
+            if self.leaves_out(&record) {
                 continue;
             }
             state.bytes += record.size();
@@ -308,6 +309,11 @@ impl Inbox {
         if moved {
             wake(&state);
         }
+    }
+
+    fn leaves_out(&self, record: &LogRecord) -> bool {
+        !self.left_out.is_empty()
+            && codec::session_of_key(record).is_some_and(|session| self.left_out.contains(&session))
     }
 
     /// Whether there is room again, half the budget, after there was none.
@@ -520,29 +526,36 @@ fn wake(state: &State) {
     }
 }
 
-/// The stream of a worker's records, epoch by epoch. Those up to the checkpoint that the run `resumed` from are
-/// seen again; they are committed, so that only one at a time is let in.
+/// The stream of a worker's records, epoch by epoch, and that of the epochs alone. Those up to the checkpoint that the run
+/// `resumed` from are seen again; they are committed, so that only one at a time is let in.
 pub fn stream<'scope>(
     scope: Scope<'scope, Time>,
     inbox: Arc<Inbox>,
     shared: Arc<Shared>,
     resumed: Time,
-) -> StreamVec<'scope, Time, Ingested> {
-    source(scope, "ingest", |capability, info| {
-        let activator = scope.worker().sync_activator_for(info.address.to_vec());
-        lock(&inbox.state).activator = Some(activator);
-        wake(&lock(&inbox.state));
-        let mut capability: Option<Capability<Time>> = Some(capability);
+) -> (StreamVec<'scope, Time, Ingested>, StreamVec<'scope, Time, Time>) {
+    let mut builder = OperatorBuilder::new("ingest".into(), scope);
+    let (output, ingested) = builder.new_output();
+    let mut output = OutputBuilder::from(output);
+    let (ticking, ticks) = builder.new_output();
+    let mut ticking = OutputBuilder::from(ticking);
+    let activator = scope.worker().sync_activator_for(builder.operator_info().address.to_vec());
+    lock(&inbox.state).activator = Some(activator);
+    wake(&lock(&inbox.state));
+    builder.build(move |capabilities| {
+        // One for each output, in their order.
+        let mut capabilities: Option<[Capability<Time>; 2]> = capabilities.try_into().ok();
         let mut in_flight: VecDeque<(Time, u64)> = VecDeque::new();
         let mut is_full = false;
-        move |output| {
+        move |_frontiers| {
             let committed = shared.committed.load(Ordering::SeqCst);
             while let Some((_, bytes)) = in_flight.front().filter(|(epoch, _)| *epoch <= committed) {
                 shared.in_flight.fetch_sub(*bytes, Ordering::SeqCst);
                 in_flight.pop_front();
             }
             is_full &= in_flight.len() > MAX_EPOCHS_IN_FLIGHT - EPOCHS_AT_ONCE;
-            while let Some(held) = capability.as_mut().filter(|_| !is_full) {
+            let (mut output, mut ticking) = (output.activate(), ticking.activate());
+            while let Some(held) = capabilities.as_mut().filter(|_| !is_full) {
                 let inside: u64 = in_flight.iter().map(|(_, bytes)| bytes).sum();
                 // A stopped run keeps its capabilities: an epoch that is incomplete elsewhere must not pass.
                 is_full = in_flight.len() >= MAX_EPOCHS_IN_FLIGHT;
@@ -551,17 +564,18 @@ pub fn stream<'scope>(
                 }
                 match inbox.take() {
                     Taken::Nothing => break,
-                    Taken::End => capability = None,
+                    Taken::End => capabilities = None,
                     Taken::Epoch { log_time, records, bytes } => {
                         if log_time > resumed {
                             shared.metrics.read(&records);
                         }
-                        held.downgrade(&log_time);
-                        let mut session = output.session(&*held);
+                        held.iter_mut().for_each(|held| held.downgrade(&log_time));
+                        let mut session = output.session(&held[0]);
                         session.give_iterator(records.into_iter().map(Ingested::Record));
                         session.give(Ingested::Tick);
                         drop(session);
-                        held.downgrade(&(log_time + 1));
+                        ticking.session(&held[1]).give(log_time);
+                        held.iter_mut().for_each(|held| held.downgrade(&(log_time + 1)));
                         shared.in_flight.fetch_add(bytes, Ordering::SeqCst);
                         in_flight.push_back((log_time, bytes));
                         if log_time <= resumed {
@@ -572,7 +586,8 @@ pub fn stream<'scope>(
                 }
             }
         }
-    })
+    });
+    (ingested, ticks)
 }
 
 #[cfg(test)]

@@ -30,6 +30,11 @@ pub enum Input {
 }
 
 impl Input {
+    /// What an epoch is to the ledger of a worker.
+    pub fn tick<T>(worker: usize) -> impl Fn(&T) -> Option<Input> {
+        move |_| Some(Input::Tick(worker as u64))
+    }
+
     /// What decides the worker: the session, or the worker itself.
     pub fn route(&self) -> u64 {
         match self {

@@ -119,6 +119,31 @@ impl Telemetry {
     pub fn new(grace_ms: u64) -> Telemetry {
         Telemetry { grace_ms, sessions: BTreeMap::new() }
     }
+
+    /// Whether a word of alignment says anything to it. That something is settled does: it forgets sessions by the time
+    /// at which others go on.
+    pub fn hears(word: &Aligned) -> bool {
+        match word {
+            Aligned::Started { .. }
+            | Aligned::Telemetry(_)
+            | Aligned::Settled { .. }
+            | Aligned::Closed(_)
+            | Aligned::Ended { .. } => true,
+            Aligned::Polled { .. }
+            | Aligned::Experiment { .. }
+            | Aligned::Anchored { .. }
+            | Aligned::Stimulus { .. }
+            | Aligned::Frame(_)
+            | Aligned::Voice(_)
+            | Aligned::Speech(_)
+            | Aligned::Answer(_)
+            | Aligned::Sound(_)
+            | Aligned::Visited(_)
+            | Aligned::Asked(_)
+            | Aligned::Classified(_)
+            | Aligned::Dead(_) => false,
+        }
+    }
 }
 
 /// Sessions in order of their ids; of each, events and outcomes in canonical order before the chunks, and
@@ -209,9 +234,14 @@ impl Telemetry {
         }
         let Some(session) = self.sessions.get_mut(&id) else { return };
         session.hear_events(epoch, &heard, out);
-        session.hear_chunks(id, epoch, &heard, out);
+        if session.ended.is_none() {
+            session.hear_chunks(id, epoch, &heard, out);
+        }
         if heard.ended {
             session.ended = Some(epoch);
+            // No chunk is passed on after it, and no segment closes: nothing is read again for it.
+            session.physiology = Physiology::default();
+            session.comodulation = SessionComodulation::default();
         }
     }
 }

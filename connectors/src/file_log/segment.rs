@@ -1,8 +1,8 @@
 //! Segment files: their names, and a source that walks the frames of one with bounded memory.
 
 use std::fs::File;
-use std::io;
-use std::os::unix::fs::{FileExt, MetadataExt};
+use std::io::{self, Read, Seek, SeekFrom};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
@@ -219,17 +219,11 @@ impl FrameSource {
 }
 
 /// Up to `len` bytes from `position`; fewer only at the end of the file.
-fn read_at(file: &File, path: &Path, position: u64, len: usize) -> Result<Bytes, LogError> {
-    let mut bytes = vec![0; len];
-    let mut filled = 0;
-    while filled < len {
-        match file.read_at(&mut bytes[filled..], position + filled as u64) {
-            Ok(0) => break,
-            Ok(n) => filled += n,
-            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-            Err(e) => return Err(io_error("read", path, e)),
-        }
-    }
-    bytes.truncate(filled);
+fn read_at(mut file: &File, path: &Path, position: u64, len: usize) -> Result<Bytes, LogError> {
+    // Through `Take`, which reads into memory that nobody has filled with zeros before.
+    let mut bytes = Vec::with_capacity(len);
+    let read =
+        file.seek(SeekFrom::Start(position)).and_then(|_| file.take(len as u64).read_to_end(&mut bytes));
+    read.map_err(|e| io_error("read", path, e))?;
     Ok(Bytes::from(bytes))
 }

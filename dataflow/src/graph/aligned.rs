@@ -4,6 +4,7 @@ use lsie_operators::align::{Aligned, Classified};
 use lsie_operators::band;
 use lsie_operators::context::Visit;
 use lsie_operators::measure::{Input, Measure};
+use lsie_operators::telemetry::Telemetry;
 use lsie_schemas::LogTime;
 use lsie_schemas::record::{DeadLetter, ExperimentRecord};
 use lsie_schemas::row::{ActionRow, SegmentStreamRow};
@@ -32,6 +33,10 @@ pub(super) fn task(word: &Aligned) -> Option<Task> {
 
 pub(super) fn reaction(word: &Aligned) -> Option<Input> {
     Measure::hears(word).then(|| Input::Aligned(word.clone()))
+}
+
+pub(super) fn telling(word: &Aligned) -> Option<Aligned> {
+    Telemetry::hears(word).then(|| word.clone())
 }
 
 pub(super) fn visited(word: &Aligned) -> Option<Visit> {

@@ -23,7 +23,7 @@ use crate::view::{self, ArmText, Evaluated, Handle, Of, Part, PosteriorHistory, 
 /// What the analytics are made of.
 pub(super) struct Facts<'scope> {
     /// Every epoch, on every worker.
-    pub(super) ticks: StreamVec<'scope, Time, Written>,
+    pub(super) ticks: StreamVec<'scope, Time, ledger::Input>,
     pub(super) sessions: Rows<'scope, SessionRow>,
     pub(super) stimuli: Rows<'scope, StimulusRow>,
     pub(super) decisions: Rows<'scope, DecisionRow>,
@@ -63,8 +63,6 @@ pub(super) fn analytics<'scope>(facts: Facts<'scope>, keep: &Keep) -> Analytics<
     // The ledger, by session: what an encounter may be credited with comes days after it.
     let credited = view::ledger_events(met, decisions.clone(), scans, keep);
     let credited = at_their_time(credited.inner).map(|(event, _)| ledger::Input::Event(Box::new(event)));
-    let worker = keep.worker as u64;
-    let ticks = ticks.map(move |_| ledger::Input::Tick(worker));
     let entered = credited.concat(outcomes).concat(ticks);
     let by_session = Exchange::new(ledger::Input::route);
     let ledger = Ledger::new(LogTime(resumed), keep.shared.clone());

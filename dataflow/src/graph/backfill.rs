@@ -87,9 +87,10 @@ pub(crate) fn build<'scope>(
     let parts = reactions
         .flat_map(|fact| view::of_fact(&fact))
         .concat(physiology.flat_map(|told| view::of_told(&told)));
+    let tell = ledger::Input::tick(keep.worker);
     let Analytics { written, .. } = analytics(
         Facts {
-            ticks: ticks.clone(),
+            ticks: ticks.clone().flat_map(move |tick| tell(&tick)),
             sessions: table(&rows, shared),
             stimuli: table(&rows, shared),
             decisions: table(&rows, shared),

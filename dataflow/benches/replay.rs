@@ -1,8 +1,9 @@
-//! Replay of telemetry on one and on two workers: wearables, live events, outcomes and stimuli of many sessions in the
-//! embedded log, as a multiple of real time. Each session has one moment of sound, which fixes its anchor; nothing else
-//! of media, and no model.
+//! Replay of telemetry and recorded inference on one and on two workers, as a multiple of real time: wearables, live events,
+//! outcomes, stimuli and a face in every picture of many sessions in the embedded log. Each session has one moment of sound,
+//! which fixes its anchor. No model runs: what faces there are comes from the tables of a first run.
 //!
-//! `cargo bench --locked --workspace --bench replay`; `LSIE_BENCH_SESSIONS` and `LSIE_BENCH_MINUTES` set how much.
+//! `cargo bench --locked --workspace --bench replay`; `LSIE_BENCH_SESSIONS`, `LSIE_BENCH_MINUTES` and `LSIE_BENCH_FPS`
+//! (pictures a second of each session; 0: no video) set how much.
 #![allow(clippy::disallowed_methods, reason = "a benchmark measures time")]
 
 mod common;
@@ -19,16 +20,21 @@ use lsie_connectors::FileLog;
 use lsie_connectors::feed::session_id;
 use lsie_connectors::file_log::FileLogOptions;
 use lsie_dataflow::ingest::Shared;
-use lsie_dataflow::{Engine, Range, Run, faces};
+use lsie_dataflow::pool::{Measurer, MeasurerFactory, Outcome, Task};
+use lsie_dataflow::recorded::{Inferring, Recorded};
+use lsie_dataflow::{Engine, Range, Run};
+use lsie_operators::align::FrameJob;
 use lsie_operators::speech::{Heard, SpeechError, Transcriber};
 use lsie_schemas::log::{Log, NewRecord, TimestampType};
 use lsie_schemas::record::{
-    AudioChunk, ChunkPayload, Control, DerivationMethod, EndSession, LiveEvent, Outcome, PhysioRecord,
-    PhysiologicalChunk, Provider, SourceKind, Stimulus, Stream, SubjectRole,
+    AudioChunk, ChunkPayload, Control, DerivationMethod, EndSession, LiveEvent, Outcome as Followed,
+    PhysioRecord, PhysiologicalChunk, Provider, SourceKind, Stimulus, Stream, SubjectRole, VideoUnit,
 };
+use lsie_schemas::row::FaceRow;
 use lsie_schemas::table::Json;
 use lsie_schemas::{Change, LogTime, Real};
-use lsie_sinks::Sink;
+use lsie_sinks::parquet::Options;
+use lsie_sinks::{Catalog, ParquetSink, Sink};
 use uuid::Uuid;
 
 const PARTITIONS: i32 = 8;
@@ -42,6 +48,8 @@ const OUTCOMES_MS: u64 = 30_000;
 const STIMULI_MS: u64 = 60_000;
 /// Milliseconds of one append.
 const BATCH_MS: u64 = 1_000;
+/// Bytes of a coded picture.
+const UNIT_BYTES: usize = 1_000;
 /// Times that each number of workers is measured, in turn; the best counts.
 const ROUNDS: usize = 2;
 /// Operators that are shown.
@@ -49,28 +57,37 @@ const OPERATORS: usize = 12;
 
 fn main() {
     common::print_machine();
-    let (sessions, minutes) =
-        (common::setting("LSIE_BENCH_SESSIONS", 50), common::setting("LSIE_BENCH_MINUTES", 30));
+    let (sessions, minutes, fps) = (
+        common::setting("LSIE_BENCH_SESSIONS", 50),
+        common::setting("LSIE_BENCH_MINUTES", 10),
+        common::setting("LSIE_BENCH_FPS", 30),
+    );
     let dir = tempfile::tempdir().expect("a temporary folder");
     let log: Arc<dyn Log> =
-        Arc::new(FileLog::open(dir.path(), FileLogOptions::default()).expect("an embedded log"));
+        Arc::new(FileLog::open(dir.path().join("log"), FileLogOptions::default()).expect("an embedded log"));
     common::create_topics(&*log, PARTITIONS, TimestampType::Create, BASE);
-    let records = produce(&*log, sessions, minutes * 60_000);
-    println!("{records} records of {sessions} sessions, {minutes} minutes each");
-    // The first run makes the epoch table.
-    replay(&log, 1);
+    let records = produce(&*log, sessions, minutes * 60_000, fps);
+    println!("{records} records of {sessions} sessions, {minutes} minutes each, {fps} pictures a second");
+    // The first run makes the epoch table, and has the models.
+    let tables = dir.path().join("tables");
+    let parquet = ParquetSink::open(&tables, Catalog::all(), Options::default()).expect("tables");
+    replay(&log, 1, Inferring::AsLogged, Box::new(parquet));
+    let recorded = Arc::new(Recorded::read(&tables).expect("what was recorded"));
     let mut best = [f64::INFINITY; 2];
     for _ in 0..ROUNDS {
         for workers in [1, 2] {
+            let rows = Arc::<AtomicU64>::default();
             let (threads, meter) = (Threads::start(), Meter::start(None));
-            let rows = replay(&log, workers);
+            let sink = Box::new(Watched::alone(Count(rows.clone())));
+            replay(&log, workers, Inferring::Recorded(recorded.clone()), sink);
             let (used, threads) = (meter.used(), threads.stop());
             best[workers - 1] = best[workers - 1].min(used.wall);
             println!(
-                "{workers} workers: {:.2} s, {:.0} times real time, {:.0} records/s, {rows} rows; cores kept busy: {:.2}, others {:.2}",
+                "{workers} workers: {:.2} s, {:.0} times real time, {:.0} records/s, {} rows; cores kept busy: {:.2}, others {:.2}",
                 used.wall,
                 minutes as f64 * 60.0 / used.wall,
                 records as f64 / used.wall,
+                rows.load(Ordering::SeqCst),
                 used.own / used.wall,
                 used.other_cores()
             );
@@ -84,19 +101,38 @@ fn main() {
     );
 }
 
-/// A run over everything; how many rows came of it.
-fn replay(log: &Arc<dyn Log>, workers: usize) -> u64 {
-    let rows = Arc::<AtomicU64>::default();
-    let sinks: Vec<Box<dyn Sink>> = vec![Box::new(Watched::alone(Count(rows.clone())))];
+/// A run over everything.
+fn replay(log: &Arc<dyn Log>, workers: usize, inferring: Inferring, sink: Box<dyn Sink>) {
     let engine = Engine {
         workers,
         transcriber: Arc::new(|_| Ok(Box::new(Silence))),
-        ..common::engine(log.clone(), faces::without_models(), 60_000)
+        inferring,
+        ..common::engine(log.clone(), smiling(), 60_000)
     };
     let shared = Arc::new(Shared::default());
-    engine.run(Run::Bounded(Range::ALL), sinks, shared.clone()).expect("a run");
+    engine.run(Run::Bounded(Range::ALL), vec![sink], shared.clone()).expect("a run");
     print_operators(&shared);
-    rows.load(Ordering::SeqCst)
+}
+
+/// Sees a face in every picture.
+fn smiling() -> MeasurerFactory {
+    let face = |job: &FrameJob| FaceRow {
+        session_id: job.session,
+        seq: job.seq as i64,
+        capture_utc: job.capture,
+        ratio: Real::finite(0.5 + (job.seq % 90) as f64 / 1_000.0),
+        present: true,
+        reason: None,
+        model: "no model at all".into(),
+    };
+    Arc::new(move |_thread| {
+        Ok(Box::new(move |_epoch, task: &Task| {
+            Ok(match task {
+                Task::Frame(job) => Outcome { faces: vec![face(job)], ..Outcome::default() },
+                _ => Outcome::default(),
+            })
+        }) as Measurer)
+    })
 }
 
 /// The operators that workers were in for longest.
@@ -135,14 +171,18 @@ impl Eye for Count {
 }
 
 /// Appends the records of all sessions in order of time; how many there are.
-fn produce(log: &dyn Log, sessions: u64, length_ms: u64) -> usize {
+fn produce(log: &dyn Log, sessions: u64, length_ms: u64, fps: u64) -> usize {
     let ids: Vec<Uuid> = (0..sessions).map(|number| session_id("bench-replay", number)).collect();
     let mut count = 0;
     for from_ms in (0..length_ms).step_by(BATCH_MS as usize) {
         let mut batch: Vec<NewRecord> = Vec::new();
         for at_ms in (from_ms..from_ms + BATCH_MS).step_by(EVENTS_MS as usize) {
-            batch.extend(ids.iter().flat_map(|id| Made { id: *id, at_ms }.due()));
+            batch.extend(ids.iter().flat_map(|id| Made { id: *id, at_ms, fps }.due()));
         }
+        for seq in from_ms * fps / 1_000..(from_ms + BATCH_MS) * fps / 1_000 {
+            batch.extend(ids.iter().map(|id| picture(*id, seq, fps)));
+        }
+        batch.sort_by_key(|record| record.timestamp);
         count += batch.len();
         log.append(batch).expect("an append");
     }
@@ -155,10 +195,19 @@ fn produce(log: &dyn Log, sessions: u64, length_ms: u64) -> usize {
     count
 }
 
-/// What a session sends at a moment.
+/// A coded picture.
+fn picture(session_id: Uuid, seq: u64, fps: u64) -> NewRecord {
+    let at = BASE.plus_ms(seq * 1_000 / fps);
+    let unit = [&[0, 0, 1][..], &[seq as u8; UNIT_BYTES - 3]].concat().into();
+    let key_frame = seq.is_multiple_of(fps);
+    VideoUnit { session_id, seq, capture_us: at.as_event().0, key_frame, unit }.encode(Some(at))
+}
+
+/// What a session sends at a moment, besides pictures.
 struct Made {
     id: Uuid,
     at_ms: u64,
+    fps: u64,
 }
 
 impl Made {
@@ -167,7 +216,8 @@ impl Made {
         let every = |ms: u64| self.at_ms.is_multiple_of(ms);
         let us = BASE.plus_ms(self.at_ms).as_event().0;
         if self.at_ms == 0 {
-            out.extend(common::start(self.id, &[Stream::Audio], us).map(|control| control.encode(at)));
+            let streams = if self.fps > 0 { &[Stream::Audio, Stream::Video][..] } else { &[Stream::Audio] };
+            out.extend(common::start(self.id, streams, us).map(|control| control.encode(at)));
             let pcm = Bytes::from(vec![0; 960]);
             out.push(AudioChunk { session_id: self.id, seq: 0, capture_us: us, pcm }.encode(at));
         } else if every(POLLS_MS) {
@@ -235,8 +285,8 @@ impl Made {
         }
     }
 
-    fn outcome(&self) -> Outcome {
-        Outcome {
+    fn outcome(&self) -> Followed {
+        Followed {
             session_id: self.id,
             outcome_type: "creator_follow".into(),
             outcome_value: Real(1.0),

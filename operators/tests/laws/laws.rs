@@ -62,21 +62,42 @@ fn restarts<L: Logic>(
     let whole = run(make(), script);
     let mut first = make();
     for (at, (epoch, records)) in script.iter().enumerate() {
-        let mut second = make();
-        second.restore(through(first.snapshot()));
-        assert_eq!(
-            first.rewind(),
-            second.rewind(),
-            "the running value and the restored one, before line {at}"
-        );
-        if let Some(from) = second.rewind() {
-            for (epoch, records) in script[..at].iter().filter(|(epoch, _)| *epoch >= from) {
-                second.rebuild(*epoch, records.clone(), &mut Vec::new());
-            }
-        }
+        let second = restarted(&first, &make, &script[..at], &through);
         assert_eq!(run(second, &script[at..]), whole[at..], "restarted before line {at}");
         first.on_epoch(*epoch, records.clone(), &mut Vec::new());
     }
+    // And again and again: each goes on from one that was itself restarted, a line after it or a few.
+    let (mut value, mut said) = (make(), Vec::new());
+    for at in 0..script.len() {
+        if at % 5 < 2 {
+            value = restarted(&value, &make, &script[..at], &through);
+        }
+        let mut out = Vec::new();
+        value.on_epoch(script[at].0, script[at].1.clone(), &mut out);
+        said.push(out);
+    }
+    assert_eq!(said, whole, "restarted again and again");
+}
+
+/// Another value in the place of one that has come through these lines.
+fn restarted<L: Logic>(
+    value: &L,
+    make: impl Fn() -> L,
+    past: &[(LogTime, Vec<L::Record>)],
+    through: impl Fn(L::Snapshot) -> L::Snapshot,
+) -> L
+where
+    L::Record: Clone,
+{
+    let mut again = make();
+    again.restore(through(value.snapshot()));
+    assert_eq!(value.rewind(), again.rewind(), "the value and the restored one, after {} lines", past.len());
+    if let Some(from) = again.rewind() {
+        for (epoch, records) in past.iter().filter(|(epoch, _)| *epoch >= from) {
+            again.rebuild(*epoch, records.clone(), &mut Vec::new());
+        }
+    }
+    again
 }
 
 /// Another order of the records within their epochs changes nothing. `turns` says how each epoch's are turned.

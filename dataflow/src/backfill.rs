@@ -28,7 +28,7 @@ use crate::checkpoint::Keep;
 use crate::checkpoint::gate::Gate;
 use crate::commit::{Committer, Message, Written};
 use crate::crash_book::CrashBook;
-use crate::epochs::{self, Positions, Table};
+use crate::epochs::{self, Positions, Table, Told};
 use crate::graph::backfill::{COMPUTED, READ, build};
 use crate::healing::rows;
 use crate::ingest::Shared;
@@ -53,7 +53,7 @@ impl Backfill {
     pub fn open(log: &dyn Log, dir: &Path) -> anyhow::Result<Backfill> {
         let facts = Reader::open(dir).with_context(|| format!("the tables in {}", dir.display()))?;
         has_all_facts(&facts)?;
-        let Table { entries, healings, erasures, .. } = epochs::read_table(log)?
+        let Table { entries, told: Told { healings, erasures, .. } } = epochs::read_table(log)?
             .context("the log has no topic epochs, which says when facts were known")?;
         let dir = dir.display();
         let committed = facts.committed().with_context(|| format!("{dir} holds no epoch"))?;

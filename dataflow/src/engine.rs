@@ -11,7 +11,7 @@ use anyhow::{Context, bail};
 use crossbeam_channel::{bounded, unbounded};
 use lsie_operators::align::Limits;
 use lsie_schemas::log::{AppendRecord, Fetch, Log, LogError, TopicPartition};
-use lsie_schemas::record::{EpochRecord, Healing, QuarantineRecord};
+use lsie_schemas::record::{EpochRecord, QuarantineRecord};
 use lsie_schemas::{LogTime, Topic};
 use lsie_sinks::Sink;
 use lsie_sinks::erase::Erased;
@@ -31,7 +31,7 @@ use crate::cluster::{Begin, Cluster, Packet, notice_lost_processes};
 use crate::commit::Committer;
 use crate::coordinator::{self, Drain, Intake};
 use crate::crash_book::{CrashBook, Place};
-use crate::epochs::{self, Cut, Positions, Table};
+use crate::epochs::{self, Cut, Positions, Table, Told};
 use crate::fault;
 use crate::healing::{Heal, Selections};
 use crate::ingest::Shared;
@@ -146,12 +146,8 @@ struct Kept {
 /// The epochs that a run takes, and the checkpoint that it resumes from, if it does.
 type Beginning = (Vec<EpochRecord>, Option<(Manifest, Restored)>);
 
-/// What topic `epochs` says besides the epochs.
-struct Told {
-    healings: Vec<Healing>,
-    erased: Erased,
-    quarantined: BTreeSet<Place>,
-}
+/// The accepted epochs, where they end, and what else topic `epochs` says.
+type Known = (Vec<EpochRecord>, Positions, Told);
 
 impl Engine {
     /// Runs to the end. The sinks hold every epoch when this returns without an error. In a cluster this is the
@@ -163,12 +159,25 @@ impl Engine {
             Run::Live(_) => Some(self.log.fenced(COORDINATOR)?.into()),
             Run::Bounded(_) => None,
         };
-        let (mut table, at, Told { healings, erased, mut quarantined }) = self.table(&run, &from)?;
-        let healed = healings.last().map(|healing| healing.at);
+        let newest = self.newest(&run, &sinks)?;
+        let behind = newest.as_ref().map(|newest| self.table_behind(newest)).transpose()?.flatten();
+        let newest = newest.filter(|_| behind.is_some());
+        let (mut table, mut at, mut told) = behind.map_or_else(|| self.table(&run, &from), Ok)?;
+        for (partition, start) in &from {
+            at.entry(*partition).or_insert(*start);
+        }
+        let healed = told.healings.last().map(|healing| healing.at);
         let selections = match &self.heal {
             Some(heal) => heal.selections.clone(),
-            None => Arc::new(Selections::new(healings.into_iter().flat_map(|healing| healing.selections))),
+            None => {
+                let made = told.healings.iter().flat_map(|healing| healing.selections.iter().cloned());
+                Arc::new(Selections::new(made))
+            }
         };
+        let mut erased = Erased::default();
+        told.erasures
+            .iter()
+            .for_each(|erasure| erased.add(erasure.session_id, erasure.events.iter().copied()));
         let book = Arc::new(match (&self.checkpoints, &coordinating) {
             (Some(checkpoints), Some(_)) => CrashBook::open(&checkpoints.crashes)?,
             _ => CrashBook::blank(),
@@ -177,7 +186,7 @@ impl Engine {
         if let Some(coordinator) = &coordinating {
             let held = sinks.iter().filter_map(|sink| sink.committed()).max();
             let judge = Quarantine { table: table.clone(), held, coordinator: coordinator.clone() };
-            judge.put(book.guilty(), &mut quarantined)?;
+            judge.put(book.guilty(), &mut told.quarantined)?;
             book.watch()?;
             quarantine = self.cluster.is_some().then_some(judge);
         }
@@ -198,7 +207,7 @@ impl Engine {
                 recovery::refuse_gaps(&table, &from)?;
             }
             _ => {
-                (table, resumed) = self.resume(table, healed, &mut from, &sinks)?;
+                (table, resumed) = self.resume(table, newest.as_ref(), healed, &mut from, &sinks)?;
                 if let Run::Bounded(range) = run {
                     table.retain(|epoch| epoch.log_time <= range.until);
                 }
@@ -223,7 +232,7 @@ impl Engine {
             left_out,
             resumed: resumed_at,
             checkpoints: self.checkpoints.is_some(),
-            quarantined,
+            quarantined: told.quarantined.clone(),
             selections: selections.made(),
             answers,
             from,
@@ -249,6 +258,8 @@ impl Engine {
                 partitions: begin.partitions.clone(),
                 workers: self.workers,
                 processes: self.processes(),
+                // What other processes have died over is put into quarantine when all are there.
+                told: self.cluster.is_none().then_some(told),
             };
             Writer::new(checkpoints.store, gate.clone(), stations.clone(), identity, checkpoints.keep)
         });
@@ -412,9 +423,11 @@ impl Engine {
     }
 
     /// Decides how the run begins, and prepares that: the epochs to take and the positions to read from.
+    /// The table may begin at the rewind of the newest manifest.
     fn resume(
         &self,
         table: Vec<EpochRecord>,
+        newest: Option<&Manifest>,
         healed: Option<LogTime>,
         from: &mut [(TopicPartition, i64)],
         sinks: &[Box<dyn Sink>],
@@ -433,7 +446,15 @@ impl Engine {
         };
         let partitions: Vec<TopicPartition> = from.iter().map(|(at, _)| *at).collect();
         facts.bounds = self.log.bounds_of(&partitions)?;
-        let (plan, found) = recovery::facts::decide(&checkpoints.store, &*self.log, &mut facts)?;
+        let (mut plan, mut found) = recovery::facts::decide(&checkpoints.store, &*self.log, &mut facts)?;
+        let goes_on =
+            |newest: &Manifest| matches!(&plan, Plan::Resume { manifest, .. } if **manifest == *newest);
+        if !newest.is_none_or(goes_on) {
+            // Another, or the whole log: that needs to be decided by the whole table.
+            facts.table = self.whole_table()?.0;
+            facts.manifests.clear();
+            (plan, found) = recovery::facts::decide(&checkpoints.store, &*self.log, &mut facts)?;
+        }
         fault::point("recovery.facts");
         match plan {
             Plan::Fresh => Ok((facts.table, None)),
@@ -465,28 +486,41 @@ impl Engine {
         Ok(counts)
     }
 
-    /// The accepted epochs, where they end, and the records in quarantine; makes the epochs by rule for a
-    /// bounded run without a table.
-    fn table(
-        &self,
-        run: &Run,
-        from: &[(TopicPartition, i64)],
-    ) -> anyhow::Result<(Vec<EpochRecord>, Positions, Told)> {
-        let Table { mut entries, quarantined, mut healings, erasures } = epochs::read_table(&*self.log)?
-            .context("topic epochs does not exist; `lsie topics create` makes the set")?;
-        if entries.is_empty() && matches!(run, Run::Bounded(_)) {
-            entries = epochs::by_rule(&*self.log, from, self.cut)?;
+    /// The newest manifest, if a live run can go on from it as far as its sinks are concerned.
+    fn newest(&self, run: &Run, sinks: &[Box<dyn Sink>]) -> anyhow::Result<Option<Manifest>> {
+        let (Run::Live(_), Some(checkpoints), true) = (run, &self.checkpoints, self.without.is_empty())
+        else {
+            return Ok(None);
+        };
+        let held = sinks.iter().map(|sink| sink.resumable_after()).min().flatten();
+        Ok(recovery::facts::newest(&checkpoints.store)?.filter(|newest| Some(newest.epoch) <= held))
+    }
+
+    /// What is known of the table from the rewind of a manifest on, and of all else that the topic says; `None` where the
+    /// topic, or the manifest, does not say enough for that.
+    fn table_behind(&self, manifest: &Manifest) -> anyhow::Result<Option<Known>> {
+        let (Some(mut told), Some(_)) = (manifest.told.clone(), self.log.topic(Topic::Epochs)?) else {
+            return Ok(None);
+        };
+        // Entries are created at their log time.
+        let from = recovery::seen_from(manifest).min(manifest.epoch);
+        let Some(offset) = self.log.offset_at(epochs::TABLE, from)? else { return Ok(None) };
+        let Some(mut read) = epochs::read_table_from(&*self.log, offset)? else { return Ok(None) };
+        let Some((table, at)) = recovery::table_behind(manifest, read.entries) else { return Ok(None) };
+        read.told.accept(&table);
+        told.then(read.told);
+        Ok(Some((table, at, told)))
+    }
+
+    /// The table from its beginning on; makes the epochs by rule for a bounded run without a table.
+    fn table(&self, run: &Run, from: &[(TopicPartition, i64)]) -> anyhow::Result<Known> {
+        let (mut table, mut at, told) = self.whole_table()?;
+        if table.is_empty() && matches!(run, Run::Bounded(_)) {
+            let entries = epochs::by_rule(&*self.log, from, self.cut)?;
             // One append: a table is there whole or not at all.
             self.log.fenced(COORDINATOR)?.append(entries.iter().map(EpochRecord::encode).collect())?;
+            (table, at) = self.accept(entries);
         }
-        let (mut table, mut at) = epochs::accept(entries);
-        for epoch in &mut table {
-            epoch.ranges.retain(|range| !self.without.contains(&range.at.topic));
-        }
-        for (partition, start) in from {
-            at.entry(*partition).or_insert(*start);
-        }
-        healings.retain(|healing| table.iter().any(|epoch| epoch.log_time == healing.at));
         let healing = self.heal.iter().map(|heal| heal.at);
         let last = table.last().map(|epoch| epoch.log_time);
         table.extend(
@@ -494,9 +528,24 @@ impl Engine {
                 .filter(|at| last < Some(*at))
                 .map(|log_time| EpochRecord { log_time, ranges: Vec::new() }),
         );
-        let mut erased = Erased::default();
-        erasures.into_iter().for_each(|erasure| erased.add(erasure.session_id, erasure.events));
-        Ok((table, at, Told { healings, erased, quarantined }))
+        Ok((table, at, told))
+    }
+
+    fn whole_table(&self) -> anyhow::Result<Known> {
+        let Table { entries, mut told } = epochs::read_table(&*self.log)?
+            .context("topic epochs does not exist; `lsie topics create` makes the set")?;
+        let (table, at) = self.accept(entries);
+        told.accept(&table);
+        Ok((table, at, told))
+    }
+
+    /// The epochs that count, without the topics that are left out.
+    fn accept(&self, entries: Vec<EpochRecord>) -> (Vec<EpochRecord>, Positions) {
+        let (mut table, at) = epochs::accept(entries);
+        for epoch in &mut table {
+            epoch.ranges.retain(|range| !self.without.contains(&range.at.topic));
+        }
+        (table, at)
     }
 }
 

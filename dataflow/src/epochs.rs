@@ -7,6 +7,7 @@ use lsie_schemas::log::{Fetch, Log, LogError, LogRecord, TopicPartition};
 use lsie_schemas::record::{Control, EpochRange, EpochRecord, Erasure, Healing, QuarantineRecord, Record};
 use lsie_schemas::topic::DAY_MS;
 use lsie_schemas::{LogTime, Topic, codec};
+use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 /// Positions reached: one past the last offset of each partition that belongs to an epoch.
@@ -16,10 +17,19 @@ pub type Positions = BTreeMap<TopicPartition, i64>;
 /// begin where its predecessors ended, or does not move log time on, was written by a coordinator that had
 /// been replaced, and is passed over. A partition's first range may begin anywhere.
 pub fn accept(entries: impl IntoIterator<Item = EpochRecord>) -> (Vec<EpochRecord>, Positions) {
-    let mut at = Positions::new();
+    accept_after(None, Positions::new(), entries)
+}
+
+/// The same of entries that follow on epochs up to a log time, which ended at these positions.
+pub fn accept_after(
+    before: Option<LogTime>,
+    mut at: Positions,
+    entries: impl IntoIterator<Item = EpochRecord>,
+) -> (Vec<EpochRecord>, Positions) {
     let mut accepted: Vec<EpochRecord> = Vec::new();
     for entry in entries {
-        let later = accepted.last().is_none_or(|last| last.log_time < entry.log_time);
+        let last = accepted.last().map(|last| last.log_time).or(before);
+        let later = last.is_none_or(|last| last < entry.log_time);
         let joins = entry.ranges.iter().all(|range| at.get(&range.at).is_none_or(|to| *to == range.from));
         if later && joins {
             at.extend(entry.ranges.iter().map(|range| (range.at, range.to)));
@@ -34,6 +44,14 @@ pub fn accept(entries: impl IntoIterator<Item = EpochRecord>) -> (Vec<EpochRecor
 pub struct Table {
     /// Its epochs, also those that do not count ([`accept`]).
     pub entries: Vec<EpochRecord>,
+    /// What else it says.
+    pub told: Told,
+}
+
+/// What topic `epochs` says besides the epochs.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Told {
     /// The records that are filed wherever they are met.
     pub quarantined: BTreeSet<(TopicPartition, i64)>,
     /// When dead letters were healed.
@@ -42,22 +60,50 @@ pub struct Table {
     pub erasures: Vec<Erasure>,
 }
 
+impl Told {
+    /// Takes in what is told later, of which some may be known.
+    pub fn then(&mut self, later: Told) {
+        fn add<T: PartialEq>(known: &mut Vec<T>, later: Vec<T>) {
+            for told in later {
+                if !known.contains(&told) {
+                    known.push(told);
+                }
+            }
+        }
+        self.quarantined.extend(later.quarantined);
+        add(&mut self.healings, later.healings);
+        add(&mut self.erasures, later.erasures);
+    }
+
+    /// Healings count whose epoch does.
+    pub fn accept(&mut self, table: &[EpochRecord]) {
+        self.healings.retain(|healing| table.iter().any(|epoch| epoch.log_time == healing.at));
+    }
+}
+
+/// The one partition of topic `epochs`.
+pub(crate) const TABLE: TopicPartition = TopicPartition { topic: Topic::Epochs, partition: 0 };
+
 /// Reads the table of a log to its end; `None` when the topic does not exist.
 pub fn read_table(log: &dyn Log) -> Result<Option<Table>, LogError> {
+    read_table_from(log, 0)
+}
+
+/// The same from an offset on.
+pub fn read_table_from(log: &dyn Log, offset: i64) -> Result<Option<Table>, LogError> {
     if log.topic(Topic::Epochs)?.is_none() {
         return Ok(None);
     }
-    let at = TopicPartition { topic: Topic::Epochs, partition: 0 };
     let mut table = Table::default();
-    read_to_end(log, &[at], |record| {
+    read_from(log, &[TABLE], &Positions::from([(TABLE, offset)]), |record| {
         // A malformed entry was not written by a coordinator; positions tell whether one is missing.
         match EpochRecord::decode(&record.value) {
             Ok(epoch) => table.entries.push(epoch),
             Err(_) => {
                 let quarantined = QuarantineRecord::decode(&record.value);
-                table.quarantined.extend(quarantined.map(|record| (record.at, record.offset)));
-                table.healings.extend(Healing::decode(&record.value));
-                table.erasures.extend(Erasure::decode(&record.value));
+                table.told.quarantined.extend(quarantined.map(|record| (record.at, record.offset)));
+                table.told.healings.extend(Healing::decode(&record.value));
+                table.told.erasures.extend(Erasure::decode(&record.value));
             }
         }
     })?;

@@ -13,8 +13,9 @@ use lsie_sinks::{ParquetSink, PostgresSink};
 use uuid::Uuid;
 
 use crate::engine::COORDINATOR;
+use crate::epochs::{self, Table};
 use crate::fault;
-use crate::{epochs, healing};
+use crate::healing;
 
 /// Lines of changelogs, or rows, that went or lost what they said, by table.
 pub type Touched = BTreeMap<&'static str, u64>;
@@ -47,13 +48,13 @@ pub fn erase(
     let events = events(&reader, session)?;
     // From here on no engine makes epochs.
     let fence = log.fenced(COORDINATOR)?;
-    let told = epochs::read_table(log)?.context("the log has no topic epochs")?;
+    let Table { entries, told } = epochs::read_table(log)?.context("the log has no topic epochs")?;
     let mut known = told.erasures.iter().filter(|erasure| erasure.session_id == session).peekable();
     let was_known = known.peek().is_some();
     let mut erased = Erased::default();
     erased.add(session, events.iter().copied().chain(known.flat_map(|erasure| erasure.events.clone())));
     if !was_known {
-        let (table, _) = epochs::accept(told.entries);
+        let (table, _) = epochs::accept(entries);
         let created = table.last().map_or(LogTime(0), |epoch| epoch.log_time);
         let erasure = Erasure { session_id: session, events: events.into_iter().collect() };
         fence.append(vec![erasure.encode(created)])?;

@@ -23,7 +23,7 @@ use crate::checkpoint::manifest::{FOLDER, Manifest};
 use crate::checkpoint::state_file::FOLDER as STATE_FOLDER;
 use crate::checkpoint::store::Store;
 use crate::engine::COORDINATOR;
-use crate::epochs::{self, Table};
+use crate::epochs::{self, Table, Told};
 use crate::fault;
 
 /// So many selections, or records, go into one record of the log.
@@ -120,7 +120,8 @@ pub fn heal(
     let before = Reader::open(target.tables).context("the result tables")?;
     // From here on no engine makes epochs; who holds the sink holds the tables.
     let fence = if target.dry_run { None } else { Some(log.fenced(COORDINATOR)?) };
-    let Table { entries, healings, .. } = epochs::read_table(log)?.context("the log has no topic epochs")?;
+    let Table { entries, told: Told { healings, .. } } =
+        epochs::read_table(log)?.context("the log has no topic epochs")?;
     let (table, _) = epochs::accept(entries);
     let last = table.last().context("the epoch table is empty: there is nothing to heal")?.log_time;
     let committed = before.committed().context("the tables hold no epoch: there is nothing to heal")?;

@@ -10,7 +10,7 @@ use lsie_schemas::{LogTime, Topic};
 
 use crate::checkpoint::manifest::{Manifest, ManifestError, Position};
 use crate::checkpoint::{BEGIN_EMPTY, FORMERLY, READ_LATER, VIEWS};
-use crate::epochs::Positions;
+use crate::epochs::{Positions, accept_after};
 
 /// All that a start can know before it touches anything.
 #[derive(Clone, Debug, Default)]
@@ -303,11 +303,39 @@ pub fn refuse_ends(table: &[EpochRecord], log: &dyn Log) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// The first epoch, by its log time, that a run takes which resumes from a checkpoint: the oldest that is seen again, or
+/// the first new one.
+pub fn seen_from(manifest: &Manifest) -> LogTime {
+    let new = manifest.epoch.plus_ms(1);
+    manifest.rewind.map_or(new, |rewind| rewind.min(new))
+}
+
 /// The epochs that a run takes which resumes from a checkpoint: first those that are seen again.
 pub fn epochs_from(manifest: &Manifest, mut table: Vec<EpochRecord>) -> Vec<EpochRecord> {
-    let from = manifest.rewind.unwrap_or(manifest.epoch.plus_ms(1)).min(manifest.epoch.plus_ms(1));
-    table.retain(|epoch| epoch.log_time >= from);
+    table.retain(|epoch| epoch.log_time >= seen_from(manifest));
     table
+}
+
+/// The table from the epochs on that are seen again, or from the checkpoint's own on, and where it ends, by the manifest and
+/// the entries from there on; `None` if the checkpoint's epoch is not among them.
+pub fn table_behind(manifest: &Manifest, entries: Vec<EpochRecord>) -> Option<(Vec<EpochRecord>, Positions)> {
+    let from = seen_from(manifest);
+    let before = Some(LogTime(from.0.saturating_sub(1)));
+    let reached = manifest.positions.iter().map(|position| (position.at, position.rewind)).collect();
+    let own =
+        entries.iter().find(|entry| entry.log_time == manifest.epoch && is_own(manifest, entry))?.clone();
+    let (mut table, at) = accept_after(before, reached, entries);
+    if from > manifest.epoch {
+        table.insert(0, own);
+    }
+    table.iter().any(|epoch| epoch.log_time == manifest.epoch).then_some((table, at))
+}
+
+/// Whether an entry with the log time of a checkpoint ends where that does.
+fn is_own(manifest: &Manifest, entry: &EpochRecord) -> bool {
+    let ends =
+        |at| manifest.positions.iter().find(|position| position.at == at).map(|position| position.next);
+    entry.ranges.iter().all(|range| ends(range.at) == Some(range.to))
 }
 
 #[cfg(test)]

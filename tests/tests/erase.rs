@@ -189,8 +189,8 @@ fn an_erased_session_is_gone_and_no_run_brings_it_back() {
     // Once is enough.
     let said = case.must(&["erase", &case.first.to_string()]);
     assert!(said.contains("was erased before") && said.contains("\n0 lines of the changelogs"), "{said}");
-    let told = epochs::read_table(case.set.log()).expect("the log answers").expect("topic epochs");
-    assert_eq!(told.erasures.len(), 1);
+    let table = epochs::read_table(case.set.log()).expect("the log answers").expect("topic epochs");
+    assert_eq!(table.told.erasures.len(), 1);
     sql(&format!("DROP SCHEMA {} CASCADE", case.schema));
 }
 
@@ -226,7 +226,7 @@ fn what_still_runs_is_not_erased() {
     let early = case.lsie(&["--config", "alone.toml", "erase", "--dir", "early", &case.second.to_string()]);
     assert!(!early.status.success());
     assert!(String::from_utf8_lossy(&early.stderr).contains("may still be on its way"), "{early:?}");
-    let told = epochs::read_table(case.set.log()).expect("the log answers").expect("topic epochs");
-    assert!(told.erasures.is_empty(), "nothing was written");
+    let table = epochs::read_table(case.set.log()).expect("the log answers").expect("topic epochs");
+    assert!(table.told.erasures.is_empty(), "nothing was written");
     sql(&format!("DROP SCHEMA {} CASCADE", case.schema));
 }

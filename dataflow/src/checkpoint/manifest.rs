@@ -9,9 +9,10 @@ use lsie_schemas::log::TopicPartition;
 use serde::{Deserialize, Serialize};
 
 use super::state_file::sha256;
+use crate::epochs::Told;
 
-/// The layout of a manifest and of the state it names.
-pub const FORMAT: u32 = 1;
+/// The layout of a manifest and of the state it names. One of the first, which did not say what it was told, can be read.
+pub const FORMAT: u32 = 2;
 /// The folder of manifests in a store.
 pub const FOLDER: &str = "checkpoints";
 
@@ -37,6 +38,10 @@ pub struct Manifest {
     pub stations: BTreeMap<String, u32>,
     /// The state files, in the order in which they make the state.
     pub files: Vec<FileEntry>,
+    /// What topic `epochs` had said by then besides epochs: a run that goes on reads that topic from `rewind` on. `None`
+    /// where it is not known; then all of it is read, which for every day that there was a run are 345,600 epochs.
+    #[serde(default)]
+    pub told: Option<Told>,
 }
 
 /// Where a partition stands.
@@ -113,7 +118,7 @@ impl Manifest {
             return Err(torn("no manifest"));
         }
         let format = words.next().and_then(|word| word.parse().ok()).ok_or_else(|| torn("no format"))?;
-        if format != u64::from(FORMAT) {
+        if !(1..=u64::from(FORMAT)).contains(&format) {
             return Err(ManifestError::Format(format));
         }
         if words.next() != Some(&sha256(body.as_bytes())) || words.next().is_some() {
@@ -129,17 +134,21 @@ mod tests {
 
     use super::*;
 
+    fn place() -> impl Strategy<Value = TopicPartition> {
+        let topic = prop::sample::select(&crate::ingest::INPUTS);
+        (topic, 0..8i32).prop_map(|(topic, partition)| TopicPartition { topic, partition })
+    }
+
     prop_compose! {
         fn position()(
-            topic in prop::sample::select(&crate::ingest::INPUTS),
-            partition in 0..8i32,
+            at in place(),
             rewind in 0..i64::MAX / 2,
             more in 0..1_000i64,
             witness in prop::option::of((0..i64::MAX, any::<u64>(), any::<u64>())),
         ) -> Position {
             let witness =
                 witness.map(|(offset, time, bytes)| Witness { offset, log_time: LogTime(time), bytes });
-            Position { at: TopicPartition { topic, partition }, next: rewind + more, rewind, witness }
+            Position { at, next: rewind + more, rewind, witness }
         }
     }
 
@@ -152,6 +161,7 @@ mod tests {
             positions in prop::collection::vec(position(), 0..20),
             stations in prop::collection::btree_map("[a-z_]{1,12}", 1..9u32, 0..20),
             files in prop::collection::vec(("[0-9a-f]{64}", any::<u64>()), 0..20),
+            quarantined in prop::option::of(prop::collection::btree_set((place(), 0..i64::MAX), 0..3)),
         ) -> Manifest {
             let file = |(sha256, bytes): (String, u64)| FileEntry { name: format!("state/{sha256}"), bytes, sha256 };
             Manifest {
@@ -164,6 +174,7 @@ mod tests {
                 positions,
                 stations,
                 files: files.into_iter().map(file).collect(),
+                told: quarantined.map(|quarantined| Told { quarantined, ..Told::default() }),
             }
         }
     }
@@ -194,7 +205,7 @@ mod tests {
 
     #[test]
     fn another_format_says_so() {
-        let known = format!("{MAGIC} 2 whatever\nnew things");
-        assert_eq!(Manifest::decode(known.as_bytes()), Err(ManifestError::Format(2)));
+        let known = format!("{MAGIC} 3 whatever\nnew things");
+        assert_eq!(Manifest::decode(known.as_bytes()), Err(ManifestError::Format(3)));
     }
 }

@@ -20,6 +20,7 @@ use super::state_file::{
 use super::store::{Store, StoreError};
 use super::{Content, Encoded, Part, Restored, STATIONS};
 use crate::adapter::Time;
+use crate::epochs::Told;
 use crate::fault;
 
 /// Files of a manifest above which they are merged, whatever their size; more of one that holds much.
@@ -57,6 +58,8 @@ pub struct Identity {
     pub workers: usize,
     /// Processes of the run; each has the same stations.
     pub processes: usize,
+    /// What topic `epochs` says besides epochs; while a run has the fence nobody adds to it. `None` if it is not known.
+    pub told: Option<Told>,
 }
 
 /// Writes the checkpoints of a run.
@@ -237,6 +240,7 @@ impl Writer {
             positions: self.gate.positions(epoch, rewind),
             stations: STATIONS.iter().map(|(name, version)| (name.to_string(), *version)).collect(),
             files,
+            told: self.identity.told.clone(),
         };
         fault::point("checkpoint.manifest");
         self.store.put(&manifest.name(), &manifest.encode()?)?;
@@ -397,6 +401,7 @@ mod tests {
             partitions: BTreeMap::new(),
             workers: 1,
             processes: 1,
+            told: None,
         };
         let stations = Arc::new(AtomicUsize::new(1));
         let mut writer = Writer::new(store(), Arc::default(), stations, identity, 1);
@@ -443,6 +448,7 @@ mod tests {
             partitions: BTreeMap::new(),
             workers: 1,
             processes: 1,
+            told: None,
         };
         let writer = Writer::new(store(), Arc::default(), Arc::default(), identity, 1);
         writer.put(vec![file(1)]).expect("a file");

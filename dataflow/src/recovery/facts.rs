@@ -25,6 +25,14 @@ pub struct Found {
     files: BTreeMap<String, Result<StateFile, StateError>>,
 }
 
+/// The newest manifest, if it can be read.
+pub fn newest(store: &Store) -> anyhow::Result<Option<Manifest>> {
+    let names = store.list(FOLDER)?;
+    let newest = names.iter().rev().find(|name| name.ends_with(".json"));
+    let content = newest.map(|name| store.get(name)).transpose()?.flatten();
+    Ok(content.and_then(|content| Manifest::decode(&content).ok()))
+}
+
 /// Finds out and decides: completes the facts with what this version, the log and the store say, as far as it matters. Of
 /// checkpoints the newest come first, and older ones are not read once one will do.
 pub fn decide(store: &Store, log: &dyn Log, facts: &mut Facts) -> anyhow::Result<(Plan, Found)> {
@@ -174,6 +182,7 @@ mod tests {
             positions: Vec::new(),
             stations: BTreeMap::from([("roots".into(), 1)]),
             files: vec![one.clone(), none.clone(), one.clone(), none.clone(), none.clone(), one.clone()],
+            told: None,
         };
         let (mut found, mut facts) = (Found { files: BTreeMap::new() }, Facts::default());
         found.look(&store, manifest.files.iter(), &mut facts).expect("the store answers");

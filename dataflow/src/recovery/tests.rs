@@ -4,6 +4,7 @@ use lsie_schemas::record::EpochRange;
 
 use super::*;
 use crate::checkpoint::manifest::{FileEntry, Witness};
+use crate::epochs::accept;
 
 const AUDIO: TopicPartition = TopicPartition { topic: Topic::AvAudio, partition: 0 };
 const CONTROL: TopicPartition = TopicPartition { topic: Topic::Control, partition: 0 };
@@ -26,6 +27,7 @@ fn manifest(epoch: u64) -> Manifest {
         positions: vec![position(CONTROL, upto, upto), position(AUDIO, upto - 1, upto)],
         stations: stations(),
         files: vec![file("base"), file(&format!("delta {epoch}"))],
+        told: None,
     }
 }
 
@@ -205,8 +207,8 @@ fn another_number_of_partitions_is_refused() {
 
 #[test]
 fn another_version_s_checkpoint_is_passed_over() {
-    let (epoch, why) = resumed(changed(|facts| facts.manifests[0].1 = Err(ManifestError::Format(2))));
-    assert!(epoch == 20 && why.contains("format 2, known is 1"), "{why}");
+    let (epoch, why) = resumed(changed(|facts| facts.manifests[0].1 = Err(ManifestError::Format(3))));
+    assert!(epoch == 20 && why.contains("format 3, known is 2"), "{why}");
     let why = replayed(changed(|facts| {
         facts.stations.insert("align".into(), 2);
     }));
@@ -229,6 +231,32 @@ fn the_epochs_to_take_begin_where_the_checkpoint_rewinds_to() {
     };
     assert_eq!(times(&manifest(30)), [20, 30, 40, 50]);
     assert_eq!(times(&Manifest { rewind: None, ..manifest(30) }), [40, 50]);
+}
+
+/// Read from the rewind on it is the same table, as long as the checkpoint's own epoch is in it.
+#[test]
+fn behind_a_checkpoint_is_the_end_of_the_whole_table() {
+    let whole = facts().table;
+    let (accepted, end) = accept(whole.clone());
+    for rewind in [None, Some(10), Some(20), Some(30), Some(40)] {
+        let mut manifest = Manifest { rewind: rewind.map(LogTime), ..manifest(30) };
+        let from = seen_from(&manifest).0;
+        let before = accepted.iter().filter(|epoch| epoch.log_time.0 < from).count() as i64;
+        manifest.positions.iter_mut().for_each(|position| position.rewind = before);
+        let tail = |table: &[EpochRecord]| -> Vec<EpochRecord> {
+            table.iter().filter(|epoch| epoch.log_time.0 >= from.min(30)).cloned().collect()
+        };
+        let mut entries = tail(&whole);
+        // Of a coordinator that had been replaced.
+        entries.insert(1, EpochRecord { log_time: LogTime(45), ranges: whole[4].ranges.clone() });
+        let known = table_behind(&manifest, entries.clone());
+        assert_eq!(known, Some((tail(&accepted), end.clone())), "from {rewind:?}");
+        let own = entries.iter().position(|entry| entry.log_time.0 == 30).expect("its epoch");
+        entries[own].ranges[0].to += 1;
+        assert_eq!(table_behind(&manifest, entries.clone()), None, "another table, from {rewind:?}");
+        entries.remove(own);
+        assert_eq!(table_behind(&manifest, entries), None, "a shorter table, from {rewind:?}");
+    }
 }
 
 #[test]

@@ -107,7 +107,8 @@ pub fn round(servers: &Servers, fault: Fault, seed: u64) -> Outcome {
     let url = format!("{}?options=-csearch_path%3D{name}", servers.postgres);
     let database = Database::new(&url, None).expect("the harness's database");
     let mut verdict = judge(&*log, &promises, &lsie.tables, &again, &database);
-    let quarantined = epochs::read_table(&*log).expect("the log answers").expect("topic epochs").quarantined;
+    let quarantined =
+        epochs::read_table(&*log).expect("the log answers").expect("topic epochs").told.quarantined;
     if quarantined != lsie.deadly() {
         verdict.faults.push(format!("in quarantine are {quarantined:?}, deadly were {:?}", lsie.deadly()));
     }

@@ -187,7 +187,7 @@ impl Target<'_> {
     fn is_quarantined(&self, place: Place) -> bool {
         // What the log does not say now it says later.
         let table = epochs::read_table(&*self.log).ok().flatten().unwrap_or_default();
-        table.quarantined.contains(&place)
+        table.told.quarantined.contains(&place)
     }
 
     /// A record of sound that the feeder will have written some seconds from now.

@@ -1,13 +1,14 @@
 //! A run: threads, workers and sinks around one graph, from the first epoch to the last.
 
 mod assemble;
+mod beginning;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use crossbeam_channel::{bounded, unbounded};
 use lsie_operators::align::Limits;
 use lsie_schemas::log::{AppendRecord, Fetch, Log, LogError, TopicPartition};
@@ -20,7 +21,6 @@ use crate::answers::{self, Answers};
 use crate::checkpoint::Restored;
 use crate::checkpoint::gate::{Gate, Rule};
 use crate::checkpoint::keeper::Keeper;
-use crate::checkpoint::manifest::Manifest;
 use crate::checkpoint::state_file::StateFile;
 use crate::checkpoint::store::Store;
 use crate::checkpoint::writer::{Identity, Writer};
@@ -31,19 +31,19 @@ use crate::cluster::{Begin, Cluster, Packet, notice_lost_processes};
 use crate::commit::Committer;
 use crate::coordinator::{self, Drain, Intake};
 use crate::crash_book::{CrashBook, Place};
-use crate::epochs::{self, Cut, Positions, Table, Told};
-use crate::fault;
+use crate::epochs::{self, Cut, Positions};
 use crate::healing::{Heal, Selections};
 use crate::ingest::Shared;
 use crate::judge::JudgeFactory;
 use crate::language_model::LanguageModel;
 use crate::pool::MeasurerFactory;
 use crate::recorded::Inferring;
-use crate::recovery::{self, Facts, Plan};
+use crate::recovery;
 use crate::speech::{SpeechSettings, TranscriberFactory};
 use crate::watchdog::{self, watch};
 use crate::workers::{Among, Begun, Threads, work};
 use assemble::Writers;
+use beginning::Known;
 
 /// Name under which coordinators fence each other.
 pub(crate) const COORDINATOR: &str = "lsie-coordinator";
@@ -143,12 +143,6 @@ struct Kept {
     restored: Option<Arc<Restored>>,
 }
 
-/// The epochs that a run takes, and the checkpoint that it resumes from, if it does.
-type Beginning = (Vec<EpochRecord>, Option<(Manifest, Restored)>);
-
-/// The accepted epochs, where they end, and what else topic `epochs` says.
-type Known = (Vec<EpochRecord>, Positions, Told);
-
 impl Engine {
     /// Runs to the end. The sinks hold every epoch when this returns without an error. In a cluster this is the
     /// first process; the others [follow](Engine::follow).
@@ -159,14 +153,13 @@ impl Engine {
             Run::Live(_) => Some(self.log.fenced(COORDINATOR)?.into()),
             Run::Bounded(_) => None,
         };
-        let newest = self.newest(&run, &sinks)?;
-        let behind = newest.as_ref().map(|newest| self.table_behind(newest)).transpose()?.flatten();
-        let newest = newest.filter(|_| behind.is_some());
-        let (mut table, mut at, mut told) = behind.map_or_else(|| self.table(&run, &from), Ok)?;
+        if matches!(run, Run::Bounded(range) if range.from > LogTime(0)) {
+            self.checkpoints = None;
+        }
+        let (Known { mut table, mut at, mut told }, decision) = self.decided(&run, &from, &sinks)?;
         for (partition, start) in &from {
             at.entry(*partition).or_insert(*start);
         }
-        let healed = told.healings.last().map(|healing| healing.at);
         let selections = match &self.heal {
             Some(heal) => heal.selections.clone(),
             None => {
@@ -196,7 +189,6 @@ impl Engine {
         let mut resumed = None;
         match run {
             Run::Bounded(range) if range.from > LogTime(0) => {
-                self.checkpoints = None;
                 table.retain(|epoch| epoch.log_time <= range.until);
                 let skipped = epochs::skip(&mut table, range.from);
                 from.iter_mut().for_each(|(at, from)| *from = skipped.get(at).copied().unwrap_or(*from));
@@ -207,7 +199,7 @@ impl Engine {
                 recovery::refuse_gaps(&table, &from)?;
             }
             _ => {
-                (table, resumed) = self.resume(table, newest.as_ref(), healed, &mut from, &sinks)?;
+                (table, resumed) = beginning::carry_out(table, decision, &mut from)?;
                 if let Run::Bounded(range) = run {
                     table.retain(|epoch| epoch.log_time <= range.until);
                 }
@@ -422,130 +414,12 @@ impl Engine {
         self.cluster.as_ref().map_or(1, Cluster::processes)
     }
 
-    /// Decides how the run begins, and prepares that: the epochs to take and the positions to read from.
-    /// The table may begin at the rewind of the newest manifest.
-    fn resume(
-        &self,
-        table: Vec<EpochRecord>,
-        newest: Option<&Manifest>,
-        healed: Option<LogTime>,
-        from: &mut [(TopicPartition, i64)],
-        sinks: &[Box<dyn Sink>],
-    ) -> anyhow::Result<Beginning> {
-        let Some(checkpoints) = &self.checkpoints else {
-            recovery::refuse_gaps(&table, from)?;
-            return Ok((table, None));
-        };
-        let mut facts = Facts {
-            sinks: sinks.iter().map(|sink| sink.resumable_after()).min().flatten(),
-            partitions: self.partition_counts()?,
-            config: checkpoints.config.clone(),
-            table,
-            healed,
-            ..Facts::default()
-        };
-        let partitions: Vec<TopicPartition> = from.iter().map(|(at, _)| *at).collect();
-        facts.bounds = self.log.bounds_of(&partitions)?;
-        let (mut plan, mut found) = recovery::facts::decide(&checkpoints.store, &*self.log, &mut facts)?;
-        let goes_on =
-            |newest: &Manifest| matches!(&plan, Plan::Resume { manifest, .. } if **manifest == *newest);
-        if !newest.is_none_or(goes_on) {
-            // Another, or the whole log: that needs to be decided by the whole table.
-            facts.table = self.whole_table()?.0;
-            facts.manifests.clear();
-            (plan, found) = recovery::facts::decide(&checkpoints.store, &*self.log, &mut facts)?;
-        }
-        fault::point("recovery.facts");
-        match plan {
-            Plan::Fresh => Ok((facts.table, None)),
-            Plan::ReplayFromStart { passed_over } => {
-                for why in passed_over {
-                    tracing::warn!(%why, "this checkpoint cannot be used; the log is replayed from its beginning");
-                }
-                Ok((facts.table, None))
-            }
-            Plan::Resume { manifest, passed_over } => {
-                for why in passed_over {
-                    tracing::warn!(%why, "this checkpoint cannot be used; an older one is");
-                }
-                let state = found.state(&manifest)?;
-                tracing::info!(epoch = manifest.epoch.0, "resuming from a checkpoint");
-                let rewind: Positions = manifest.positions.iter().map(|p| (p.at, p.rewind)).collect();
-                from.iter_mut().for_each(|(at, from)| *from = rewind.get(at).copied().unwrap_or(*from));
-                Ok((recovery::epochs_from(&manifest, facts.table), Some((*manifest, state))))
-            }
-            Plan::Refuse { why, mend } => bail!("{why}; {mend}"),
-        }
-    }
-
     fn partition_counts(&self) -> anyhow::Result<BTreeMap<Topic, i32>> {
         let mut counts = BTreeMap::new();
         for topic in crate::ingest::INPUTS {
             counts.extend(self.log.topic(topic)?.map(|state| (topic, state.partitions)));
         }
         Ok(counts)
-    }
-
-    /// The newest manifest, if a live run can go on from it as far as its sinks are concerned.
-    fn newest(&self, run: &Run, sinks: &[Box<dyn Sink>]) -> anyhow::Result<Option<Manifest>> {
-        let (Run::Live(_), Some(checkpoints), true) = (run, &self.checkpoints, self.without.is_empty())
-        else {
-            return Ok(None);
-        };
-        let held = sinks.iter().map(|sink| sink.resumable_after()).min().flatten();
-        Ok(recovery::facts::newest(&checkpoints.store)?.filter(|newest| Some(newest.epoch) <= held))
-    }
-
-    /// What is known of the table from the rewind of a manifest on, and of all else that the topic says; `None` where the
-    /// topic, or the manifest, does not say enough for that.
-    fn table_behind(&self, manifest: &Manifest) -> anyhow::Result<Option<Known>> {
-        let (Some(mut told), Some(_)) = (manifest.told.clone(), self.log.topic(Topic::Epochs)?) else {
-            return Ok(None);
-        };
-        // Entries are created at their log time.
-        let from = recovery::seen_from(manifest).min(manifest.epoch);
-        let Some(offset) = self.log.offset_at(epochs::TABLE, from)? else { return Ok(None) };
-        let Some(mut read) = epochs::read_table_from(&*self.log, offset)? else { return Ok(None) };
-        let Some((table, at)) = recovery::table_behind(manifest, read.entries) else { return Ok(None) };
-        read.told.accept(&table);
-        told.then(read.told);
-        Ok(Some((table, at, told)))
-    }
-
-    /// The table from its beginning on; makes the epochs by rule for a bounded run without a table.
-    fn table(&self, run: &Run, from: &[(TopicPartition, i64)]) -> anyhow::Result<Known> {
-        let (mut table, mut at, told) = self.whole_table()?;
-        if table.is_empty() && matches!(run, Run::Bounded(_)) {
-            let entries = epochs::by_rule(&*self.log, from, self.cut)?;
-            // One append: a table is there whole or not at all.
-            self.log.fenced(COORDINATOR)?.append(entries.iter().map(EpochRecord::encode).collect())?;
-            (table, at) = self.accept(entries);
-        }
-        let healing = self.heal.iter().map(|heal| heal.at);
-        let last = table.last().map(|epoch| epoch.log_time);
-        table.extend(
-            healing
-                .filter(|at| last < Some(*at))
-                .map(|log_time| EpochRecord { log_time, ranges: Vec::new() }),
-        );
-        Ok((table, at, told))
-    }
-
-    fn whole_table(&self) -> anyhow::Result<Known> {
-        let Table { entries, mut told } = epochs::read_table(&*self.log)?
-            .context("topic epochs does not exist; `lsie topics create` makes the set")?;
-        let (table, at) = self.accept(entries);
-        told.accept(&table);
-        Ok((table, at, told))
-    }
-
-    /// The epochs that count, without the topics that are left out.
-    fn accept(&self, entries: Vec<EpochRecord>) -> (Vec<EpochRecord>, Positions) {
-        let (mut table, at) = epochs::accept(entries);
-        for epoch in &mut table {
-            epoch.ranges.retain(|range| !self.without.contains(&range.at.topic));
-        }
-        (table, at)
     }
 }
 

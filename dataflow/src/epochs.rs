@@ -54,7 +54,7 @@ pub struct Table {
 pub struct Told {
     /// The records that are filed wherever they are met.
     pub quarantined: BTreeSet<(TopicPartition, i64)>,
-    /// When dead letters were healed.
+    /// When dead letters were healed, without their records: these are for people.
     pub healings: Vec<Healing>,
     /// The sessions that were erased.
     pub erasures: Vec<Erasure>,
@@ -102,7 +102,8 @@ pub fn read_table_from(log: &dyn Log, offset: i64) -> Result<Option<Table>, LogE
             Err(_) => {
                 let quarantined = QuarantineRecord::decode(&record.value);
                 table.told.quarantined.extend(quarantined.map(|record| (record.at, record.offset)));
-                table.told.healings.extend(Healing::decode(&record.value));
+                let healing = Healing::decode(&record.value);
+                table.told.healings.extend(healing.map(|told| Healing { records: Vec::new(), ..told }));
                 table.told.erasures.extend(Erasure::decode(&record.value));
             }
         }

@@ -317,18 +317,23 @@ pub fn epochs_from(manifest: &Manifest, mut table: Vec<EpochRecord>) -> Vec<Epoc
 }
 
 /// The table from the epochs on that are seen again, or from the checkpoint's own on, and where it ends, by the manifest and
-/// the entries from there on; `None` if the checkpoint's epoch is not among them.
+/// the entries from there on; `None` if they do not lead from where the manifest reads to where its epoch ended.
 pub fn table_behind(manifest: &Manifest, entries: Vec<EpochRecord>) -> Option<(Vec<EpochRecord>, Positions)> {
     let from = seen_from(manifest);
     let before = Some(LogTime(from.0.saturating_sub(1)));
-    let reached = manifest.positions.iter().map(|position| (position.at, position.rewind)).collect();
+    let reached: Positions =
+        manifest.positions.iter().map(|position| (position.at, position.rewind)).collect();
     let own =
         entries.iter().find(|entry| entry.log_time == manifest.epoch && is_own(manifest, entry))?.clone();
-    let (mut table, at) = accept_after(before, reached, entries);
+    let (mut table, at) = accept_after(before, reached.clone(), entries);
+    let mut ends = reached;
+    let seen_again = table.iter().take_while(|epoch| epoch.log_time <= manifest.epoch);
+    ends.extend(seen_again.flat_map(|epoch| &epoch.ranges).map(|range| (range.at, range.to)));
+    let leads = manifest.positions.iter().all(|position| ends.get(&position.at) == Some(&position.next));
     if from > manifest.epoch {
         table.insert(0, own);
     }
-    table.iter().any(|epoch| epoch.log_time == manifest.epoch).then_some((table, at))
+    (leads && table.iter().any(|epoch| epoch.log_time == manifest.epoch)).then_some((table, at))
 }
 
 /// Whether an entry with the log time of a checkpoint ends where that does.

@@ -113,8 +113,8 @@ impl Site {
         panic!("it neither died over {deadly} nor came past it: {}", self.said());
     }
 
-    /// Runs to the last record and stops in order; then replays the table into a fresh folder and compares.
-    pub fn finish_and_compare(&self, workers: usize) {
+    /// Runs until the tables hold every record and an epoch more than they had, and stops in order.
+    pub fn goes_on(&self, workers: usize) {
         let before = self.held();
         let mut running = self.start(workers, &[]);
         for _ in 0..6_000 {
@@ -128,6 +128,18 @@ impl Site {
         signal(running.id(), "TERM");
         let ended = running.wait().expect("a process");
         assert_eq!(ended.code(), Some(0), "an orderly stop: {}", self.said());
+    }
+
+    /// How many epochs of topic `epochs` the last start that went on from a checkpoint has read.
+    pub fn epochs_at_last_start(&self) -> Option<usize> {
+        let said = self.said();
+        let start = said.lines().rfind(|line| line.contains("resuming from a checkpoint"))?;
+        start.split_whitespace().find_map(|word| word.strip_prefix("epochs=")?.parse().ok())
+    }
+
+    /// Runs to the last record and stops in order; then replays the table into a fresh folder and compares.
+    pub fn finish_and_compare(&self, workers: usize) {
+        self.goes_on(workers);
         // A stop while it still catches up leaves the rest of the table to the next run.
         let until = self.held().map_or(0, |epoch| epoch.0).to_string();
         let replay = Command::new(binary())

@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use lsie_dataflow::checkpoint::manifest;
 use lsie_dataflow::checkpoint::store::Store;
 use lsie_dataflow::{epochs, recovery};
 use lsie_schemas::log::{Log, TopicPartition};
@@ -54,10 +55,30 @@ fn killed_at_random_moments_it_goes_on_as_if_nothing_had_happened() {
     site.finish_and_compare(2);
 }
 
+/// What was decided by the end of the epoch table is decided again by all of it.
+#[test]
+fn an_older_checkpoint_is_gone_on_from_where_the_newest_was_damaged() {
+    let site = Site::new("damaged", 1).with(&[("LSIE_LOG", "info")]);
+    let mut running = site.start(2, &[]);
+    let store = || Store::in_folder(&site.path("live-checkpoints")).expect("the checkpoint store");
+    let manifests = || store().list(manifest::FOLDER).expect("a list").len();
+    while manifests() < 2 {
+        assert!(running.try_wait().expect("a process").is_none(), "it ended: {}", site.said());
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    running.kill().expect("a kill");
+    running.wait().expect("a process");
+    let newest = recovery::facts::newest(&store()).expect("the store answers").expect("a manifest");
+    let file = newest.files.last().expect("a file");
+    std::fs::write(site.path("live-checkpoints").join(&file.name), "damaged").expect("a file");
+    site.finish_and_compare(1);
+    assert!(site.said().contains("an older one is"), "{}", site.said());
+}
+
 /// One record that cannot be decoded, and one whose picture cannot be measured, without the process dying.
 #[test]
 fn a_record_over_which_it_dies_again_and_again_is_filed_and_the_run_goes_on() {
-    let site = Site::new("poison", 1);
+    let site = Site::new("poison", 1).with(&[("LSIE_LOG", "info")]);
     let log = embedded::open(&site.path("log"));
     let inputs = epochs::input_partitions(&log).expect("the log answers");
     let end = |at: TopicPartition| log.bounds(at).expect("the log answers").1;
@@ -76,7 +97,12 @@ fn a_record_over_which_it_dies_again_and_again_is_filed_and_the_run_goes_on() {
     site.finish_and_compare(1);
     let table = epochs::read_table(&log).expect("the log answers").expect("the topic");
     assert_eq!(table.told.quarantined.len(), 2, "and no other: {:?}", table.told.quarantined);
-    // A start reads topic `epochs` from where the checkpoint needs it; what was told before is in the manifest.
+    // A start reads topic `epochs` from where the checkpoint needs it; what was told before is in the manifest, and goes on
+    // into the next.
+    site.goes_on(2);
+    let (read, all) =
+        (site.epochs_at_last_start().expect("it went on from a checkpoint"), table.entries.len());
+    assert!(read * 2 < all, "{read} epochs of {all} were read");
     let store = Store::in_folder(&site.path("live-checkpoints")).expect("the checkpoint store");
     let newest = recovery::facts::newest(&store).expect("the store answers").expect("a manifest");
     assert_eq!(newest.told, Some(table.told));

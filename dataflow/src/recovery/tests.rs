@@ -259,6 +259,22 @@ fn behind_a_checkpoint_is_the_end_of_the_whole_table() {
     }
 }
 
+/// An epoch without records could be of any table: what leads to it must be there too.
+#[test]
+fn a_checkpoint_of_an_empty_epoch_is_not_found_behind_a_gap() {
+    let mut entries = facts().table;
+    entries.truncate(3);
+    entries[2].ranges.clear();
+    let mut manifest = Manifest { rewind: Some(LogTime(20)), ..manifest(30) };
+    for position in &mut manifest.positions {
+        (position.rewind, position.next) = (1, 2);
+    }
+    let (table, at) = table_behind(&manifest, entries.clone()).expect("a table");
+    assert_eq!((table, at), (entries[1..].to_vec(), Positions::from([(CONTROL, 2), (AUDIO, 2)])));
+    entries.remove(1);
+    assert_eq!(table_behind(&manifest, entries), None);
+}
+
 #[test]
 fn nothing_goes_on_from_before_a_healing() {
     let healed = |facts: &mut Facts, at: u64| facts.healed = Some(LogTime(at));

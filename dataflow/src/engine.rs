@@ -171,20 +171,13 @@ impl Engine {
         told.erasures
             .iter()
             .for_each(|erasure| erased.add(erasure.session_id, erasure.events.iter().copied()));
-        let book = Arc::new(match (&self.checkpoints, &coordinating) {
-            (Some(checkpoints), Some(_)) => CrashBook::open(&checkpoints.crashes)?,
-            _ => CrashBook::blank(),
-        });
-        let mut quarantine = None;
-        if let Some(coordinator) = &coordinating {
-            let held = sinks.iter().filter_map(|sink| sink.committed()).max();
-            let judge = Quarantine { table: table.clone(), held, coordinator: coordinator.clone() };
-            judge.put(book.guilty(), &mut told.quarantined)?;
-            book.watch()?;
-            quarantine = self.cluster.is_some().then_some(judge);
-        }
         let last = table.last().map_or(LogTime(0), |epoch| epoch.log_time);
         let answered = answers::Ends::of(&table);
+        let judge = coordinating.clone().map(|coordinator| Quarantine {
+            table: table.clone(),
+            held: sinks.iter().filter_map(|sink| sink.committed()).max(),
+            coordinator,
+        });
         let mut left_out = BTreeSet::new();
         let mut resumed = None;
         match run {
@@ -204,6 +197,16 @@ impl Engine {
                     table.retain(|epoch| epoch.log_time <= range.until);
                 }
             }
+        }
+        let book = Arc::new(match (&self.checkpoints, &coordinating) {
+            (Some(checkpoints), Some(_)) => CrashBook::open(&checkpoints.crashes)?,
+            _ => CrashBook::blank(),
+        });
+        let mut quarantine = None;
+        if let Some(judge) = judge {
+            judge.put(book.guilty(), &mut told.quarantined)?;
+            book.watch()?;
+            quarantine = self.cluster.is_some().then_some(judge);
         }
         let begun: Positions = from.iter().copied().collect();
         let answers = Answers::read(&*self.log, &answered, coordinating.is_some(), &begun)?;

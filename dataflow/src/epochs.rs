@@ -101,10 +101,15 @@ pub fn read_table_from(log: &dyn Log, offset: i64) -> Result<Option<Table>, LogE
             Ok(epoch) => table.entries.push(epoch),
             Err(_) => {
                 let quarantined = QuarantineRecord::decode(&record.value);
-                table.told.quarantined.extend(quarantined.map(|record| (record.at, record.offset)));
                 let healing = Healing::decode(&record.value);
-                table.told.healings.extend(healing.map(|told| Healing { records: Vec::new(), ..told }));
-                table.told.erasures.extend(Erasure::decode(&record.value));
+                table.told.then(Told {
+                    quarantined: quarantined.map(|record| (record.at, record.offset)).into_iter().collect(),
+                    healings: healing
+                        .map(|told| Healing { records: Vec::new(), ..told })
+                        .into_iter()
+                        .collect(),
+                    erasures: Erasure::decode(&record.value).into_iter().collect(),
+                });
             }
         }
     })?;
@@ -317,6 +322,9 @@ pub(crate) fn read_from(
 
 #[cfg(test)]
 mod tests {
+    use lsie_schemas::row::DecisionRow;
+    use lsie_schemas::table::Json;
+
     use super::*;
 
     const AUDIO: TopicPartition = TopicPartition { topic: Topic::AvAudio, partition: 0 };
@@ -410,5 +418,40 @@ mod tests {
             epoch(235_250, &[]),
         ];
         assert_eq!(table, expected);
+    }
+
+    /// Manifests hold it, and are read by every later version.
+    #[test]
+    fn what_was_told_is_written_as_ever() {
+        let session = Uuid::from_u128(0x1111_1111_1111_4111_8111_1111_1111_1111);
+        let selection = DecisionRow {
+            session_id: session,
+            experiment_id: "greeting".into(),
+            selection_method: "thompson_sampling".into(),
+            selection_time_utc: LogTime(1_767_607_200_000).as_event(),
+            policy_version: "ts-1".into(),
+            selected_arm_id: "a".into(),
+            candidate_arm_ids: vec!["a".into(), "b".into()],
+            posterior_by_arm: Json::new(&serde_json::json!({"a": {"alpha": 1.5}})),
+            sampled_theta_by_arm: Json::new(&serde_json::json!({"a": 0.25})),
+            expected_greeting: "hello".into(),
+            decision_context_hash: "00".into(),
+            random_seed: "7".into(),
+        };
+        let told = Told {
+            quarantined: BTreeSet::from([(AUDIO, 17)]),
+            healings: vec![Healing { at: LogTime(250), records: Vec::new(), selections: vec![selection] }],
+            erasures: vec![Erasure { session_id: session, events: vec![session] }],
+        };
+        let written = r#"{"quarantined":[[{"topic":"av.audio","partition":0},17]],"healings":[{"at":250,"records":[],"selections":[{
+            "session_id":"11111111-1111-4111-8111-111111111111","experiment_id":"greeting",
+            "selection_method":"thompson_sampling","selection_time_utc":1767607200000000,"policy_version":"ts-1",
+            "selected_arm_id":"a","candidate_arm_ids":["a","b"],"posterior_by_arm":"{\"a\":{\"alpha\":1.5}}",
+            "sampled_theta_by_arm":"{\"a\":0.25}","expected_greeting":"hello","decision_context_hash":"00",
+            "random_seed":"7"}]}],"erasures":[{"session_id":"11111111-1111-4111-8111-111111111111",
+            "events":["11111111-1111-4111-8111-111111111111"]}]}"#;
+        let known: serde_json::Value = serde_json::from_str(written).expect("JSON");
+        assert_eq!(serde_json::to_value(&told).expect("JSON"), known);
+        assert_eq!(serde_json::from_str::<Told>(written).expect("what was told"), told);
     }
 }

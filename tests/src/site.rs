@@ -1,5 +1,6 @@
 //! The real binary over a recorded topic set in an embedded log: started, killed, gone on with, and compared with a replay.
 
+use std::cell::Cell;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -33,6 +34,8 @@ pub struct Site {
     log: String,
     /// What the binary finds in its environment.
     environment: Vec<(&'static str, String)>,
+    /// Bytes that it had said before the last start.
+    started: Cell<usize>,
 }
 
 impl Site {
@@ -41,7 +44,7 @@ impl Site {
         let dir = tempfile::tempdir().expect("a temporary folder");
         drop(embedded::fed(&dir.path().join("log"), name, sessions));
         let log = format!("file:{}", dir.path().join("log").display());
-        let site = Site { log, dir, environment: Vec::new() };
+        let site = Site { log, dir, environment: Vec::new(), started: Cell::default() };
         std::fs::write(site.dir.path().join("lsie.toml"), SETTINGS).expect("settings");
         site
     }
@@ -59,6 +62,7 @@ impl Site {
 
     /// Starts `lsie run` in the background.
     pub fn start(&self, workers: usize, more: &[&str]) -> Child {
+        self.started.set(self.said().len());
         let workers = workers.to_string();
         let run = ["--log", &self.log, "--workers", &workers, "run", "--out", "live", "--port", "0"];
         let errors = std::fs::File::options().create(true).append(true).open(self.path("stderr"));
@@ -130,10 +134,11 @@ impl Site {
         assert_eq!(ended.code(), Some(0), "an orderly stop: {}", self.said());
     }
 
-    /// How many epochs of topic `epochs` the last start that went on from a checkpoint has read.
+    /// How many epochs of topic `epochs` the last start has read, if it went on from a checkpoint and said so (`info`).
     pub fn epochs_at_last_start(&self) -> Option<usize> {
         let said = self.said();
-        let start = said.lines().rfind(|line| line.contains("resuming from a checkpoint"))?;
+        let start =
+            said[self.started.get()..].lines().rfind(|line| line.contains("resuming from a checkpoint"))?;
         start.split_whitespace().find_map(|word| word.strip_prefix("epochs=")?.parse().ok())
     }
 

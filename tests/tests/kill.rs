@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use lsie_dataflow::checkpoint::manifest;
+use lsie_dataflow::checkpoint::manifest::{self, Manifest};
 use lsie_dataflow::checkpoint::store::Store;
 use lsie_dataflow::{epochs, recovery};
 use lsie_schemas::log::{Log, TopicPartition};
@@ -68,11 +68,22 @@ fn an_older_checkpoint_is_gone_on_from_where_the_newest_was_damaged() {
     }
     running.kill().expect("a kill");
     running.wait().expect("a process");
-    let newest = recovery::facts::newest(&store()).expect("the store answers").expect("a manifest");
-    let file = newest.files.last().expect("a file");
-    std::fs::write(site.path("live-checkpoints").join(&file.name), "damaged").expect("a file");
+    let store = store();
+    let named = |name: &String| -> Vec<String> {
+        let content = store.get(name).expect("a file").expect("it is there");
+        Manifest::decode(&content).expect("a manifest").files.into_iter().map(|file| file.name).collect()
+    };
+    let manifests = store.list(manifest::FOLDER).expect("a list");
+    let [.., older, newest] = manifests.as_slice() else { panic!("two of {manifests:?}") };
+    let known = named(older);
+    let file = named(newest).into_iter().find(|file| !known.contains(file)).expect("a file of its own");
+    std::fs::write(site.path("live-checkpoints").join(file), "damaged").expect("a file");
+    let log = embedded::open(&site.path("log"));
+    let (table, _) =
+        epochs::accept(epochs::read_table(&log).expect("the log answers").expect("the topic").entries);
     site.finish_and_compare(1);
     assert!(site.said().contains("an older one is"), "{}", site.said());
+    assert_eq!(site.epochs_at_last_start(), Some(table.len()), "all of the table");
 }
 
 /// One record that cannot be decoded, and one whose picture cannot be measured, without the process dying.

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use common::watched::{Eye, Watched};
-use common::{Meter, Threads, Used};
+use common::{Busy, Meter, Threads, Used};
 use lsie_connectors::feed::session_id;
 use lsie_dataflow::config::Config;
 use lsie_dataflow::ingest::Shared;
@@ -81,7 +81,7 @@ fn print_row(what: &str, rate: f64, used: &Used) {
 fn measured(
     broker: &Option<String>,
     work: impl FnOnce() -> Option<f64>,
-) -> (Used, BTreeMap<String, f64>, Option<f64>) {
+) -> (Used, BTreeMap<String, Busy>, Option<f64>) {
     let threads = Threads::start();
     let meter = Meter::start(broker.clone());
     let busy = work();

@@ -65,8 +65,8 @@ fn main() {
     let threads = threads.stop();
 
     let loading = loading.load(Ordering::SeqCst) as f64 / 1e9;
-    let total = used.own - loading - threads.get("sampler").copied().unwrap_or(0.0);
-    let inference = threads.get("infer").copied().unwrap_or(0.0) - loading;
+    let total = used.own - loading - threads.get("sampler").map_or(0.0, |busy| busy.all);
+    let inference = threads.get("infer").map_or(0.0, |busy| busy.all) - loading;
     let (decode, resample) = (decode_s(&records, config.models.max_pixels), resample_s(&records));
     let rest = total - inference - resample;
     println!("{} frames and {session_s:.0} s of audio: {total:.2} s of processor time", recording.frames());

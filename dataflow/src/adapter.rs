@@ -158,16 +158,23 @@ fn copies<D>(rows: Vec<(D, i64)>) -> Vec<(D, isize)> {
 }
 
 /// Each fact once, with how often it is there, in order.
-fn counted<D: Ord>(mut facts: Vec<D>) -> Vec<(D, i64)> {
-    facts.sort_unstable();
-    let mut counted: Vec<(D, i64)> = Vec::new();
-    for fact in facts {
-        match counted.last_mut().filter(|(last, _)| *last == fact) {
-            Some((_, copies)) => *copies += 1,
-            None => counted.push((fact, 1)),
+fn counted<D: Ord>(facts: Vec<D>) -> Vec<(D, i64)> {
+    // Facts that are equal mostly follow on each other: there is less to sort.
+    let mut runs = together(facts.into_iter().map(|fact| (fact, 1)));
+    runs.sort_unstable();
+    together(runs)
+}
+
+/// Adds up the copies of equal facts that follow on each other.
+fn together<D: PartialEq>(facts: impl IntoIterator<Item = (D, i64)>) -> Vec<(D, i64)> {
+    let mut together: Vec<(D, i64)> = Vec::new();
+    for (fact, copies) in facts {
+        match together.last_mut().filter(|(last, _)| *last == fact) {
+            Some((_, known)) => *known += copies,
+            None => together.push((fact, copies)),
         }
     }
-    counted
+    together
 }
 
 /// The same, kept in checkpoints: each fact is there again at once after a restart.
@@ -466,4 +473,15 @@ where
             });
         }
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn facts_are_counted_wherever_they_stand() {
+        assert_eq!(counted(vec!["b", "b", "a", "c", "b", "a"]), [("a", 2), ("b", 3), ("c", 1)]);
+        assert_eq!(counted(Vec::<&str>::new()), []);
+    }
 }

@@ -36,12 +36,12 @@ pub enum Written {
     Tick(Time),
 }
 
-/// A complete epoch: its consolidated changes, in order of table and row.
+/// A complete epoch.
 #[derive(Clone, Debug)]
 pub struct Epoch {
     /// Its log time.
     pub log_time: LogTime,
-    /// Its changes.
+    /// Its changes, as they came.
     pub changes: Vec<Change>,
 }
 
@@ -71,13 +71,13 @@ pub fn gather(written: StreamVec<'_, Time, Written>, epochs: Sender<Message>) {
         while let Some(entry) = open.first_entry().filter(|entry| !frontier.less_equal(entry.key())) {
             let (time, changes) = entry.remove_entry();
             // The writer is gone only when it failed, and then it has stopped the run.
-            let epoch = Epoch { log_time: LogTime(time), changes: consolidate(changes) };
+            let epoch = Epoch { log_time: LogTime(time), changes };
             let _ = epochs.send(Message::Epoch(epoch));
         }
     });
 }
 
-/// Adds up the differences of equal rows and leaves out what cancels.
+/// Adds up the differences of equal rows and leaves out what cancels; in order of table and row.
 fn consolidate(mut changes: Vec<Change>) -> Vec<Change> {
     changes.sort_unstable();
     let mut kept: Vec<Change> = Vec::with_capacity(changes.len());
@@ -124,7 +124,8 @@ impl Committer {
             match message {
                 Message::Epoch(epoch) if epoch.log_time <= self.resumed => {}
                 Message::Epoch(epoch) => {
-                    let (log_time, changes) = (epoch.log_time, self.erased.apply(epoch.changes));
+                    let changes = self.erased.apply(consolidate(epoch.changes));
+                    let log_time = epoch.log_time;
                     let epoch = Epoch { log_time, changes };
                     shared.metrics.count(&epoch.changes);
                     let timer = shared.metrics.committing();

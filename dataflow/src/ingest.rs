@@ -45,8 +45,8 @@ pub const INPUTS: [Topic; 9] = [
 
 /// Epochs that may be released and not yet committed; empty ones count no bytes.
 const MAX_EPOCHS_IN_FLIGHT: usize = 1_024;
-/// Once there is no room inside, so many are let in at once when there is: what the dataflow does to see an epoch through
-/// it does once for all of them.
+/// Once there is no room inside, so many are let in at once when there is, or a quarter of the bytes: what the dataflow does
+/// to see an epoch through it does once for all of them.
 const EPOCHS_AT_ONCE: usize = 64;
 /// How often a live run without room asks how much has gathered meanwhile.
 const LOOK_FOR_ENDS: Duration = Duration::from_millis(250);
@@ -553,13 +553,15 @@ pub fn stream<'scope>(
                 shared.in_flight.fetch_sub(*bytes, Ordering::SeqCst);
                 in_flight.pop_front();
             }
-            is_full &= in_flight.len() > MAX_EPOCHS_IN_FLIGHT - EPOCHS_AT_ONCE;
+            let mut inside: u64 = in_flight.iter().map(|(_, bytes)| bytes).sum();
+            let budget = inbox.budget as u64;
+            is_full &=
+                in_flight.len() > MAX_EPOCHS_IN_FLIGHT - EPOCHS_AT_ONCE || inside > budget - budget / 4;
             let (mut output, mut ticking) = (output.activate(), ticking.activate());
             while let Some(held) = capabilities.as_mut().filter(|_| !is_full) {
-                let inside: u64 = in_flight.iter().map(|(_, bytes)| bytes).sum();
                 // A stopped run keeps its capabilities: an epoch that is incomplete elsewhere must not pass.
-                is_full = in_flight.len() >= MAX_EPOCHS_IN_FLIGHT;
-                if shared.stopped() || inside > inbox.budget as u64 || is_full {
+                is_full = in_flight.len() >= MAX_EPOCHS_IN_FLIGHT || inside > budget;
+                if shared.stopped() || is_full {
                     break;
                 }
                 match inbox.take() {
@@ -578,6 +580,7 @@ pub fn stream<'scope>(
                         held.iter_mut().for_each(|held| held.downgrade(&(log_time + 1)));
                         shared.in_flight.fetch_add(bytes, Ordering::SeqCst);
                         in_flight.push_back((log_time, bytes));
+                        inside += bytes;
                         if log_time <= resumed {
                             inbox.wake();
                             break;

@@ -198,8 +198,10 @@ fn work(
             results.push(Inferred::Classified(Classified { session, topic, class, reason }));
             results.extend(outcome.rejected.map(|why| Inferred::Dead(DeadLetter::new(&frame.raw, why))));
         }
-        // The operator is gone only when the run is over.
         let Some(reply) = job.reply else { continue };
+        // Here, not by the worker, which puts the parts of an epoch together: they are in order then.
+        results.sort_by_key(order);
+        // The operator is gone only when the run is over.
         if reply.send(Reply { epoch: job.epoch, results }).is_ok() {
             let _ = job.activator.activate();
         }

@@ -72,7 +72,7 @@ pub(crate) struct Observed {
     /// From the append of the answer that an encounter waited for to its row at a subscriber by HTTP, ms.
     pub(crate) encounters: Vec<f64>,
     pub(crate) used: Used,
-    pub(crate) threads: BTreeMap<String, f64>,
+    pub(crate) threads: BTreeMap<String, common::Busy>,
     pub(crate) generator: Generator,
     pub(crate) base_kib: u64,
     pub(crate) peak_kib: u64,

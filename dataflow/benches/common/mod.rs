@@ -216,7 +216,15 @@ impl Used {
 /// Processor time by thread name, sampled by a thread, since threads take their figures with them.
 pub(crate) struct Threads {
     over: Arc<AtomicBool>,
-    sampler: JoinHandle<BTreeMap<String, f64>>,
+    sampler: JoinHandle<BTreeMap<String, Busy>>,
+}
+
+/// Processor time of threads of one name, in seconds.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Busy {
+    pub(crate) all: f64,
+    /// Of the one that had most.
+    pub(crate) most: f64,
 }
 
 impl Threads {
@@ -229,14 +237,14 @@ impl Threads {
         Threads { over, sampler: sampler.expect("a thread") }
     }
 
-    /// Seconds by name; numbers at the end of a name are left out, and threads of one name added up.
-    pub(crate) fn stop(self) -> BTreeMap<String, f64> {
+    /// By name; numbers at the end of a name are left out.
+    pub(crate) fn stop(self) -> BTreeMap<String, Busy> {
         self.over.store(true, Ordering::SeqCst);
         self.sampler.join().expect("the sampler does not panic")
     }
 }
 
-fn sample(over: &AtomicBool) -> BTreeMap<String, f64> {
+fn sample(over: &AtomicBool) -> BTreeMap<String, Busy> {
     let mut first: BTreeMap<String, f64> = BTreeMap::new();
     let mut last: BTreeMap<String, (String, f64)> = BTreeMap::new();
     let mut begun = false;
@@ -259,18 +267,25 @@ fn sample(over: &AtomicBool) -> BTreeMap<String, f64> {
         }
         std::thread::sleep(SAMPLING);
     }
-    let mut by_name = BTreeMap::new();
+    let mut by_name: BTreeMap<String, Busy> = BTreeMap::new();
     for (id, (name, busy)) in last {
-        *by_name.entry(name).or_default() += busy - first.get(&id).copied().unwrap_or(0.0);
+        let busy = busy - first.get(&id).copied().unwrap_or(0.0);
+        let Busy { all, most } = by_name.entry(name).or_default();
+        (*all, *most) = (*all + busy, most.max(busy));
     }
     by_name
 }
 
 /// Prints processor time by thread, the busiest first.
-pub(crate) fn print_threads(threads: &BTreeMap<String, f64>) {
-    let mut threads: Vec<(&String, &f64)> = threads.iter().filter(|(_, busy)| **busy >= 0.005).collect();
-    threads.sort_by(|a, b| b.1.total_cmp(a.1));
-    let line: Vec<String> = threads.iter().map(|(name, busy)| format!("{name} {busy:.2} s")).collect();
+pub(crate) fn print_threads(threads: &BTreeMap<String, Busy>) {
+    let mut threads: Vec<(&String, &Busy)> = threads.iter().filter(|(_, busy)| busy.all >= 0.005).collect();
+    threads.sort_by(|a, b| b.1.all.total_cmp(&a.1.all));
+    let of_one = |busy: &Busy| match busy.most < busy.all {
+        true => format!(" (the busiest of them {:.2} s)", busy.most),
+        false => String::new(),
+    };
+    let line = threads.iter().map(|(name, busy)| format!("{name} {:.2} s{}", busy.all, of_one(busy)));
+    let line: Vec<String> = line.collect();
     println!("  processor time by thread: {}", line.join(", "));
 }
 

@@ -62,19 +62,26 @@ impl Site {
 
     /// Starts `lsie run` in the background.
     pub fn start(&self, workers: usize, more: &[&str]) -> Child {
+        self.run(workers, more).spawn().expect("the binary starts")
+    }
+
+    fn run(&self, workers: usize, more: &[&str]) -> Command {
         self.started.set(self.said().len());
         let workers = workers.to_string();
         let run = ["--log", &self.log, "--workers", &workers, "run", "--out", "live", "--port", "0"];
         let errors = std::fs::File::options().create(true).append(true).open(self.path("stderr"));
-        Command::new(binary())
-            .args(run)
-            .args(more)
-            .envs(self.environment.iter().cloned())
-            .current_dir(self.dir.path())
-            .stdout(Stdio::null())
-            .stderr(errors.expect("a file"))
-            .spawn()
-            .expect("the binary starts")
+        let mut command = Command::new(binary());
+        command.args(run).args(more).envs(self.environment.iter().cloned()).current_dir(self.dir.path());
+        command.stdout(Stdio::null()).stderr(errors.expect("a file"));
+        command
+    }
+
+    /// Starts it with another setting in its environment, under which it is to refuse; what it says.
+    pub fn refuses(&self, setting: &str, value: &str) -> String {
+        let ended = self.run(1, &[]).env(setting, value).status().expect("the binary starts");
+        let said = self.said().split_off(self.started.get());
+        assert_eq!(ended.code(), Some(2), "it was to refuse: {said}");
+        said
     }
 
     /// Whether the tables hold every record of the log.

@@ -74,11 +74,13 @@ fn where_no_checkpoint_will_do_it_begins_with_the_first_epoch_of_the_table() {
     for file in std::fs::read_dir(site.path("live-checkpoints/state")).expect("a folder") {
         std::fs::write(file.expect("a file").path(), "damaged").expect("a file");
     }
+    let all = || epochs::read_table(&log).expect("the log answers").map(|table| table.entries.len());
+    let before = all();
     site.finish_and_compare(1);
     assert!(site.said().contains("replayed from its beginning"), "{}", site.said());
+    assert_eq!(site.epochs_at_last_start(), before);
     site.goes_on(1);
-    let (read, all) = (site.epochs_at_last_start(), epochs::read_table(&log).expect("the log answers"));
-    assert!(read < all.map(|table| table.entries.len()), "the next start goes on from the end of the table");
+    assert!(site.epochs_at_last_start() < all(), "the next start goes on from the end of the table");
 }
 
 /// One record that cannot be decoded, and one whose picture cannot be measured, without the process dying.

@@ -47,7 +47,8 @@ pub(super) fn carry_out(
         Plan::Fresh => Ok((table, None)),
         Plan::ReplayFromStart { passed_over } => {
             for why in passed_over {
-                tracing::warn!(%why, "this checkpoint cannot be used; the log is replayed from its beginning");
+                let epochs = table.len();
+                tracing::warn!(%why, epochs, "this checkpoint cannot be used; the log is replayed from its beginning");
             }
             Ok((table, None))
         }

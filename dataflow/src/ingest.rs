@@ -555,7 +555,7 @@ pub fn stream<'scope>(
             }
             let mut inside: u64 = in_flight.iter().map(|(_, bytes)| bytes).sum();
             let budget = inbox.budget as u64;
-            // The last that is inside is not waited for: large epochs follow on each other.
+            // The last that is inside is not waited for, unless it fills the budget alone: large epochs follow on each other.
             let has_no_quarter = inside > budget - budget / 4 && in_flight.len() > 1;
             is_full &=
                 in_flight.len() > MAX_EPOCHS_IN_FLIGHT - EPOCHS_AT_ONCE || has_no_quarter || inside > budget;

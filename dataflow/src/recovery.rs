@@ -146,15 +146,6 @@ fn judge(manifest: &Manifest, facts: &Facts) -> Verdict {
     if manifest.stations != stations {
         return Verdict::Unusable(other_stations(&manifest.stations, &stations));
     }
-    for file in &manifest.files {
-        match facts.files.get(&file.name) {
-            None => return Verdict::Unusable(format!("{} is missing", file.name)),
-            Some((bytes, sha256)) if *bytes != file.bytes || *sha256 != file.sha256 => {
-                return Verdict::Unusable(format!("{} is damaged", file.name));
-            }
-            Some(_) => {}
-        }
-    }
     if let Some(healed) = facts.healed.filter(|healed| manifest.epoch < *healed) {
         return Verdict::Unusable(format!("the log was healed after it, at epoch {}", healed.0));
     }
@@ -187,6 +178,16 @@ fn judge(manifest: &Manifest, facts: &Facts) -> Verdict {
             why,
             mend: "restore the topics, or start a new target directory (--out) with a new checkpoint store",
         };
+    }
+    // Only now: what refuses a start does so whatever has become of the files.
+    for file in &manifest.files {
+        match facts.files.get(&file.name) {
+            None => return Verdict::Unusable(format!("{} is missing", file.name)),
+            Some((bytes, sha256)) if *bytes != file.bytes || *sha256 != file.sha256 => {
+                return Verdict::Unusable(format!("{} is damaged", file.name));
+            }
+            Some(_) => {}
+        }
     }
     if facts.sinks < Some(manifest.epoch) {
         let held = facts.sinks.map_or("nothing".into(), |epoch| format!("epochs to {}", epoch.0));

@@ -78,10 +78,17 @@ impl Site {
 
     /// Starts it with another setting in its environment, under which it is to refuse; what it says.
     pub fn refuses(&self, setting: &str, value: &str) -> String {
-        let ended = self.run(1, &[]).env(setting, value).status().expect("the binary starts");
-        let said = self.said().split_off(self.started.get());
-        assert_eq!(ended.code(), Some(2), "it was to refuse: {said}");
-        said
+        let mut running = self.run(1, &[]).env(setting, value).spawn().expect("the binary starts");
+        for _ in 0..1_200 {
+            if let Some(ended) = running.try_wait().expect("a process") {
+                let said = self.said().split_off(self.started.get());
+                assert_eq!(ended.code(), Some(2), "it was to refuse: {said}");
+                return said;
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        running.kill().expect("a kill");
+        panic!("it does not refuse: {}", self.said());
     }
 
     /// Whether the tables hold every record of the log.

@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use lsie_dataflow::checkpoint::manifest::{self, Manifest};
 use lsie_dataflow::checkpoint::store::Store;
 use lsie_dataflow::{epochs, recovery};
 use lsie_schemas::log::{Log, TopicPartition};
@@ -54,33 +55,61 @@ fn killed_at_random_moments_it_goes_on_as_if_nothing_had_happened() {
     site.finish_and_compare(2);
 }
 
-/// What was decided by the end of the epoch table is decided again by all of it.
-#[test]
-fn where_no_checkpoint_will_do_it_begins_with_the_first_epoch_of_the_table() {
-    let site = Site::new("damaged", 1).with(&[("LSIE_LOG", "info")]);
+/// A live run that was killed once a condition held of its checkpoint store.
+fn killed_when(site: &Site, holds: impl Fn(&Store) -> bool) -> Store {
     let mut running = site.start(2, &[]);
     let store = Store::in_folder(&site.path("live-checkpoints")).expect("the checkpoint store");
-    let log = embedded::open(&site.path("log"));
-    let first =
-        || epochs::read_table(&log).expect("the log answers")?.entries.first().map(|epoch| epoch.log_time);
-    let newest = || recovery::facts::newest(&store).expect("the store answers");
-    // From then on the end of the table is not all of it.
-    while newest().is_none_or(|newest| Some(recovery::seen_from(&newest)) <= first()) {
+    for _ in 0..2_400 {
+        if holds(&store) {
+            running.kill().expect("a kill");
+            running.wait().expect("a process");
+            return store;
+        }
         assert!(running.try_wait().expect("a process").is_none(), "it ended: {}", site.said());
         std::thread::sleep(Duration::from_millis(50));
     }
     running.kill().expect("a kill");
-    running.wait().expect("a process");
+    panic!("it never came to that: {}", site.said());
+}
+
+fn newest(store: &Store) -> Option<Manifest> {
+    recovery::facts::newest(store).expect("the store answers")
+}
+
+#[test]
+fn where_the_newest_checkpoint_is_damaged_an_older_one_is_gone_on_from() {
+    let site = Site::new("torn", 1).with(&[("LSIE_LOG", "info")]);
+    let manifests = |store: &Store| store.list(manifest::FOLDER).expect("a list");
+    let store = killed_when(&site, |store| manifests(store).len() > 1);
+    let newest = manifests(&store).pop().expect("a manifest");
+    std::fs::write(site.path("live-checkpoints").join(newest), "damaged").expect("a file");
+    site.finish_and_compare(1);
+    assert!(site.said().contains("an older one is"), "{}", site.said());
+}
+
+/// What was decided by the end of the epoch table is decided again by all of it.
+#[test]
+fn where_no_checkpoint_will_do_it_begins_with_the_first_epoch_of_the_table() {
+    let site = Site::new("damaged", 1).with(&[("LSIE_LOG", "info")]);
+    let log = embedded::open(&site.path("log"));
+    let entries =
+        || epochs::read_table(&log).expect("the log answers").map_or(Vec::new(), |table| table.entries);
+    // From then on the end of the table is not all of it.
+    killed_when(&site, |store| {
+        let first = entries().first().map(|epoch| epoch.log_time);
+        newest(store).is_some_and(|newest| Some(recovery::seen_from(&newest)) > first)
+    });
     for file in std::fs::read_dir(site.path("live-checkpoints/state")).expect("a folder") {
         std::fs::write(file.expect("a file").path(), "damaged").expect("a file");
     }
-    let all = || epochs::read_table(&log).expect("the log answers").map(|table| table.entries.len());
-    let before = all();
+    let all = entries().len();
     site.finish_and_compare(1);
     assert!(site.said().contains("replayed from its beginning"), "{}", site.said());
-    assert_eq!(site.epochs_at_last_start(), before);
+    assert_eq!(site.epochs_at_last_start(), Some(all));
+    let all = entries().len();
     site.goes_on(1);
-    assert!(site.epochs_at_last_start() < all(), "the next start goes on from the end of the table");
+    let read = site.epochs_at_last_start().expect("it goes on from a checkpoint");
+    assert!(read < all, "the next start reads the end of the table: {read} of {all}");
 }
 
 /// One record that cannot be decoded, and one whose picture cannot be measured, without the process dying.
@@ -88,6 +117,7 @@ fn where_no_checkpoint_will_do_it_begins_with_the_first_epoch_of_the_table() {
 fn a_record_over_which_it_dies_again_and_again_is_filed_and_the_run_goes_on() {
     let site = Site::new("poison", 1).with(&[("LSIE_LOG", "info")]);
     let log = embedded::open(&site.path("log"));
+    let store = Store::in_folder(&site.path("live-checkpoints")).expect("the checkpoint store");
     let inputs = epochs::input_partitions(&log).expect("the log answers");
     let end = |at: TopicPartition| log.bounds(at).expect("the log answers").1;
     let with_records = |topic| {
@@ -105,8 +135,9 @@ fn a_record_over_which_it_dies_again_and_again_is_filed_and_the_run_goes_on() {
         let deadly = format!("{stage} {at} {offset}");
         let survives = |_: &u32| {
             let died = site.dies_over(&deadly, at, offset);
-            // By the end of the log there is a checkpoint. A start that refuses it writes nothing, whoever is guilty.
+            // By the end of the log there is a checkpoint. A start that refuses puts nothing into quarantine, whoever is guilty.
             if died && stage == "decode" {
+                assert!(newest(&store).is_some(), "there is a checkpoint");
                 let said = site.refuses("LSIE_SESSION_MAX_WAIT_MS", "61000");
                 assert!(said.contains("other settings"), "{said}");
                 assert_eq!(quarantined(), 1, "the first of the two: {said}");
@@ -125,9 +156,7 @@ fn a_record_over_which_it_dies_again_and_again_is_filed_and_the_run_goes_on() {
     let (read, all) =
         (site.epochs_at_last_start().expect("it went on from a checkpoint"), table.entries.len());
     assert!(read * 2 < all, "{read} epochs of {all} were read");
-    let store = Store::in_folder(&site.path("live-checkpoints")).expect("the checkpoint store");
-    let newest = recovery::facts::newest(&store).expect("the store answers").expect("a manifest");
-    assert_eq!(newest.told, Some(table.told));
+    assert_eq!(newest(&store).expect("a manifest").told, Some(table.told));
     let reader = Reader::open(&site.path("live")).expect("tables");
     let letters = reader.changes(&DeadLetterRow::TABLE).map(|change| change.expect("a row"));
     let poisoned = letters.filter(|change| change.row.contains(&Cell::Text("poisoned".into())));

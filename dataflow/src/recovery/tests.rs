@@ -222,6 +222,11 @@ fn another_version_s_checkpoint_is_passed_over() {
 #[test]
 fn another_configuration_is_refused() {
     assert!(refused(changed(|facts| facts.config = "others".into())).contains("other settings"));
+    let why = refused(changed(|facts| {
+        facts.config = "others".into();
+        facts.files.clear();
+    }));
+    assert!(why.contains("other settings"), "also where no checkpoint has its files: {why}");
 }
 
 #[test]

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use differential_dataflow::consolidation::consolidate;
 use differential_dataflow::{AsCollection, VecCollection};
 use lsie_operators::logic::{Keyed, Logic};
 use lsie_schemas::LogTime;
@@ -158,23 +159,12 @@ fn copies<D>(rows: Vec<(D, i64)>) -> Vec<(D, isize)> {
 }
 
 /// Each fact once, with how often it is there, in order.
-fn counted<D: Ord>(facts: Vec<D>) -> Vec<(D, i64)> {
+fn counted<D: Ord + Clone>(facts: &[D]) -> Vec<(D, i64)> {
     // Facts that are equal mostly follow on each other: there is less to sort.
-    let mut runs = together(facts.into_iter().map(|fact| (fact, 1)));
-    runs.sort_unstable();
-    together(runs)
-}
-
-/// Adds up the copies of equal facts that follow on each other.
-fn together<D: PartialEq>(facts: impl IntoIterator<Item = (D, i64)>) -> Vec<(D, i64)> {
-    let mut together: Vec<(D, i64)> = Vec::new();
-    for (fact, copies) in facts {
-        match together.last_mut().filter(|(last, _)| *last == fact) {
-            Some((_, known)) => *known += copies,
-            None => together.push((fact, copies)),
-        }
-    }
-    together
+    let runs = facts.chunk_by(PartialEq::eq).map(|run| (run[0].clone(), run.len() as i64));
+    let mut counted = runs.collect();
+    consolidate(&mut counted);
+    counted
 }
 
 /// The same, kept in checkpoints: each fact is there again at once after a restart.
@@ -199,7 +189,7 @@ where
             while let Some((capability, facts)) = open.next(frontier) {
                 let epoch = *capability.time();
                 since.hand_over(&mut station, &|chosen| chosen < epoch);
-                let facts = counted(facts);
+                let facts = counted(&facts);
                 if station.keep().is_on() {
                     since.add(&facts, station.keep().gate.is_chosen(epoch));
                 }
@@ -481,7 +471,7 @@ mod tests {
 
     #[test]
     fn facts_are_counted_wherever_they_stand() {
-        assert_eq!(counted(vec!["b", "b", "a", "c", "b", "a"]), [("a", 2), ("b", 3), ("c", 1)]);
-        assert_eq!(counted(Vec::<&str>::new()), []);
+        assert_eq!(counted(&["b", "b", "a", "c", "b", "a"]), [("a", 2), ("b", 3), ("c", 1)]);
+        assert_eq!(counted::<&str>(&[]), []);
     }
 }

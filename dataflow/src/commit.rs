@@ -124,8 +124,7 @@ impl Committer {
             match message {
                 Message::Epoch(epoch) if epoch.log_time <= self.resumed => {}
                 Message::Epoch(epoch) => {
-                    let changes = self.erased.apply(consolidate(epoch.changes));
-                    let log_time = epoch.log_time;
+                    let (log_time, changes) = (epoch.log_time, self.erased.apply(consolidate(epoch.changes)));
                     let epoch = Epoch { log_time, changes };
                     shared.metrics.count(&epoch.changes);
                     let timer = shared.metrics.committing();

@@ -390,21 +390,24 @@ mod tests {
         Part { epoch, station: "roots", rewind: None, further: Some(0), content }
     }
 
-    /// However much comes and goes, what a start reads is at most twice what is there.
-    #[test]
-    fn a_start_reads_little_more_than_there_is() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let store = || Store::in_folder(folder.path()).expect("a store");
-        let identity = Identity {
+    fn identity() -> Identity {
+        Identity {
             engine: "test".into(),
             config: String::new(),
             partitions: BTreeMap::new(),
             workers: 1,
             processes: 1,
             told: None,
-        };
+        }
+    }
+
+    /// However much comes and goes, what a start reads is at most twice what is there.
+    #[test]
+    fn a_start_reads_little_more_than_there_is() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let store = || Store::in_folder(folder.path()).expect("a store");
         let stations = Arc::new(AtomicUsize::new(1));
-        let mut writer = Writer::new(store(), Arc::default(), stations, identity, 1);
+        let mut writer = Writer::new(store(), Arc::default(), stations, identity(), 1);
         // Merged state is of several files, with those of later checkpoints behind.
         writer.part = 8_192;
         let (mut merges, mut parts) = (0, 0);
@@ -442,15 +445,7 @@ mod tests {
             file
         };
         let name = |number| name_of(&file(number).encode().expect("bytes"));
-        let identity = Identity {
-            engine: "test".into(),
-            config: String::new(),
-            partitions: BTreeMap::new(),
-            workers: 1,
-            processes: 1,
-            told: None,
-        };
-        let writer = Writer::new(store(), Arc::default(), Arc::default(), identity, 1);
+        let writer = Writer::new(store(), Arc::default(), Arc::default(), identity(), 1);
         writer.put(vec![file(1)]).expect("a file");
         // In the way of the third.
         std::fs::create_dir_all(folder.path().join(name(3)).join("a folder")).expect("a folder");
